@@ -1,0 +1,139 @@
+"""The policy for arrays: which dtypes are taken, what they are promoted to, how memory is laid out and allocated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv.errors import DTypeError, ShapeError
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_HALF = np.dtype(np.float16)
+
+
+def numeric(where: str, name: str, value: Any) -> np.ndarray:
+    """`value` itself if it is a NumPy array of booleans, integers or floats; a DTypeError otherwise."""
+    if not isinstance(value, np.ndarray):
+        raise DTypeError(f"{where}: {name} must be a NumPy array, got {type(value).__name__}")
+    if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+        raise DTypeError(
+            f"{where}: {name} must have dtype float32, float64, float16, an integer dtype or bool, got {value.dtype}"
+        )
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(f"{where}: {name} is a masked array, whose mask would be ignored; fill it first")
+    return value
+
+
+def result_dtype(*arrays: np.ndarray | None) -> np.dtype:
+    """The dtype of a result: float32 or float64 as given, mixed ones by `np.result_type`, integers with float32.
+
+    float16 stays float16: such a call is computed in float32 and its result rounded once.
+    """
+    dtypes = {a.dtype for a in arrays if a is not None}
+    if len(dtypes) == 1:
+        (only,) = dtypes
+        if only in FLOATS:
+            return only.newbyteorder("=")
+        if only == _HALF:
+            return _HALF
+    if all(dtype.kind != "f" for dtype in dtypes):
+        return np.result_type(*dtypes, np.float32)
+    return np.result_type(*dtypes)
+
+
+def compute_dtype(dtype: np.dtype) -> np.dtype:
+    """What a result of `dtype` is computed in: float32 for float16, itself otherwise."""
+    return FLOATS[0] if dtype == _HALF else dtype
+
+
+def ready(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`array` as kernels take it: of `dtype`, C-contiguous, aligned, native-endian, writeable; copied only if it is not.
+
+    Kernels never write to their inputs; but Numba compiles once more for read-only arrays, and a copy is cheaper.
+    """
+    flags = array.flags
+    if array.dtype == dtype and array.dtype.isnative and flags.c_contiguous and flags.aligned and flags.writeable:
+        return array
+    return np.array(array, dtype, order="C", copy=True, subok=False)
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**47
+
+
+MEMORY = _memory()
+
+
+def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the result") -> np.ndarray:
+    """A new array, or a MemoryError that names what needs how much.
+
+    A system that overcommits would grant an absurd size and end the process when the pages are touched, so the size
+    is compared with the machine's memory first.
+    """
+    size = dtype.itemsize
+    for extent in shape:
+        size *= extent
+    if size > MEMORY:
+        raise MemoryError(f"{where}: {what} of shape {tuple(shape)} needs {size:.3g} bytes, the machine has {MEMORY:.3g}")
+    return np.empty(shape, dtype)
+
+
+def result(where: str, shape: tuple[int, ...], dtype: np.dtype, out: Any, *inputs: np.ndarray | None) -> np.ndarray:
+    """The array a result is written to: `out`, checked against everything a result must be, or a new one."""
+    if out is None:
+        return empty(where, shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise DTypeError(f"{where}: out must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ShapeError(f"{where}: out must have shape {shape}, got {out.shape}")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise DTypeError(f"{where}: out must have dtype {dtype}, got {out.dtype}")
+    if not (out.flags.writeable and out.flags.c_contiguous and out.flags.aligned):
+        raise ValueError(f"{where}: out must be writeable, C-contiguous and aligned")
+    if any(a is not None and _overlap(out, a) for a in inputs):
+        raise ValueError(f"{where}: out must not share memory with an input")
+    return out
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=1000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def batched(where: str, name: str, array: np.ndarray) -> tuple[np.ndarray, bool]:
+    """`array` with a batch axis, and whether it had none."""
+    if array.ndim == 4:
+        return array, False
+    if array.ndim == 3:
+        return array[None], True
+    raise ShapeError(f"{where}: {name} must have 4 dimensions, or 3 without a batch, got shape {array.shape}")
+
+
+def same_shape(where: str, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise a ShapeError unless `array` has `shape`."""
+    if array.shape != shape:
+        raise ShapeError(f"{where}: {name} must have shape {shape}, got {array.shape}")
+
+
+def channels_first(array: np.ndarray, layout: str) -> np.ndarray:
+    """A view of `array`, of 3 or 4 dimensions, with its channels before its pixels."""
+    return array if layout == "NCHW" else np.moveaxis(array, -1, -3)
+
+
+def channels_as(array: np.ndarray, layout: str) -> np.ndarray:
+    """A view in `layout` of an array, of 3 or 4 dimensions, in NCHW order."""
+    return array if layout == "NCHW" else np.moveaxis(array, -3, -1)
+
+
+def shape_as(shape: tuple[int, int, int, int], layout: str) -> tuple[int, int, int, int]:
+    """The shape in `layout` of an array whose shape in NCHW order is `shape`."""
+    N, C, H, W = shape
+    return shape if layout == "NCHW" else (N, H, W, C)

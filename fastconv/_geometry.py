@@ -1,0 +1,311 @@
+"""Sizes: stride, padding and dilation parsed in one place for convolution and pooling, and every shape error.
+
+A geometry is a frozen record of integers, made by a cached pure function of integers and shared by all calls of the
+same shape. The batch size is no part of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fastconv.errors import ShapeError
+
+Int2: TypeAlias = int | tuple[int, int]
+Padding: TypeAlias = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str
+Pads: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+
+NAMED_PADDINGS = ("valid", "same", "same_upper", "same_lower", "full")
+LAYOUTS = ("NCHW", "NHWC")
+# sizes stay far inside 64 bits, so that no product of two of them can wrap
+LARGEST = 2**31 - 1
+
+
+def integer(where: str, name: str, value: Any, least: int = 0) -> int:
+    """`value` as a Python int of at least `least`, or an error that names the argument."""
+    if type(value) is int:
+        number = value
+    else:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{where}: {name} must be an integer, got {value!r}") from None
+    if not least <= number <= LARGEST:
+        raise ShapeError(f"{where}: {name} must be from {least} to {LARGEST}, got {number}")
+    return number
+
+
+def pair(where: str, name: str, value: Any, least: int = 0) -> tuple[int, int]:
+    """`value`, one integer or two, as two Python ints."""
+    if isinstance(value, tuple | list):
+        if len(value) != 2:
+            raise ShapeError(f"{where}: {name} must be one integer or two, got {value!r}")
+        return integer(where, name, value[0], least), integer(where, name, value[1], least)
+    number = integer(where, name, value, least)
+    return number, number
+
+
+def sizes(where: str, name: str, value: Any, ranks: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape given as an argument: a tuple or list of non-negative integers of one of the ranks."""
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{where}: {name} must be a tuple of integers, got {value!r}")
+    if len(value) not in ranks:
+        raise ShapeError(f"{where}: {name} must have {' or '.join(map(str, ranks))} sizes, got {tuple(value)}")
+    return tuple(integer(where, name, v) for v in value)
+
+
+def padding_argument(where: str, value: Any) -> str | Pads:
+    """Any documented form of `padding`, checked: a name, or ((top, bottom), (left, right))."""
+    if isinstance(value, str):
+        if value not in NAMED_PADDINGS:
+            raise ShapeError(f"{where}: padding must be integers or one of {', '.join(NAMED_PADDINGS)}, got {value!r}")
+        return value
+    if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, tuple | list) for v in value):
+        if any(len(v) != 2 for v in value):
+            raise ShapeError(f"{where}: padding must be ((top, bottom), (left, right)), got {value!r}")
+        (top, bottom), (left, right) = value
+        before = pair(where, "padding", (top, left))
+        after = pair(where, "padding", (bottom, right))
+        return (before[0], after[0]), (before[1], after[1])
+    h, w = pair(where, "padding", value)
+    return (h, h), (w, w)
+
+
+def layout_argument(where: str, value: Any) -> str:
+    """`layout`, checked."""
+    if value not in LAYOUTS:
+        raise ValueError(f"{where}: layout must be one of {', '.join(LAYOUTS)}, got {value!r}")
+    return value
+
+
+def _named_pads(where: str, name: str, size: int, span: int, stride: int) -> tuple[int, int]:
+    """The padding of one axis that a name stands for; `span` is the extent of the dilated kernel."""
+    if name == "valid":
+        return 0, 0
+    if name == "full":
+        return span - 1, span - 1
+    if name == "same":
+        if stride != 1:
+            raise ShapeError(
+                f'{where}: padding="same" needs stride 1, got stride {stride}; "same_upper" (TensorFlow, ONNX) '
+                f'and "same_lower" take any stride'
+            )
+        total = span - 1
+    else:
+        total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    less, more = total // 2, total - total // 2
+    return (more, less) if name == "same_lower" else (less, more)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis: how `out` windows of `kernel` taps lie on `size` padded pixels."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    out: int
+
+    @property
+    def padded(self) -> int:
+        """The size with its padding."""
+        return self.before + self.size + self.after
+
+
+def _axis(
+    where: str, label: str, size: int, kernel: int, stride: int, dilation: int, padding: str | tuple[int, int],
+    ceil_mode: bool = False,
+) -> Axis:  # fmt: skip
+    if size < 1:
+        raise ShapeError(f"{where}: x must have at least one pixel, its {label} is {size}")
+    if kernel < 1:
+        raise ShapeError(f"{where}: the kernel must have at least one pixel, its {label} is {kernel}")
+    span = dilation * (kernel - 1) + 1
+    before, after = _named_pads(where, padding, size, span, stride) if isinstance(padding, str) else padding
+    room = before + size + after - span
+    if max(span, before + size + after) > LARGEST:
+        raise ShapeError(f"{where}: the padded {label} {before + size + after} or the kernel's {span} is too large")
+    if room < 0:
+        raise ShapeError(
+            f"{where}: the kernel's {label} {span} (kernel {kernel}, dilation {dilation}) is larger than "
+            f"the padded input's {label} {before + size + after} ({size} + {before} + {after})"
+        )
+    out = (-(-room // stride) if ceil_mode else room // stride) + 1
+    if ceil_mode and (out - 1) * stride >= size + before:
+        out -= 1  # such a window would start in the padding at the end
+    # with one window the stride means nothing, and a huge one would cost phases (see ConvGeometry)
+    return Axis(size, kernel, stride if out > 1 else 1, dilation, before, after, out)
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """A convolution's sizes, and how its input is laid out for the kernels.
+
+    The input is copied into padded planes; for stride s each plane is split into s x s phases, phase (a, b) holding the
+    pixels (i*s + a, j*s + b), of HP x WP cells each. Output pixels are numbered along "wide rows", q = oy*WP + ox. The
+    pixel that tap k = (c, ky, kx) needs for output q is then at `offsets[k] + q`, whatever stride, padding and dilation.
+    """
+
+    C: int
+    OC: int
+    groups: int
+    rows: Axis
+    columns: Axis
+
+    @property
+    def taps(self) -> int:
+        """The terms of one output pixel: C/groups * KH * KW."""
+        return self.C // self.groups * self.rows.kernel * self.columns.kernel
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the input's planes can be read as they are: no padding, stride 1."""
+        return self.rows.stride == self.columns.stride == 1 and self.pads == (0, 0, 0, 0)
+
+    @property
+    def pads(self) -> tuple[int, int, int, int]:
+        """(top, bottom, left, right)."""
+        return self.rows.before, self.rows.after, self.columns.before, self.columns.after
+
+    @functools.cached_property
+    def HP(self) -> int:  # noqa: N802
+        """Rows of a phase plane."""
+        return -(-self.rows.padded // self.rows.stride)
+
+    @functools.cached_property
+    def WP(self) -> int:  # noqa: N802
+        """Columns of a phase plane."""
+        return -(-self.columns.padded // self.columns.stride)
+
+    @functools.cached_property
+    def plane(self) -> int:
+        """Cells of one channel: all its phases."""
+        return self.rows.stride * self.columns.stride * self.HP * self.WP
+
+    @functools.cached_property
+    def wide(self) -> int:
+        """Q, the cells of an output plane in wide rows; the last row ends with its last pixel."""
+        return (self.rows.out - 1) * self.WP + self.columns.out
+
+    @functools.cached_property
+    def windows(self) -> np.ndarray:
+        """The offset of tap (ky, kx) inside a channel's plane: (KH*KW,) uint64."""
+        rows, columns = self.rows, self.columns
+        dy = np.arange(rows.kernel) * rows.dilation
+        dx = np.arange(columns.kernel) * columns.dilation
+        phase = (dy % rows.stride)[:, None] * columns.stride + dx % columns.stride
+        inside = (dy // rows.stride)[:, None] * self.WP + dx // columns.stride
+        return (phase * (self.HP * self.WP) + inside).astype(np.uint64).ravel()
+
+    @functools.cached_property
+    def offsets(self) -> np.ndarray:
+        """The offset of tap (c, ky, kx) from the first channel of its group: (taps,) uint64."""
+        channels = np.arange(self.C // self.groups, dtype=np.uint64) * np.uint64(self.plane)
+        return (channels[:, None] + self.windows).ravel()
+
+
+@dataclass(frozen=True)
+class PoolGeometry:
+    """A pooling's sizes; the axes hold kernel, stride, dilation and padding."""
+
+    rows: Axis
+    columns: Axis
+
+
+def _two_axes(
+    where: str, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int],
+    padding: str | Pads, ceil_mode: bool = False,
+) -> tuple[Axis, Axis]:  # fmt: skip
+    vertical, horizontal = (padding, padding) if isinstance(padding, str) else padding
+    return (
+        _axis(where, "height", size[0], kernel[0], stride[0], dilation[0], vertical, ceil_mode),
+        _axis(where, "width", size[1], kernel[1], stride[1], dilation[1], horizontal, ceil_mode),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _conv_geometry(
+    where: str, image: tuple[int, ...], weight: tuple[int, ...], stride: tuple[int, int], padding: str | Pads,
+    dilation: tuple[int, int], groups: int,
+) -> ConvGeometry:  # fmt: skip
+    C, H, W = image
+    OC, channels, KH, KW = weight
+    if OC < 1 or channels < 1:
+        raise ShapeError(f"{where}: weight must have at least one channel each way, got shape {weight}")
+    if C != channels * groups:
+        raise ShapeError(
+            f"{where}: weight has {channels} input channels per group, x has {C} channels / {groups} groups"
+        )
+    if OC % groups:
+        raise ShapeError(f"{where}: weight has {OC} output channels, which {groups} groups do not divide")
+    rows, columns = _two_axes(where, (H, W), (KH, KW), stride, dilation, padding)
+    return ConvGeometry(C, OC, groups, rows, columns)
+
+
+def conv_geometry(
+    where: str, image: Sequence[int], weight: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: Any
+) -> ConvGeometry:
+    """The geometry of a convolution of `image` (C, H, W) with `weight` (OC, C/groups, KH, KW), all checked."""
+    return _conv_geometry(
+        where, tuple(image), tuple(weight), pair(where, "stride", stride, 1), padding_argument(where, padding),
+        pair(where, "dilation", dilation, 1), integer(where, "groups", groups, 1),
+    )  # fmt: skip
+
+
+def window_geometry(
+    where: str, image: Sequence[int], kernel_size: Any, stride: Any, padding: Any, dilation: Any
+) -> ConvGeometry:
+    """The geometry of im2col's windows over `image` (C, H, W): those of a convolution with one output channel."""
+    KH, KW = pair(where, "kernel_size", kernel_size, 1)
+    if image[0] < 1:
+        raise ShapeError(f"{where}: x must have at least one channel, got 0")
+    return conv_geometry(where, image, (1, image[0], KH, KW), stride, padding, dilation, 1)
+
+
+def _check_pool_axis(where: str, label: str, axis: Axis) -> None:
+    most = axis.kernel // 2
+    if axis.before > most or axis.after > most:
+        raise ShapeError(
+            f"{where}: padding must be at most half of the kernel, got {axis.before} and {axis.after} "
+            f"for a kernel of {label} {axis.kernel}"
+        )
+    if axis.dilation > 1 and (axis.before or axis.after):
+        first = np.arange(axis.out) * axis.stride - axis.before
+        taps = first[:, None] + np.arange(axis.kernel) * axis.dilation
+        if not ((taps >= 0) & (taps < axis.size)).any(axis=1).all():
+            raise ShapeError(f"{where}: dilation {axis.dilation} leaves a window with nothing but padding")
+
+
+@functools.lru_cache(maxsize=1024)
+def _pool_geometry(
+    where: str, image: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int], padding: str | Pads,
+    dilation: tuple[int, int], ceil_mode: bool,
+) -> PoolGeometry:  # fmt: skip
+    rows, columns = _two_axes(where, (image[0], image[1]), kernel, stride, dilation, padding, ceil_mode)
+    _check_pool_axis(where, "height", rows)
+    _check_pool_axis(where, "width", columns)
+    return PoolGeometry(rows, columns)
+
+
+def pool_geometry(
+    where: str, image: Sequence[int], kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1,
+    ceil_mode: Any = False,
+) -> PoolGeometry:  # fmt: skip
+    """The geometry of a pooling over `image` (H, W), all checked; `stride` None is the kernel's size."""
+    kernel = pair(where, "kernel_size", kernel_size, 1)
+    if not isinstance(ceil_mode, bool | np.bool_):
+        raise TypeError(f"{where}: ceil_mode must be True or False, got {ceil_mode!r}")
+    return _pool_geometry(
+        where, tuple(image), kernel, kernel if stride is None else pair(where, "stride", stride, 1),
+        padding_argument(where, padding), pair(where, "dilation", dilation, 1), bool(ceil_mode),
+    )  # fmt: skip

@@ -1,0 +1,216 @@
+"""Activations and their gradients.
+
+ReLU runs on the kernels' threads. The others are NumPy's: its vectorised exp and tanh beat a scalar loop on two cores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv._geometry import integer
+from fastconv.errors import ShapeError
+from fastconv.kernels import elementwise
+
+
+def _float(where: str, name: str, value: Any) -> tuple[np.ndarray, np.dtype]:
+    """`value` ready for a kernel in the dtype it is computed in, and the dtype of the result."""
+    array = _arrays.numeric(where, name, value)
+    dtype = _arrays.result_dtype(array)
+    return ready(array, _arrays.compute_dtype(dtype)), dtype
+
+
+def _both(where: str, grad_output: Any, y: Any) -> tuple[np.ndarray, np.ndarray, np.dtype]:
+    """A gradient and the result it belongs to, of one shape and dtype."""
+    g, result = _arrays.numeric(where, "grad_output", grad_output), _arrays.numeric(where, "y", y)
+    _arrays.same_shape(where, "grad_output", g, result.shape)
+    dtype = _arrays.result_dtype(g, result)
+    compute = _arrays.compute_dtype(dtype)
+    return ready(g, compute), ready(result, compute), dtype
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0), NaN where x is NaN, for an array of any shape.
+
+    Raises:
+        TypeError: x is not a numeric array.
+
+    Example:
+        >>> relu(np.array([-1.0, 2.0]))
+        array([0., 2.])
+    """
+    values, dtype = _float("relu", "x", x)
+    if on_numpy():
+        return reference.relu(values).astype(dtype, copy=False)
+    y = np.empty(values.shape, values.dtype)
+    elementwise.relu(values.reshape(-1), y.reshape(-1))
+    return y.astype(dtype, copy=False)
+
+
+def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """grad_output where y = relu(x) is positive, else 0.
+
+    Raises:
+        ShapeError: the shapes differ.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> relu_backward(np.array([5.0, 6.0]), np.array([0.0, 2.0]))
+        array([0., 6.])
+    """
+    g, result, dtype = _both("relu_backward", grad_output, y)
+    if on_numpy():
+        return reference.relu_backward(g, result).astype(dtype, copy=False)
+    grad_x = np.empty(g.shape, g.dtype)
+    elementwise.relu_backward(g.reshape(-1), result.reshape(-1), grad_x.reshape(-1))
+    return grad_x.astype(dtype, copy=False)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), without overflow, for an array of any shape.
+
+    Raises:
+        TypeError: x is not a numeric array.
+
+    Example:
+        >>> sigmoid(np.array([0.0]))
+        array([0.5])
+    """
+    values, dtype = _float("sigmoid", "x", x)
+    if on_numpy():
+        return reference.sigmoid(values).astype(dtype, copy=False)
+    small = np.exp(-np.abs(values))
+    return (np.where(values >= 0, values.dtype.type(1), small) / (1 + small)).astype(dtype, copy=False)
+
+
+def sigmoid_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """grad_output * y * (1 - y) for y = sigmoid(x).
+
+    Raises:
+        ShapeError: the shapes differ.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> sigmoid_backward(np.array([4.0]), np.array([0.5]))
+        array([1.])
+    """
+    g, result, dtype = _both("sigmoid_backward", grad_output, y)
+    if on_numpy():
+        return reference.sigmoid_backward(g, result).astype(dtype, copy=False)
+    return (g * (result * (1 - result))).astype(dtype, copy=False)
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """The hyperbolic tangent, for an array of any shape.
+
+    Raises:
+        TypeError: x is not a numeric array.
+
+    Example:
+        >>> tanh(np.array([0.0]))
+        array([0.])
+    """
+    values, dtype = _float("tanh", "x", x)
+    return (reference.tanh(values) if on_numpy() else np.tanh(values)).astype(dtype, copy=False)
+
+
+def tanh_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """grad_output * (1 - y**2) for y = tanh(x).
+
+    Raises:
+        ShapeError: the shapes differ.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> tanh_backward(np.array([4.0]), np.array([0.5]))
+        array([3.])
+    """
+    g, result, dtype = _both("tanh_backward", grad_output, y)
+    if on_numpy():
+        return reference.tanh_backward(g, result).astype(dtype, copy=False)
+    return (g * (1 - result * result)).astype(dtype, copy=False)
+
+
+def _axis(where: str, array: np.ndarray, axis: Any) -> int:
+    number = integer(where, "axis", axis, -array.ndim)
+    if number >= array.ndim or array.shape[number] < 1:
+        raise ShapeError(f"{where}: axis {axis} of an array of shape {array.shape} does not exist or is empty")
+    return number
+
+
+def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    """x - log(sum(exp(x))) along an axis, without overflow.
+
+    Raises:
+        ShapeError: there is no such axis, or nothing along it.
+        TypeError: x is not a numeric array.
+
+    Example:
+        >>> np.exp(log_softmax(np.array([1.0, 1.0])))
+        array([0.5, 0.5])
+    """
+    values, dtype = _float("log_softmax", "x", x)
+    axis = _axis("log_softmax", values, axis)
+    if on_numpy():
+        return reference.log_softmax(values, axis).astype(dtype, copy=False)
+    shifted = values - values.max(axis=axis, keepdims=True)
+    return (shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))).astype(dtype, copy=False)
+
+
+def log_softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """grad_output - exp(y) * sum(grad_output) along an axis, for y = log_softmax(x).
+
+    Raises:
+        ShapeError: the shapes differ, or there is no such axis.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> log_softmax_backward(np.array([1.0, 0.0]), np.log(np.array([0.5, 0.5])))
+        array([ 0.5, -0.5])
+    """
+    g, result, dtype = _both("log_softmax_backward", grad_output, y)
+    axis = _axis("log_softmax_backward", result, axis)
+    if on_numpy():
+        return reference.log_softmax_backward(g, result, axis).astype(dtype, copy=False)
+    return (g - np.exp(result) * g.sum(axis=axis, keepdims=True)).astype(dtype, copy=False)
+
+
+def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    """exp(x) / sum(exp(x)) along an axis, without overflow.
+
+    Raises:
+        ShapeError: there is no such axis, or nothing along it.
+        TypeError: x is not a numeric array.
+
+    Example:
+        >>> softmax(np.array([1000.0, 1000.0]))
+        array([0.5, 0.5])
+    """
+    values, dtype = _float("softmax", "x", x)
+    axis = _axis("softmax", values, axis)
+    if on_numpy():
+        return reference.softmax(values, axis).astype(dtype, copy=False)
+    powers = np.exp(values - values.max(axis=axis, keepdims=True))
+    return (powers / powers.sum(axis=axis, keepdims=True)).astype(dtype, copy=False)
+
+
+def softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """y * (grad_output - sum(grad_output * y)) along an axis, for y = softmax(x).
+
+    Raises:
+        ShapeError: the shapes differ, or there is no such axis.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> softmax_backward(np.array([1.0, 0.0]), np.array([0.5, 0.5]))
+        array([ 0.25, -0.25])
+    """
+    g, result, dtype = _both("softmax_backward", grad_output, y)
+    axis = _axis("softmax_backward", result, axis)
+    if on_numpy():
+        return reference.softmax_backward(g, result, axis).astype(dtype, copy=False)
+    return (result * (g - (g * result).sum(axis=axis, keepdims=True))).astype(dtype, copy=False)

@@ -1,0 +1,295 @@
+"""Convolution: check, plan, allocate, call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv._geometry import ConvGeometry, Int2, Padding, conv_geometry, layout_argument, sizes
+from fastconv.errors import ShapeError
+from fastconv.functional.im2col import unfold
+from fastconv.kernels import conv as kernels
+from fastconv.kernels.gemm import matmul
+from fastconv.kernels.simd import row_offsets
+
+ALGORITHMS = ("auto", "direct", "im2col")
+
+# Cells of a wide row that are summed at once: the two sums and four input rows stay in the L1 cache.
+PIXEL_BLOCK = 512
+
+
+def conv_output_shape(
+    input_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: Int2 = 1, padding: Padding = 0,
+    dilation: Int2 = 1,
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """The shape (N, OC, OH, OW) of a convolution's result; OH = floor((H + pads - dilation*(KH-1) - 1) / stride) + 1.
+
+    Args:
+        input_shape: (N, C, H, W).
+        weight_shape: (OC, C/groups, KH, KW); groups follow from the channels.
+        stride: pixels between windows.
+        padding: as for `conv2d`.
+        dilation: pixels between taps.
+
+    Raises:
+        ShapeError: the shapes do not fit, or a window fits nowhere.
+        TypeError: an argument is not made of integers.
+
+    Example:
+        >>> conv_output_shape((64, 1, 28, 28), (6, 1, 5, 5), padding=2)
+        (64, 6, 28, 28)
+    """
+    where = "conv_output_shape"
+    N, C, H, W = sizes(where, "input_shape", input_shape, (4,))
+    weight = sizes(where, "weight_shape", weight_shape, (4,))
+    groups = C // weight[1] if weight[1] else 1
+    geometry = conv_geometry(where, (C, H, W), weight, stride, padding, dilation, max(groups, 1))
+    return N, geometry.OC, geometry.rows.out, geometry.columns.out
+
+
+def conv2d(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, stride: Int2 = 1, padding: Padding = 0,
+    dilation: Int2 = 1, groups: int = 1, *, layout: str = "NCHW", algorithm: str = "auto",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Convolve images with a bank of kernels (cross-correlation, as in every neural network library).
+
+    y[n, oc, oy, ox] = bias[oc] + sum over c, ky, kx of weight[oc, c, ky, kx] * x[n, c, oy*s + ky*d - p, ox*s + kx*d - p]
+
+    Args:
+        x: (N, C, H, W) or (C, H, W). float32 and float64 give results of their own dtype, float16 is computed in
+            float32, mixed dtypes follow `np.result_type`, integers are promoted with float32.
+        weight: (OC, C/groups, KH, KW).
+        bias: (OC,) or None.
+        stride: pixels between windows, one integer or (vertical, horizontal).
+        padding: zeros around the image: `p`, `(ph, pw)`, `((top, bottom), (left, right))`, `"valid"` (none), `"same"`
+            (output as large as the input, stride 1), `"same_upper"` and `"same_lower"` (ceil(size / stride), the odd
+            cell at the end or at the start), `"full"` (every overlap).
+        dilation: pixels between the taps of a kernel.
+        groups: channels are convolved in so many separate groups.
+        layout: `"NHWC"` takes x (N, H, W, C) and weight (OC, KH, KW, C/groups) and gives (N, OH, OW, OC).
+        algorithm: `"direct"`, `"im2col"` (a copy of every window, then a matrix product), or `"auto"`.
+        out: the array that receives the result: exact shape and dtype, C-contiguous, sharing no memory with an input.
+
+    Returns:
+        y, (N, OC, OH, OW) or (OC, OH, OW); `out` itself where it was given.
+
+    Raises:
+        ShapeError: shapes, stride, padding, dilation or groups do not fit; a ValueError.
+        TypeError: an argument is not a numeric array, or a size not an integer.
+
+    Example:
+        >>> x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+        >>> edge = np.array([[[[1, -1]]]], np.float32)
+        >>> conv2d(x, edge).ravel()[:3]
+        array([-1., -1., -1.], dtype=float32)
+
+    Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning (2016), sections 2 and 5.
+    """
+    where = "conv2d"
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"{where}: algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    inputs = (x, weight, bias)
+    dtype, x, weight, bias = _checked(where, x, weight, bias, layout)
+    x, unbatched = _arrays.batched(where, "x", x)
+    geometry = conv_geometry(where, x.shape[1:], weight.shape, stride, padding, dilation, groups)
+    shape = (len(x), geometry.OC, geometry.rows.out, geometry.columns.out)
+    final = _arrays.shape_as(shape, layout)[int(unbatched) :]
+    y = _arrays.result(where, final, dtype, out, *inputs)
+    compute = _arrays.compute_dtype(dtype)
+    direct = layout == "NCHW" and compute == dtype
+    target = y.reshape(shape) if direct else _arrays.empty(where, shape, compute)
+    if on_numpy():
+        x, weight = x.astype(compute, copy=False), weight.astype(compute, copy=False)
+        target[...] = reference.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    elif target.size:
+        run = _im2col if algorithm == "im2col" else _direct
+        zeros = np.zeros(geometry.OC, compute) if bias is None else ready(bias, compute)
+        run(where, ready(x, compute), ready(weight, compute), zeros, geometry, target)
+    if not direct:
+        y[...] = _arrays.channels_as(target, layout).reshape(final)
+    return y
+
+
+def conv2d_backward(
+    grad_output: np.ndarray, x: np.ndarray, weight: np.ndarray, stride: Int2 = 1, padding: Padding = 0,
+    dilation: Int2 = 1, groups: int = 1, *, layout: str = "NCHW", needs: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
+    """The gradients of `conv2d` with respect to x, weight and bias.
+
+    Args:
+        grad_output: the gradient of the result, of the result's shape.
+        x: as given to `conv2d`.
+        weight: as given to `conv2d`.
+        stride: as given to `conv2d`.
+        padding: as given to `conv2d`.
+        dilation: as given to `conv2d`.
+        groups: as given to `conv2d`.
+        layout: as given to `conv2d`.
+        needs: which of the three to compute; the others are None.
+
+    Returns:
+        (grad_x, grad_weight, grad_bias), of the shapes of x, weight and (OC,).
+
+    Raises:
+        ShapeError: grad_output does not have the result's shape, or as for `conv2d`.
+        TypeError: as for `conv2d`.
+
+    Example:
+        >>> x, w = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
+        >>> grad_x, grad_w, grad_b = conv2d_backward(np.ones((1, 1, 2, 2)), x, w)
+        >>> grad_x[0, 0]
+        array([[1., 2., 1.],
+               [2., 4., 2.],
+               [1., 2., 1.]])
+
+    Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning (2016), section 4.
+    """
+    where = "conv2d_backward"
+    want_x, want_weight, want_bias = _needs(where, needs)
+    dtype, x, weight, g = _checked(where, x, weight, grad_output, layout, "grad_output")
+    x, unbatched = _arrays.batched(where, "x", x)
+    geometry = conv_geometry(where, x.shape[1:], weight.shape, stride, padding, dilation, groups)
+    shape = (len(x), geometry.OC, geometry.rows.out, geometry.columns.out)
+    _arrays.same_shape(where, "grad_output", g, _arrays.shape_as(shape, layout)[int(unbatched) :])
+    compute = _arrays.compute_dtype(dtype)
+    g = _arrays.channels_first(g, layout)
+    g, x, weight = (ready(a, compute) for a in (g[None] if unbatched else g, x, weight))
+    grads: tuple[np.ndarray | None, ...]
+    if on_numpy():
+        grads = reference.conv2d_backward(g, x, weight, stride, padding, dilation, groups, needs=needs)
+    else:
+        wide = _widen(where, g, geometry) if want_x or want_weight else g
+        grads = (
+            _input_gradient(where, wide, weight, geometry, x.shape) if want_x else None,
+            _weight_gradient(where, wide, x, weight.shape, geometry) if want_weight else None,
+            _bias_gradient(g) if want_bias else None,
+        )
+    grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
+    if grad_x is not None:
+        grad_x = np.ascontiguousarray(_arrays.channels_as(grad_x, layout))
+        grad_x = grad_x[0] if unbatched else grad_x
+    if grad_weight is not None:
+        grad_weight = np.ascontiguousarray(_arrays.channels_as(grad_weight, layout))
+    return grad_x, grad_weight, grad_bias
+
+
+def _needs(where: str, needs: Any) -> tuple[bool, bool, bool]:
+    if not isinstance(needs, tuple | list) or len(needs) != 3:
+        raise ValueError(f"{where}: needs must be three booleans (x, weight, bias), got {needs!r}")
+    return bool(needs[0]), bool(needs[1]), bool(needs[2])
+
+
+def _checked(
+    where: str, x: Any, weight: Any, third: Any, layout: str, name: str = "bias"
+) -> tuple[np.dtype, np.ndarray, np.ndarray, Any]:
+    """The result's dtype, and the arrays in NCHW order with their ranks and the bias's shape checked."""
+    layout_argument(where, layout)
+    x, weight = _arrays.numeric(where, "x", x), _arrays.numeric(where, "weight", weight)
+    if third is not None or name != "bias":
+        third = _arrays.numeric(where, name, third)
+    if x.ndim not in (3, 4):
+        raise ShapeError(f"{where}: x must have 4 dimensions, or 3 without a batch, got shape {x.shape}")
+    if weight.ndim != 4:
+        raise ShapeError(f"{where}: weight must have 4 dimensions (OC, C/groups, KH, KW), got shape {weight.shape}")
+    if name == "bias" and third is not None:
+        _arrays.same_shape(where, "bias", third, weight.shape[:1])
+    dtype = _arrays.result_dtype(x, weight, third)
+    return dtype, _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout), third
+
+
+def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    """x (N, C, H, W) as the kernels read it: (N, C * cells of a plane), x itself where nothing has to move."""
+    if geometry.in_place:
+        return x.reshape(len(x), geometry.C * geometry.plane)
+    rows, columns = geometry.rows, geometry.columns
+    shape = (x.shape[0] * x.shape[1], rows.stride, columns.stride, geometry.HP, geometry.WP)
+    planes = _arrays.empty(where, shape, x.dtype, "the padded input")
+    kernels.split(x.reshape(shape[0], *x.shape[2:]), rows.before, columns.before, rows.stride, columns.stride, planes)
+    return planes.reshape(len(x), geometry.C * geometry.plane)
+
+
+def _widen(where: str, g: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    """g (N, OC, OH, OW) in wide rows: (N, OC, Q), g itself where the rows are no wider than its pixels."""
+    if geometry.WP == geometry.columns.out:
+        return g.reshape(*g.shape[:2], geometry.wide)
+    wide = _arrays.empty(where, (*g.shape[:2], geometry.wide), g.dtype, "the gradient in wide rows")
+    planes = g.shape[0] * g.shape[1]
+    kernels.widen(g.reshape(planes, *g.shape[2:]), geometry.WP, wide.reshape(planes, geometry.wide))
+    return wide
+
+
+def _blocks(geometry: ConvGeometry, by_rows: bool) -> tuple[int, int]:
+    """(step, length) of the blocks of pixels: single rows, or blocks of the wide row."""
+    return (geometry.WP, geometry.columns.out) if by_rows else (PIXEL_BLOCK, PIXEL_BLOCK)
+
+
+def _direct(
+    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray
+) -> None:
+    planes = _planes(where, x, geometry)
+    step, length = _blocks(geometry, by_rows=False)
+    kernels.forward(
+        planes.reshape(-1), weight.reshape(geometry.OC, -1), bias, geometry.offsets, geometry.groups,
+        geometry.C * geometry.plane, geometry.WP, step, length, y,
+    )  # fmt: skip
+
+
+def _im2col(
+    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray
+) -> None:
+    groups, per_group = geometry.groups, geometry.OC // geometry.groups
+    y[...] = bias[:, None, None]
+    for group in range(groups):
+        channels = slice(group * (geometry.C // groups), (group + 1) * (geometry.C // groups))
+        outputs = slice(group * per_group, (group + 1) * per_group)
+        cols = unfold(where, ready(x[:, channels], x.dtype), geometry)
+        part = np.array(y[:, outputs].reshape(len(y), per_group, cols.shape[2]))
+        matmul(weight[outputs].reshape(per_group, -1), cols, part)
+        y[:, outputs] = part.reshape(y[:, outputs].shape)
+
+
+def _input_gradient(
+    where: str, wide: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, shape: tuple[int, ...]
+) -> np.ndarray:
+    N, C, H, W = shape
+    grad = _arrays.empty(where, shape, wide.dtype, "grad_x")
+    rows, columns = geometry.rows, geometry.columns
+    split_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
+    in_place = geometry.in_place
+    planes = grad if in_place else _arrays.empty(where, split_shape, wide.dtype, "the padded gradient")
+    groups, per_group = geometry.groups, geometry.OC // geometry.groups
+    # (group, oc, c, tap) to (group, c, tap, oc): the sum runs over oc
+    turned = weight.reshape(groups, per_group, C // groups, -1).transpose(0, 2, 3, 1)
+    # between two rows of pixels the gradient is zero, and zero times an infinite weight would be NaN
+    step, length = _blocks(geometry, by_rows=not np.isfinite(weight).all())
+    kernels.input_gradient(
+        wide, np.ascontiguousarray(turned), geometry.windows, row_offsets(per_group, wide.shape[2]), groups, step,
+        length, planes.reshape(N, C, geometry.plane),
+    )  # fmt: skip
+    if not in_place:
+        kernels.merge(planes, rows.before, columns.before, grad.reshape(N * C, H, W))
+    return grad
+
+
+def _weight_gradient(
+    where: str, wide: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
+) -> np.ndarray:
+    grad = np.empty((geometry.OC, geometry.taps), wide.dtype)
+    planes = _planes(where, x, geometry)
+    for by_rows in (False, True):
+        step, length = _blocks(geometry, by_rows)
+        kernels.weight_gradient(wide, planes, geometry.offsets, geometry.groups, step, length, grad)
+        if np.isfinite(grad).all():
+            break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
+    return grad.reshape(shape)
+
+
+def _bias_gradient(g: np.ndarray) -> np.ndarray:
+    grad = np.empty(g.shape[1], g.dtype)
+    kernels.bias_gradient(g.reshape(*g.shape[:2], g.shape[2] * g.shape[3]), grad)
+    return grad

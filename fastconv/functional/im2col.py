@@ -1,0 +1,146 @@
+"""im2col and col2im: check, plan, allocate, call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv._geometry import ConvGeometry, Int2, Padding, sizes, window_geometry
+from fastconv.kernels import im2col as kernels
+
+ORDERS = ("rows", "cols", "unfold")
+
+
+def _layout(order: str, N: int, geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, int, int]]:
+    """The shape of the columns in `order`, and their strides by image, tap and pixel."""
+    K, P = geometry.taps, geometry.rows.out * geometry.columns.out
+    if order == "rows":
+        return (N * P, K), (P * K, 1, K)
+    if order == "cols":
+        return (K, P * N), (1, P * N, N)
+    return (N, K, P), (K * P, P, 1)
+
+
+def _window(geometry: ConvGeometry) -> tuple[int, ...]:
+    r, c = geometry.rows, geometry.columns
+    return (r.out, c.out, r.kernel, c.kernel, r.before, c.before, r.stride, c.stride, r.dilation, c.dilation)
+
+
+def unfold(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    """The columns (N, taps, OH*OW) of checked images (N, C, H, W), for a matrix product from the left."""
+    shape, strides = _layout("unfold", len(x), geometry)
+    cols = _arrays.empty(where, shape, x.dtype, "the im2col matrix")
+    kernels.im2col(x, _window(geometry), strides, cols.reshape(-1))
+    return cols
+
+
+def _order(where: str, order: Any) -> str:
+    if order not in ORDERS:
+        raise ValueError(f"{where}: order must be one of {', '.join(ORDERS)}, got {order!r}")
+    return order
+
+
+def im2col(
+    x: np.ndarray, kernel_size: Int2, stride: Int2 = 1, padding: Padding = 0, dilation: Int2 = 1, *,
+    order: str = "rows", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Copy every window of the images into a row or a column, so that a convolution becomes a matrix product.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), of any dtype that `conv2d` takes.
+        kernel_size: (KH, KW) of a window.
+        stride: pixels between windows.
+        padding: as for `conv2d`.
+        dilation: pixels between taps.
+        order: `"rows"`: (N*OH*OW, C*KH*KW), row (n, oy, ox), column (c, ky, kx); `"cols"`: (C*KH*KW, OH*OW*N), column
+            (oy, ox, n); `"unfold"`: (N, C*KH*KW, OH*OW), as PyTorch's `unfold`.
+        out: the array that receives the result, as for `conv2d`.
+
+    Raises:
+        ShapeError: sizes do not fit.
+        TypeError: an argument is not a numeric array, or a size not an integer.
+
+    Example:
+        >>> im2col(np.arange(9.0).reshape(1, 1, 3, 3), 2)
+        array([[0., 1., 3., 4.],
+               [1., 2., 4., 5.],
+               [3., 4., 6., 7.],
+               [4., 5., 7., 8.]])
+
+    Source: K. Chellapilla, S. Puri, P. Simard, High performance convolutional neural networks for document processing
+    (2006), section 3.1.
+    """
+    where = "im2col"
+    _order(where, order)
+    given = _arrays.numeric(where, "x", x)
+    dtype = _arrays.result_dtype(given)
+    x, unbatched = _arrays.batched(where, "x", given)
+    geometry = window_geometry(where, x.shape[1:], kernel_size, stride, padding, dilation)
+    shape, strides = _layout(order, len(x), geometry)
+    cols = _arrays.result(where, shape[1:] if unbatched and order == "unfold" else shape, dtype, out, given)
+    compute = _arrays.compute_dtype(dtype)
+    if on_numpy():
+        found = reference.im2col(x.astype(compute, copy=False), kernel_size, stride, padding, dilation, order=order)
+        cols[...] = found.reshape(cols.shape)
+    elif compute == dtype:
+        kernels.im2col(ready(x, compute), _window(geometry), strides, cols.reshape(-1))
+    else:
+        wider = np.empty(cols.size, compute)
+        kernels.im2col(ready(x, compute), _window(geometry), strides, wider)
+        cols[...] = wider.reshape(cols.shape)
+    return cols
+
+
+def col2im(
+    cols: np.ndarray, input_shape: tuple[int, ...], kernel_size: Int2, stride: Int2 = 1, padding: Padding = 0,
+    dilation: Int2 = 1, *, order: str = "rows", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Add every window's values to the pixels they came from: the transpose of `im2col`, not its inverse.
+
+    Args:
+        cols: what `im2col` gives for images of `input_shape`, in the same order.
+        input_shape: (N, C, H, W) or (C, H, W) of the images.
+        kernel_size: as given to `im2col`.
+        stride: as given to `im2col`.
+        padding: as given to `im2col`.
+        dilation: as given to `im2col`.
+        order: as given to `im2col`.
+        out: the array that receives the result, as for `conv2d`.
+
+    Raises:
+        ShapeError: sizes do not fit.
+        TypeError: an argument is not a numeric array, or a size not an integer.
+
+    Example:
+        >>> col2im(np.ones((4, 4)), (1, 1, 3, 3), 2)[0, 0]
+        array([[1., 2., 1.],
+               [2., 4., 2.],
+               [1., 2., 1.]])
+
+    Source: as for `im2col`.
+    """
+    where = "col2im"
+    _order(where, order)
+    given = _arrays.numeric(where, "cols", cols)
+    dtype = _arrays.result_dtype(given)
+    image_shape = sizes(where, "input_shape", input_shape, (3, 4))
+    full = image_shape if len(image_shape) == 4 else (1, *image_shape)
+    geometry = window_geometry(where, full[1:], kernel_size, stride, padding, dilation)
+    shape, strides = _layout(order, full[0], geometry)
+    _arrays.same_shape(where, "cols", given, shape[1:] if full != image_shape and order == "unfold" else shape)
+    x = _arrays.result(where, image_shape, dtype, out, given)
+    compute = _arrays.compute_dtype(dtype)
+    target = x.reshape(full) if compute == dtype else np.empty(full, compute)
+    cols = ready(given, compute)
+    if on_numpy():
+        cols = cols.reshape(shape)
+        target[...] = reference.col2im(cols, full, kernel_size, stride, padding, dilation, order=order)
+    else:
+        kernels.col2im(cols.reshape(-1), _window(geometry), strides, target)
+    if compute != dtype:
+        x[...] = target.reshape(x.shape)
+    return x

@@ -1,0 +1,105 @@
+"""Linear layers: check, allocate, call."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv.errors import ShapeError
+from fastconv.kernels.gemm import matmul, matmul_transposed
+
+
+def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """y = x @ weight.T + bias.
+
+    Args:
+        x: (N, IN) or (IN,), of any dtype that `conv2d` takes, promoted as there.
+        weight: (OUT, IN).
+        bias: (OUT,) or None.
+
+    Returns:
+        (N, OUT) or (OUT,).
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]), np.array([5.0]))
+        array([[16.]])
+    """
+    where = "linear"
+    _check(where, x, weight)
+    if bias is not None:
+        _arrays.same_shape(where, "bias", _arrays.numeric(where, "bias", bias), weight.shape[:1])
+    dtype = _arrays.result_dtype(x, weight, bias)
+    compute = _arrays.compute_dtype(dtype)
+    rows, weight = ready(x.reshape(-1 if x.size else len(x), x.shape[-1]), compute), ready(weight, compute)
+    if on_numpy():
+        y = reference.linear(rows, weight, bias if bias is None else ready(bias, compute))
+    else:
+        y = _arrays.empty(where, (len(rows), len(weight)), compute)
+        zeros = np.zeros(len(weight), compute) if bias is None else ready(bias, compute)
+        matmul_transposed(rows, weight, zeros, y)
+    return y.reshape(*x.shape[:-1], len(weight)).astype(dtype, copy=False)
+
+
+def linear_backward(
+    grad_output: np.ndarray, x: np.ndarray, weight: np.ndarray, *, needs: tuple[bool, bool, bool] = (True, True, True)
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """The gradients of `linear` with respect to x, weight and bias.
+
+    Args:
+        grad_output: (N, OUT) or (OUT,), the gradient of the result.
+        x: as given to `linear`.
+        weight: as given to `linear`.
+        needs: which of the three to compute; the others are None.
+
+    Returns:
+        (grad_x, grad_weight, grad_bias), of the shapes of x, weight and (OUT,).
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> linear_backward(np.array([[1.0]]), np.array([[2.0, 3.0]]), np.array([[4.0, 5.0]]))
+        (array([[4., 5.]]), array([[2., 3.]]), array([1.]))
+    """
+    where = "linear_backward"
+    _check(where, x, weight)
+    g = _arrays.numeric(where, "grad_output", grad_output)
+    _arrays.same_shape(where, "grad_output", g, (*x.shape[:-1], len(weight)))
+    dtype = _arrays.result_dtype(g, x, weight)
+    compute = _arrays.compute_dtype(dtype)
+    N = x.size // x.shape[-1]
+    g, rows, weight = ready(g.reshape(N, len(weight)), compute), ready(x.reshape(N, x.shape[-1]), compute), ready(weight, compute)
+    if on_numpy():
+        grads = reference.linear_backward(g, rows, weight, needs=needs)
+    else:
+        grads = (
+            _product(g, weight) if needs[0] else None,
+            _product(np.ascontiguousarray(g.T), rows) if needs[1] else None,
+            g.sum(axis=0) if needs[2] else None,
+        )
+    grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
+    return None if grad_x is None else grad_x.reshape(x.shape), grad_weight, grad_bias
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    c = np.zeros((1, len(a), b.shape[1]), a.dtype)
+    matmul(a, b[None], c)
+    return c[0]
+
+
+def _check(where: str, x: np.ndarray, weight: np.ndarray) -> None:
+    _arrays.numeric(where, "x", x)
+    _arrays.numeric(where, "weight", weight)
+    if x.ndim not in (1, 2):
+        raise ShapeError(f"{where}: x must have shape (N, IN) or (IN,), got {x.shape}")
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise ShapeError(f"{where}: weight must have shape (OUT, IN) without a zero, got {weight.shape}")
+    if x.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"{where}: weight takes {weight.shape[1]} inputs, x has shape {x.shape}")

@@ -1,0 +1,73 @@
+"""Losses, each with its gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv.errors import DTypeError, ShapeError
+from fastconv.functional.activation import log_softmax
+
+
+def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean cross-entropy of softmax(logits) with the targets, and its gradient.
+
+    loss = -mean over n of sum over k of t[n, k] * log_softmax(logits)[n, k]
+
+    Args:
+        logits: (N, K), float32 or float64 (others as for `conv2d`).
+        target: class ids (N,), integers from 0 to K - 1; or (N, K) one-hot rows or other weights of the classes.
+
+    Returns:
+        (loss, grad_logits): a float, 0.0 for an empty batch; and (N, K).
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        ValueError: a class id is out of range.
+        TypeError: an argument is not a numeric array, or ids are not integers.
+
+    Example:
+        >>> loss, grad = cross_entropy(np.zeros((1, 2)), np.array([1]))
+        >>> round(loss, 4), grad
+        (0.6931, array([[ 0.5, -0.5]]))
+
+    Source: semantics of PyTorch's `cross_entropy`, reduction "mean".
+    """
+    where = "cross_entropy"
+    logits, target = _arrays.numeric(where, "logits", logits), _arrays.numeric(where, "target", target)
+    if logits.ndim != 2 or logits.shape[1] < 1:
+        raise ShapeError(f"{where}: logits must have shape (N, K) with K at least 1, got {logits.shape}")
+    N, K = logits.shape
+    if target.ndim == 1:
+        _check_ids(where, target, N, K)
+    else:
+        _arrays.same_shape(where, "target", target, (N, K))
+    dtype = _arrays.result_dtype(logits)
+    compute = _arrays.compute_dtype(dtype)
+    values = ready(logits, compute)
+    if on_numpy():
+        loss, grad = reference.cross_entropy(values, target)
+        return loss, grad.astype(dtype, copy=False)
+    if N == 0:
+        return 0.0, np.zeros((0, K), dtype)
+    weights = np.zeros((N, K), compute)
+    if target.ndim == 1:
+        weights[np.arange(N), target] = 1
+    else:
+        weights[...] = target
+    logs = log_softmax(values)
+    # the classes without weight are left out: a logit of -inf there would make 0 * -inf = NaN
+    loss = -float(np.sum(weights * logs, where=weights != 0, dtype=np.float64)) / N
+    grad = (np.exp(logs) * weights.sum(axis=1, keepdims=True) - weights) / compute.type(N)
+    return loss, grad.astype(dtype, copy=False)
+
+
+def _check_ids(where: str, target: np.ndarray, N: int, K: int) -> None:
+    _arrays.same_shape(where, "target", target, (N,))
+    if target.dtype.kind not in "iu":
+        raise DTypeError(f"{where}: target must hold class ids as integers, got {target.dtype}")
+    if N and (target.min() < 0 or target.max() >= K):
+        bad = target[(target < 0) | (target >= K)][0]
+        raise ValueError(f"{where}: target must hold class ids from 0 to {K - 1}, got {bad}")

@@ -1,0 +1,342 @@
+"""Pooling: check, plan, allocate, call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv._geometry import Axis, Int2, Padding, PoolGeometry, integer, layout_argument, pool_geometry, sizes
+from fastconv.errors import DTypeError, ShapeError
+from fastconv.kernels import avg_pool as avg_kernels
+from fastconv.kernels import max_pool as max_kernels
+
+
+def max_pool2d(
+    x: np.ndarray, kernel_size: Int2, stride: Int2 | None = None, padding: Padding = 0, dilation: Int2 = 1,
+    ceil_mode: bool = False, *, layout: str = "NCHW", out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The largest pixel of every window.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), of any dtype that `conv2d` takes; the result keeps it, integers exactly.
+        kernel_size: (KH, KW) of a window.
+        stride: pixels between windows; None is `kernel_size`.
+        padding: as for `conv2d`, at most half of the kernel; it counts as -inf and is never chosen.
+        dilation: pixels between the taps of a window.
+        ceil_mode: take windows that overhang the bottom and right edges, but none that starts in the padding there.
+        layout: `"NHWC"` takes and gives (N, H, W, C).
+        out: the array that receives the result, as for `conv2d`.
+
+    Returns:
+        (N, C, OH, OW); NaN where a window holds one.
+
+    Raises:
+        ShapeError: sizes do not fit.
+        TypeError: an argument is not a numeric array, or a size not an integer.
+
+    Example:
+        >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+        array([[ 5.,  7.],
+               [13., 15.]])
+
+    Source: semantics of PyTorch's `max_pool2d`.
+    """
+    where = "max_pool2d"
+    images, geometry, unbatched = _prepared(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
+    y = _arrays.result(where, _arrays.shape_as(shape, layout)[int(unbatched) :], x.dtype.newbyteorder("="), out, x)
+    if on_numpy():
+        found = reference.max_pool2d(_native(images), kernel_size, stride, padding, dilation, ceil_mode)
+    else:
+        planes = ready(images, _max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
+        straight = planes.dtype == y.dtype and layout == "NCHW"
+        found = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
+        max_kernels.forward(planes, _max_window(geometry), found.reshape(len(planes), *shape[2:]))
+    return _delivered(found, y, layout)
+
+
+def max_pool2d_with_indices(
+    x: np.ndarray, kernel_size: Int2, stride: Int2 | None = None, padding: Padding = 0, dilation: Int2 = 1,
+    ceil_mode: bool = False, *, layout: str = "NCHW",
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The largest pixel of every window, and where it was.
+
+    Args:
+        x: as for `max_pool2d`.
+        kernel_size: as for `max_pool2d`.
+        stride: as for `max_pool2d`.
+        padding: as for `max_pool2d`.
+        dilation: as for `max_pool2d`.
+        ceil_mode: as for `max_pool2d`.
+        layout: as for `max_pool2d`.
+
+    Returns:
+        (y, indices): y as from `max_pool2d`; indices int64 of the same shape, iy * W + ix in the plane without its
+        padding, the first in row-major order among equals and among NaNs.
+
+    Raises:
+        ShapeError: sizes do not fit.
+        TypeError: an argument is not a numeric array, or a size not an integer.
+
+    Example:
+        >>> y, indices = max_pool2d_with_indices(np.arange(16.0).reshape(1, 1, 4, 4), 2)
+        >>> indices[0, 0]
+        array([[ 5,  7],
+               [13, 15]])
+
+    Source: semantics of PyTorch's `max_pool2d(return_indices=True)`.
+    """
+    where = "max_pool2d_with_indices"
+    images, geometry, unbatched = _prepared(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
+    final = _arrays.shape_as(shape, layout)[int(unbatched) :]
+    y = _arrays.empty(where, final, x.dtype.newbyteorder("="))
+    indices = _arrays.empty(where, final, np.dtype(np.int64))
+    if on_numpy():
+        best, cells = reference.max_pool2d_with_indices(
+            _native(images), kernel_size, stride, padding, dilation, ceil_mode
+        )
+    else:
+        planes = ready(images, _max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
+        straight = planes.dtype == y.dtype and layout == "NCHW"
+        best = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
+        cells = indices.reshape(shape) if layout == "NCHW" else np.empty(shape, np.int64)
+        flat = (len(planes), *shape[2:])
+        max_kernels.forward_with_indices(planes, _max_window(geometry), best.reshape(flat), cells.reshape(flat))
+    return _delivered(best, y, layout), _delivered(cells, indices, layout)
+
+
+def max_pool2d_backward(
+    grad_output: np.ndarray, indices: np.ndarray, input_shape: tuple[int, ...], *, layout: str = "NCHW"
+) -> np.ndarray:
+    """The gradient of `max_pool2d`: each value goes to the pixel that was the largest of its window.
+
+    Args:
+        grad_output: (N, C, OH, OW) or (C, OH, OW), the gradient of the result.
+        indices: integers of the same shape, from `max_pool2d_with_indices`.
+        input_shape: the shape of the pooled x.
+        layout: as for `max_pool2d`.
+
+    Returns:
+        grad_x, of `input_shape`.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        ValueError: an index lies outside the plane.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> max_pool2d_backward(np.array([[[7.0]]]), np.array([[[3]]]), (1, 2, 2))
+        array([[[0., 0.],
+                [0., 7.]]])
+
+    Source: semantics of PyTorch's `max_pool2d` backward, with the indices checked.
+    """
+    where = "max_pool2d_backward"
+    g, shape, unbatched = _gradient(where, grad_output, input_shape, layout)
+    indices = _arrays.numeric(where, "indices", indices)
+    if indices.dtype.kind not in "iu":
+        raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
+    _arrays.same_shape(where, "indices", indices, grad_output.shape)
+    cells = _arrays.channels_first(indices, layout)
+    cells = ready(cells[None] if unbatched else cells, np.dtype(np.int64))
+    N, C, H, W = shape
+    P, size = N * C, g.shape[2] * g.shape[3]
+    if on_numpy():
+        if cells.size and (cells.min() < 0 or cells.max() >= H * W):
+            raise ValueError(_outside(where, cells, H, W))
+        found = reference.max_pool2d_backward(g, cells, shape)
+    else:
+        found = _arrays.empty(where, shape, g.dtype, "grad_x")
+        if max_kernels.backward(g.reshape(P, size), cells.reshape(P, size), found.reshape(P, H * W)):
+            raise ValueError(_outside(where, cells, H, W))
+    return _gradient_result(found, grad_output, layout, unbatched)
+
+
+def avg_pool2d(
+    x: np.ndarray, kernel_size: Int2, stride: Int2 | None = None, padding: Padding = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None, *, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The mean of every window.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), of any dtype that `conv2d` takes, promoted as there.
+        kernel_size: (KH, KW) of a window.
+        stride: pixels between windows; None is `kernel_size`.
+        padding: zeros, as for `conv2d`, at most half of the kernel.
+        ceil_mode: as for `max_pool2d`.
+        count_include_pad: divide by the cells of the window inside the padded image; otherwise by its pixels.
+        divisor_override: divide by this number instead.
+        layout: as for `max_pool2d`.
+        out: the array that receives the result, as for `conv2d`.
+
+    Returns:
+        (N, C, OH, OW).
+
+    Raises:
+        ShapeError: sizes do not fit.
+        TypeError: an argument is not a numeric array, or a size not an integer.
+
+    Example:
+        >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+        array([[ 2.5,  4.5],
+               [10.5, 12.5]])
+
+    Source: semantics of PyTorch's `avg_pool2d`.
+    """
+    where = "avg_pool2d"
+    images, geometry, unbatched = _prepared(where, x, kernel_size, stride, padding, 1, ceil_mode, layout)
+    dtype = _arrays.result_dtype(x)
+    compute = _arrays.compute_dtype(dtype)
+    shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
+    divisors = _divisors(where, geometry, count_include_pad, divisor_override, compute)
+    y = _arrays.result(where, _arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, x)
+    images = ready(images, compute)
+    if on_numpy():
+        found = reference.avg_pool2d(
+            images, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        )
+    else:
+        straight = compute == dtype and layout == "NCHW"
+        found = y.reshape(shape) if straight else np.empty(shape, compute)
+        P = shape[0] * shape[1]
+        planes = images.reshape(P, *images.shape[2:])
+        avg_kernels.forward(planes, _avg_window(geometry), divisors, found.reshape(P, *shape[2:]))
+    return _delivered(found, y, layout)
+
+
+def avg_pool2d_backward(
+    grad_output: np.ndarray, input_shape: tuple[int, ...], kernel_size: Int2, stride: Int2 | None = None,
+    padding: Padding = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+    divisor_override: int | None = None, *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
+    """The gradient of `avg_pool2d`: each value is shared out over the pixels of its window.
+
+    Args:
+        grad_output: (N, C, OH, OW) or (C, OH, OW), the gradient of the result.
+        input_shape: the shape of the pooled x.
+        kernel_size: as given to `avg_pool2d`.
+        stride: as given to `avg_pool2d`.
+        padding: as given to `avg_pool2d`.
+        ceil_mode: as given to `avg_pool2d`.
+        count_include_pad: as given to `avg_pool2d`.
+        divisor_override: as given to `avg_pool2d`.
+        layout: as given to `avg_pool2d`.
+
+    Returns:
+        grad_x, of `input_shape`.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> avg_pool2d_backward(np.array([[[8.0]]]), (1, 2, 2), 2)
+        array([[[2., 2.],
+                [2., 2.]]])
+
+    Source: semantics of PyTorch's `avg_pool2d` backward.
+    """
+    where = "avg_pool2d_backward"
+    g, shape, unbatched = _gradient(where, grad_output, input_shape, layout)
+    geometry = pool_geometry(where, shape[2:], kernel_size, stride, padding, 1, ceil_mode)
+    expected = (*shape[:2], geometry.rows.out, geometry.columns.out)
+    _arrays.same_shape(where, "grad_output", grad_output, _arrays.shape_as(expected, layout)[int(unbatched) :])
+    divisors = _divisors(where, geometry, count_include_pad, divisor_override, g.dtype)
+    if on_numpy():
+        found = reference.avg_pool2d_backward(
+            g, shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        )
+    else:
+        found = _arrays.empty(where, shape, g.dtype, "grad_x")
+        P = shape[0] * shape[1]
+        flat = g.reshape(P, *g.shape[2:])
+        avg_kernels.backward(flat, _avg_window(geometry), divisors, found.reshape(P, *shape[2:]))
+    return _gradient_result(found, grad_output, layout, unbatched)
+
+
+def _prepared(
+    where: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any
+) -> tuple[np.ndarray, PoolGeometry, bool]:
+    """x in NCHW order with a batch axis, its geometry, and whether it had no batch."""
+    layout_argument(where, layout)
+    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
+    images = _arrays.channels_first(images, layout)
+    if images.shape[1] < 1:
+        raise ShapeError(f"{where}: x must have at least one channel, got shape {x.shape}")
+    return images, pool_geometry(where, images.shape[2:], kernel_size, stride, padding, dilation, ceil_mode), unbatched
+
+
+def _gradient(
+    where: str, grad_output: Any, input_shape: Any, layout: Any
+) -> tuple[np.ndarray, tuple[int, int, int, int], bool]:
+    """grad_output ready for a kernel, in NCHW order with a batch axis; the input's shape likewise."""
+    layout_argument(where, layout)
+    g, unbatched = _arrays.batched(where, "grad_output", _arrays.numeric(where, "grad_output", grad_output))
+    full = sizes(where, "input_shape", input_shape, (grad_output.ndim,))
+    full = (1, *full) if unbatched else full
+    N, C, H, W = full if layout == "NCHW" else (full[0], full[3], full[1], full[2])
+    g = _arrays.channels_first(g, layout)
+    if g.shape[:2] != (N, C) or min(C, H, W) < 1:
+        raise ShapeError(f"{where}: input_shape {tuple(input_shape)} does not fit grad_output of {grad_output.shape}")
+    return ready(g, _arrays.compute_dtype(_arrays.result_dtype(grad_output))), (N, C, H, W), unbatched
+
+
+def _delivered(found: np.ndarray, y: np.ndarray, layout: str) -> np.ndarray:
+    """y, holding the NCHW result `found`, of which it may be a view already."""
+    if not np.may_share_memory(found, y):
+        y[...] = _arrays.channels_as(found, layout).reshape(y.shape)
+    return y
+
+
+def _gradient_result(found: np.ndarray, grad_output: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
+    grad = np.ascontiguousarray(_arrays.channels_as(found, layout)[0 if unbatched else slice(None)])
+    return grad.astype(_arrays.result_dtype(grad_output), copy=False)
+
+
+def _outside(where: str, indices: np.ndarray, H: int, W: int) -> str:
+    bad = indices[(indices < 0) | (indices >= H * W)]
+    return f"{where}: indices must be from 0 to {H * W - 1} for a plane of {H} x {W}, got {bad[0]}"
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _max_dtype(dtype: np.dtype) -> np.dtype:
+    """What max-pooling computes in: floats as ever, integers in the widest of their kind, so that few are compiled."""
+    if dtype.kind == "f":
+        return _arrays.compute_dtype(dtype.newbyteorder("="))
+    return np.dtype(np.uint64) if dtype == np.uint64 else np.dtype(np.int64)
+
+
+def _max_window(geometry: PoolGeometry) -> tuple[int, ...]:
+    r, c = geometry.rows, geometry.columns
+    return (r.kernel, c.kernel, r.before, c.before, r.stride, c.stride, r.dilation, c.dilation)
+
+
+def _avg_window(geometry: PoolGeometry) -> tuple[int, ...]:
+    r, c = geometry.rows, geometry.columns
+    return (r.kernel, c.kernel, r.before, c.before, r.stride, c.stride)
+
+
+def _counts(axis: Axis, include_pad: bool) -> np.ndarray:
+    """How many cells of each window of one axis count: those inside the padded image, or its pixels."""
+    first = np.arange(axis.out) * axis.stride - axis.before
+    last = np.minimum(first + axis.kernel, axis.size + (axis.after if include_pad else 0))
+    return last - (first if include_pad else np.maximum(first, 0))
+
+
+def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any, dtype: np.dtype) -> np.ndarray:
+    if not isinstance(include_pad, bool | np.bool_):
+        raise TypeError(f"{where}: count_include_pad must be True or False, got {include_pad!r}")
+    if override is not None:
+        shape = (geometry.rows.out, geometry.columns.out)
+        return np.full(shape, integer(where, "divisor_override", override, 1), dtype)
+    counts = np.outer(_counts(geometry.rows, bool(include_pad)), _counts(geometry.columns, bool(include_pad)))
+    return counts.astype(dtype)

@@ -1,0 +1,50 @@
+"""Average pooling and its gradient."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from fastconv._jit import strict_kernel
+
+
+@strict_kernel
+def forward(x, window, divisors, y):
+    """y[p, oy, ox] = the sum of the window's pixels, row by row, divided by divisors[oy, ox].
+
+    Precondition: x (P, H, W); window = (KH, KW, top, left, sy, sx); divisors (OH, OW) of x's dtype; y (P, OH, OW).
+    Parallel over P, which owns its plane.
+    """
+    KH, KW, top, left, sy, sx = window
+    P, H, W = x.shape
+    OH, OW = y.shape[1:]
+    for p in prange(P):
+        for oy in range(OH):
+            y0 = oy * sy - top
+            for ox in range(OW):
+                x0 = ox * sx - left
+                total = x.dtype.type(0)
+                for iy in range(max(y0, 0), min(y0 + KH, H)):
+                    for ix in range(max(x0, 0), min(x0 + KW, W)):
+                        total += x[p, iy, ix]
+                y[p, oy, ox] = total / divisors[oy, ox]
+
+
+@strict_kernel
+def backward(g, window, divisors, grad_x):
+    """Add g[p, oy, ox] / divisors[oy, ox] to every pixel of its window.
+
+    Precondition: as for `forward`, g (P, OH, OW), grad_x (P, H, W), overwritten. Parallel over P, which owns its plane.
+    """
+    KH, KW, top, left, sy, sx = window
+    P, H, W = grad_x.shape
+    OH, OW = g.shape[1:]
+    for p in prange(P):
+        grad_x[p] = 0
+        for oy in range(OH):
+            y0 = oy * sy - top
+            for ox in range(OW):
+                x0 = ox * sx - left
+                share = g[p, oy, ox] / divisors[oy, ox]
+                for iy in range(max(y0, 0), min(y0 + KH, H)):
+                    for ix in range(max(x0, 0), min(x0 + KW, W)):
+                        grad_x[p, iy, ix] += share
