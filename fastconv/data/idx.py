@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv._files import written_whole
 from fastconv.errors import DataError, DTypeError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -76,20 +76,14 @@ def write_idx(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
     if file.is_dir():
         raise IsADirectoryError(f"write_idx: {file} is a folder, the name of a file was needed")
     payload = array.astype(_TYPES[header[2]], copy=False).tobytes(order="C")
-    # Not tempfile: its files are readable by their owner only, whatever the umask says.
-    part = file.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as raw:
-            if file.name.endswith(".gz"):
-                with gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped:
-                    zipped.write(header)
-                    zipped.write(payload)
-            else:
-                raw.write(header)
-                raw.write(payload)
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+    with written_whole(file) as raw:
+        if file.name.endswith(".gz"):
+            with gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped:
+                zipped.write(header)
+                zipped.write(payload)
+        else:
+            raw.write(header)
+            raw.write(payload)
 
 
 def read_labelled_images(who: str, images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

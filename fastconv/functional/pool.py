@@ -55,7 +55,7 @@ def max_pool2d(
         planes = ready(images, _max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
         straight = planes.dtype == y.dtype and layout == "NCHW"
         found = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
-        max_kernels.forward(planes, _max_window(geometry), found.reshape(len(planes), *shape[2:]))
+        max_kernels.forward(planes, _max_window(geometry), _lowest(planes.dtype), found.reshape(len(planes), *shape[2:]))
     return _delivered(found, y, layout)
 
 
@@ -313,6 +313,10 @@ def _max_dtype(dtype: np.dtype) -> np.dtype:
     if dtype.kind == "f":
         return _arrays.compute_dtype(dtype.newbyteorder("="))
     return np.dtype(np.uint64) if dtype == np.uint64 else np.dtype(np.int64)
+
+
+def _lowest(dtype: np.dtype) -> np.generic:
+    return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
 
 
 def _max_window(geometry: PoolGeometry) -> tuple[int, ...]:

@@ -1,0 +1,128 @@
+"""What every layer is: parameters by name, and two ways to be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from fastconv.errors import ShapeError
+
+Backward: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+
+class Parameter:
+    """An array that is learnt, and the sum of the gradients that have come in for it.
+
+    Attributes:
+        value: the array; optimisers change it in place.
+        grad: an array of the same shape and dtype, zero after `zero_grad`.
+        name: what it is called inside its layer, as `"weight"`.
+        trainable: whether gradients are computed for it and optimisers change it.
+    """
+
+    def __init__(self, value: np.ndarray, name: str = ""):
+        self.value = np.ascontiguousarray(value)
+        self.grad = np.zeros_like(self.value)
+        self.name = name
+        self.trainable = True
+
+    def accumulate(self, grad: np.ndarray | None) -> None:
+        """Add `grad` to what is there; None adds nothing."""
+        if grad is not None:
+            self.grad += grad
+
+    def zero_grad(self) -> None:
+        """Forget the gradients that have come in."""
+        self.grad.fill(0)
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name}, {self.value.dtype}, {self.value.shape})"
+
+
+class Layer:
+    """The base of every layer; a layer of your own defines `forward`, and `output_shape` where the shape changes.
+
+    `layer(x)` is inference: it keeps no state and may run in many threads at once. `y, backward = layer.forward(x)` is
+    training: `grad_x = backward(grad_y)` adds into each parameter's `grad` and returns the gradient of the input. What
+    backward needs lives in that closure, so a layer may be used twice in a model.
+
+    Example:
+        >>> class Double(Layer):
+        ...     def forward(self, x):
+        ...         return 2 * x, lambda grad_y: 2 * grad_y
+        >>> y, backward = Double().forward(np.ones(2))
+        >>> y, backward(np.ones(2))
+        (array([2., 2.]), array([2., 2.]))
+    """
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The layer's result for a batch x."""
+        return self.forward(x)[0]
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The layer's result for a batch x, and the function that carries a gradient back."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(x)")
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the result for an input of `input_shape`, the batch included."""
+        return tuple(input_shape)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Each parameter with its path, as `("0.weight", Parameter)`: PyTorch's names."""
+        for name, value in self._children():
+            if isinstance(value, Parameter):
+                yield name, value
+            else:
+                for inner, parameter in value.named_parameters():
+                    yield f"{name}.{inner}", parameter
+
+    def _children(self) -> Iterator[tuple[str, Parameter | Layer]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter | Layer):
+                yield name, value
+
+    def parameters(self) -> list[Parameter]:
+        """Every parameter, in a fixed order, each once."""
+        return list({id(p): p for _, p in self.named_parameters()}.values())
+
+    def zero_grad(self) -> None:
+        """Forget all gradients that have come in."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def freeze(self) -> Layer:
+        """Let training leave this layer's parameters as they are; returns the layer."""
+        for parameter in self.parameters():
+            parameter.trainable = False
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of every parameter's array by its path."""
+        return {name: parameter.value.copy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray], strict: bool = True) -> None:
+        """Copy arrays into the parameters of the same paths; nothing is changed unless everything fits.
+
+        Args:
+            state: arrays by path, as from `state_dict`; dtypes are converted.
+            strict: whether every path must be in both.
+
+        Raises:
+            KeyError: `strict`, and paths are missing or unknown; all are named.
+            ShapeError: an array has another shape than its parameter.
+        """
+        own = dict(self.named_parameters())
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if strict and (missing or unknown):
+            raise KeyError(f"load_state_dict: missing {missing}, unknown {unknown}")
+        for name in own.keys() & state.keys():
+            if np.shape(state[name]) != own[name].value.shape:
+                wanted, got = own[name].value.shape, np.shape(state[name])
+                raise ShapeError(f"load_state_dict: {name} must have shape {wanted}, got {got}")
+        for name in own.keys() & state.keys():
+            own[name].value[...] = state[name]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"

@@ -1,0 +1,90 @@
+"""The fully connected layer, and the one that flattens images for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastconv import functional as F
+from fastconv._geometry import integer
+from fastconv.errors import ShapeError
+from fastconv.nn import init
+from fastconv.nn.base import Backward, Layer, Parameter
+
+
+class Linear(Layer):
+    """y = x @ weight.T + bias for a batch x (N, IN); see `fastconv.linear`.
+
+    Args:
+        in_features: IN.
+        out_features: OUT.
+        bias: whether a learnt number is added to each output; it starts at zero.
+        initialiser: a function of `fastconv.nn.init` for the weights.
+        rng: source of randomness: a Generator, a seed or None.
+        dtype: float32 or float64.
+
+    Example:
+        >>> Linear(400, 10, rng=0)(np.zeros((2, 400), np.float32)).shape
+        (2, 10)
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, *, initialiser: Callable = init.he_uniform,
+        rng: init.Rng = None, dtype: DTypeLike = np.float32,
+    ):  # fmt: skip
+        IN, OUT = integer("Linear", "in_features", in_features, 1), integer("Linear", "out_features", out_features, 1)
+        self.weight = Parameter(initialiser((OUT, IN), rng, dtype), "weight")
+        self.bias = Parameter(np.zeros(OUT, dtype), "bias") if bias else None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The product for a batch (N, IN)."""
+        return F.linear(x, self.weight.value, self.bias.value if self.bias else None)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The product for a batch, and its gradient."""
+
+        def backward(grad_y: np.ndarray) -> np.ndarray:
+            needs = (True, self.weight.trainable, self.bias is not None and self.bias.trainable)
+            grad_x, grad_weight, grad_bias = F.linear_backward(grad_y, x, self.weight.value, needs=needs)
+            self.weight.accumulate(grad_weight)
+            if self.bias is not None:
+                self.bias.accumulate(grad_bias)
+            return grad_x  # type: ignore[return-value]
+
+        return self(x), backward
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(N, OUT)."""
+        OUT, IN = self.weight.value.shape
+        if input_shape[-1] != IN:
+            raise ShapeError(f"Linear: takes {IN} inputs, got an input of shape {tuple(input_shape)}")
+        return (*input_shape[:-1], OUT)
+
+    def __repr__(self) -> str:
+        OUT, IN = self.weight.value.shape
+        return f"Linear({IN}, {OUT})"
+
+
+class Flatten(Layer):
+    """(N, C, H, W) to (N, C*H*W).
+
+    Example:
+        >>> Flatten()(np.zeros((2, 16, 5, 5))).shape
+        (2, 400)
+    """
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The flattened batch, a view where possible."""
+        return x.reshape(self.output_shape(x.shape))
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The flattened batch, and the way back."""
+        shape = x.shape
+        return self(x), lambda grad_y: grad_y.reshape(shape)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(N, C*H*W)."""
+        return input_shape[0], math.prod(input_shape[1:])

@@ -1,0 +1,344 @@
+"""Training: one step, whole runs with their history, evaluation, prediction."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fastconv import functional as F
+from fastconv._files import written_whole
+from fastconv._geometry import integer
+from fastconv.data import minibatches
+from fastconv.errors import DivergenceError, ShapeError
+from fastconv.nn import Layer, Parameter, Sequential
+from fastconv.nn.init import Rng, generator
+from fastconv.optim import Optimizer, constant
+
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
+
+EVALUATION_BATCH = 256
+
+
+def train_step(
+    model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, *, lr_factor: float = 1.0
+) -> float:
+    """One step: forward, softmax cross-entropy, backward, update.
+
+    Args:
+        model: any layer whose result for x is logits (N, K).
+        x: a batch (N, ...).
+        labels: class ids (N,), or one-hot (N, K).
+        optimizer: an optimiser of the model's parameters.
+        lr_factor: this times the optimiser's learning rate is used.
+
+    Returns:
+        The mean loss of the batch before the update.
+
+    Raises:
+        ValueError: shapes do not fit, or a label is out of range.
+
+    Example:
+        >>> from fastconv.models import lenet5
+        >>> from fastconv.optim import SGD
+        >>> model = lenet5(rng=0)
+        >>> x, labels = np.ones((4, 1, 28, 28), np.float32), np.array([0, 1, 2, 3])
+        >>> optimizer = SGD(model.parameters(), lr=0.1)
+        >>> first = train_step(model, x, labels, optimizer)
+        >>> train_step(model, x, labels, optimizer) < first
+        True
+    """
+    optimizer.zero_grad()
+    run = model.forward_from_data if isinstance(model, Sequential) else model.forward
+    logits, backward = run(x)
+    loss, grad = F.cross_entropy(logits, labels)
+    backward(grad)
+    optimizer.step(lr_factor)
+    return loss
+
+
+@dataclass
+class History:
+    """What a run has learnt, epoch by epoch.
+
+    Attributes:
+        rows: for each epoch a dictionary with `epoch` (from 1), `train_loss`, `test_loss`, `test_accuracy` (both None
+            without validation data), `seconds` (since the run began) and `images_per_second` (training alone).
+
+    Example:
+        >>> History([{"epoch": 1, "train_loss": 0.5}]).to_csv()
+        'epoch,train_loss\\n1,0.5\\n'
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The rows as CSV text; also written to `path` if there is one."""
+        text = io.StringIO()
+        if self.rows:
+            writer = csv.DictWriter(text, self.rows[0].keys(), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        return self._written(text.getvalue(), path)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The rows as a JSON list of objects; also written to `path` if there is one."""
+        return self._written(json.dumps(self.rows, indent=1) + "\n", path)
+
+    @staticmethod
+    def _written(text: str, path: str | os.PathLike[str] | None) -> str:
+        if path is not None:
+            with written_whole(path) as file:
+                file.write(text.encode())
+        return text
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass
+class Position:
+    """Where a run stands: enough, with the weights and the optimiser's state, to go on to the same bits.
+
+    Attributes:
+        epoch: epochs completed.
+        step: steps taken in the current epoch.
+        loss: sum of the losses of the images seen in it.
+        images: how many those are.
+        seconds: time spent so far.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Run:
+    """What a callback sees.
+
+    Attributes:
+        model: the model in training.
+        optimizer: its optimiser.
+        history: the epochs that are complete.
+        position: where the run stands.
+        steps_per_epoch: the number of batches.
+        epochs: the number wanted.
+        loss: the last batch's loss.
+        epoch_ended: whether this call is the one at the end of an epoch (history has a new row) or after a step.
+    """
+
+    model: Layer
+    optimizer: Optimizer
+    history: History
+    position: Position
+    steps_per_epoch: int
+    epochs: int
+    loss: float = math.nan
+    epoch_ended: bool = False
+
+
+Callback: TypeAlias = Callable[[Run], bool | None]
+
+
+def fit(
+    model: Layer, train: Pair, validation: Pair | None = None, *, optimizer: Optimizer, epochs: int = 1,
+    batch_size: int = 64, rng: Rng = None, schedule: Callable[[float], float] = constant,
+    callbacks: Iterable[Callback] = (), history: History | None = None, position: Position | None = None,
+) -> History:  # fmt: skip
+    """Train a model with shuffled minibatches.
+
+    Args:
+        model: any layer whose result is logits (N, K).
+        train: (x, labels).
+        validation: (x, labels) evaluated after every epoch, or None.
+        optimizer: an optimiser of the model's parameters.
+        epochs: passes over the data, counted from the very first.
+        batch_size: images a step.
+        rng: shuffles; epoch e is shuffled by a generator seeded with (seed, e), so that a run can be resumed.
+        schedule: a factor for the learning rate from the share of the run that is done, 0 to 1.
+        callbacks: functions called after every step and every epoch with a `Run`; one that returns True ends the run.
+        history: the history to go on with.
+        position: the position to go on from, with a seed for `rng` equal to the first run's; it is kept up to date.
+
+    Returns:
+        The history.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite; the model then holds the last weights that gave a finite one.
+        ValueError: sizes do not fit.
+        TypeError: an argument is of the wrong kind.
+
+    Example:
+        >>> from fastconv.data import load_digits
+        >>> from fastconv.models import lenet5
+        >>> from fastconv.optim import SGD
+        >>> train, test = load_digits()
+        >>> model = lenet5(rng=0)
+        >>> history = fit(model, train, test, optimizer=SGD(model.parameters(), 0.05, 0.9), epochs=2, rng=0)
+        >>> history.rows[-1]["test_accuracy"] > 0.5
+        True
+    """
+    x, labels = _pair("fit", "train", train)
+    if validation is not None:
+        validation = _pair("fit", "validation", validation)
+    epochs = integer("fit", "epochs", epochs)
+    steps = -(-len(x) // integer("fit", "batch_size", batch_size, 1))
+    seed = int(rng) if isinstance(rng, int | np.integer) else int(generator(rng).integers(2**62))
+    run = Run(model, optimizer, history or History(), position or Position(), steps, epochs)
+    weights = _GoodWeights(model.parameters())
+    callbacks = tuple(callbacks)
+    while run.position.epoch < epochs:
+        order = np.random.default_rng([seed, run.position.epoch])
+        batches = itertools.islice(minibatches(x, labels, batch_size, order), run.position.step, None)
+        if _epoch(run, batches, schedule, weights, callbacks):
+            break
+        _end_epoch(run, validation)
+        if any([callback(run) for callback in callbacks]):
+            break
+    return run.history
+
+
+def _epoch(
+    run: Run, batches: Iterable[Pair], schedule: Callable[[float], float], weights: _GoodWeights,
+    callbacks: tuple[Callback, ...],
+) -> bool:  # fmt: skip
+    """Take the rest of an epoch's steps; whether a callback has ended the run before the last of them."""
+    position = run.position
+    run.epoch_ended = False
+    for x, labels in batches:
+        start = time.perf_counter()
+        done = (position.epoch + position.step / run.steps_per_epoch) / run.epochs
+        weights.remember()
+        run.loss = train_step(run.model, x, labels, run.optimizer, lr_factor=schedule(done))
+        if not math.isfinite(run.loss):
+            weights.restore()
+            raise DivergenceError(
+                f"fit: the loss is {run.loss} at step {position.step + 1} of epoch {position.epoch + 1}; the model "
+                f"holds the last weights that gave a finite loss; a smaller learning rate may help"
+            )
+        weights.approve()
+        position.step += 1
+        position.loss += run.loss * len(x)
+        position.images += len(x)
+        position.seconds += time.perf_counter() - start
+        if any([callback(run) for callback in callbacks]):
+            return True
+    return False
+
+
+def _end_epoch(run: Run, validation: Pair | None) -> None:
+    position, start = run.position, time.perf_counter()
+    before = run.history.rows[-1]["seconds"] if run.history.rows else 0.0
+    training = max(position.seconds - before, 1e-9)
+    test_loss, test_accuracy = evaluate(run.model, *validation) if validation is not None else (None, None)
+    position.seconds += time.perf_counter() - start
+    row = {
+        "epoch": position.epoch + 1,
+        "train_loss": position.loss / max(position.images, 1),
+        "test_loss": test_loss,
+        "test_accuracy": test_accuracy,
+        "seconds": position.seconds,
+        "images_per_second": position.images / training,
+    }
+    run.history.rows.append(row)
+    position.epoch, position.step, position.loss, position.images = position.epoch + 1, 0, 0.0, 0
+    run.epoch_ended = True
+
+
+class _GoodWeights:
+    """The last weights that gave a finite loss (measured: under 1 % of a LeNet-5 step)."""
+
+    def __init__(self, parameters: list[Parameter]):
+        self.values = [p.value for p in parameters]
+        self.good = [value.copy() for value in self.values]
+        self.candidate = [value.copy() for value in self.values]
+
+    def remember(self) -> None:
+        for kept, value in zip(self.candidate, self.values):
+            np.copyto(kept, value)
+
+    def approve(self) -> None:
+        self.good, self.candidate = self.candidate, self.good
+
+    def restore(self) -> None:
+        for value, kept in zip(self.values, self.good):
+            np.copyto(value, kept)
+
+
+def evaluate(model: Layer, x: np.ndarray, labels: np.ndarray, batch_size: int = EVALUATION_BATCH) -> tuple[float, float]:
+    """The mean cross-entropy and the accuracy of a model.
+
+    Args:
+        model: any layer whose result is logits (N, K).
+        x: (N, ...).
+        labels: class ids (N,) or one-hot (N, K).
+        batch_size: images at a time.
+
+    Returns:
+        (loss, accuracy), accuracy from 0 to 1.
+
+    Raises:
+        ValueError: there are no samples, or sizes do not fit.
+
+    Example:
+        >>> from fastconv.nn import Flatten
+        >>> loss, accuracy = evaluate(Flatten(), np.eye(3)[:, :, None, None] * 9, np.arange(3))
+        >>> accuracy
+        1.0
+    """
+    x, labels = _pair("evaluate", "(x, labels)", (x, labels))
+    loss, right = 0.0, 0
+    for images, wanted in minibatches(x, labels, batch_size):
+        logits = model(images)
+        loss += F.cross_entropy(logits, wanted)[0] * len(images)
+        ids = wanted if wanted.ndim == 1 else wanted.argmax(axis=1)
+        right += int(np.count_nonzero(logits.argmax(axis=1) == ids))
+    return loss / len(x), right / len(x)
+
+
+def predict(model: Layer, x: np.ndarray, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
+    """The probabilities of the classes: softmax of the model's logits.
+
+    Args:
+        model: any layer whose result is logits (N, K).
+        x: (N, ...).
+        batch_size: images at a time.
+
+    Returns:
+        (N, K), each row summing to 1.
+
+    Raises:
+        ValueError: sizes do not fit.
+
+    Example:
+        >>> from fastconv.nn import Flatten
+        >>> predict(Flatten(), np.zeros((1, 2, 1, 1)))
+        array([[0.5, 0.5]])
+    """
+    parts = [F.softmax(model(images)) for images, _ in minibatches(x, np.arange(len(x)), batch_size)]
+    return np.concatenate(parts) if parts else F.softmax(model(x))
+
+
+def _pair(where: str, name: str, value: Any) -> Pair:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{where}: {name} must be a pair (x, labels), got {type(value).__name__}")
+    x, labels = value
+    if not isinstance(x, np.ndarray) or not isinstance(labels, np.ndarray):
+        raise TypeError(f"{where}: x and labels must be NumPy arrays")
+    if x.ndim < 2 or labels.ndim not in (1, 2) or len(x) != len(labels):
+        raise ShapeError(f"{where}: labels must be (N,) or (N, K) for the images of x, got {labels.shape} and {x.shape}")
+    if len(x) == 0:
+        raise ShapeError(f"{where}: {name} has no samples")
+    return x, labels
