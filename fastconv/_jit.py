@@ -26,6 +26,7 @@ FASTMATH = {"contract", "reassoc"}
 _forked = False
 _launched = False
 _one_at_a_time: contextlib.AbstractContextManager[Any] | None = None
+_launching = threading.Lock()
 
 
 @functools.cache
@@ -167,17 +168,21 @@ def _launch() -> None:
     global _launched, _one_at_a_time
     from numba.np.ufunc.parallel import _launch_threads
 
-    _launch_threads()
-    if numba.threading_layer() == "workqueue":
-        # two threads inside the workqueue layer abort the process
-        _one_at_a_time = threading.RLock()
-    _launched = True
+    with _launching:
+        if _launched:  # by another thread meanwhile, whose lock must stay the only one
+            return
+        _launch_threads()
+        if numba.threading_layer() == "workqueue":
+            # two threads inside the workqueue layer abort the process
+            _one_at_a_time = threading.RLock()
+        _launched = True
 
 
 def _after_fork() -> None:
     # OpenMP kills, and workqueue hangs, a child that enters a parallel loop after its parent did
-    global _forked
+    global _forked, _launching
     _forked = _forked or _launched
+    _launching = threading.Lock()  # another thread of the parent may have held the old one
 
 
 if hasattr(os, "register_at_fork"):

@@ -59,7 +59,8 @@ def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.nda
         weights[...] = target
     logs = log_softmax(values)
     # the classes without weight are left out: a logit of -inf there would make 0 * -inf = NaN
-    loss = -float(np.sum(weights * logs, where=weights != 0, dtype=np.float64)) / N
+    terms = np.multiply(weights, logs, out=np.zeros_like(logs), where=weights != 0)
+    loss = 0.0 - float(terms.sum(dtype=np.float64)) / N  # from 0.0, so that it is never -0.0
     grad = (np.exp(logs) * weights.sum(axis=1, keepdims=True) - weights) / compute.type(N)
     return loss, grad.astype(dtype, copy=False)
 

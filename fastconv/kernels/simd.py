@@ -1,5 +1,6 @@
 """The two inner products that convolution and matrix products are made of.
 
+Each is a vector tile (`tiles.py`), and the same sums as plain loops for where there is no JIT or bounds are checked.
 Indices are unsigned on purpose: for a signed index Numba tests for wrap-around at every access, which keeps LLVM from
 vectorising (measured: 12 against 90 GFLOP/s on one AVX-512 core).
 """
@@ -9,16 +10,22 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._jit import helper
+from fastconv.kernels import tiles
+from fastconv.kernels.tiles import dots_tile, rows_tile
 
 
 @helper
 def add_rows(c, c0, c1, a, a0, a1, b, b0, offsets, n):
     """c[c0 + q] += sum over k of a[a0 + k] * b[b0 + offsets[k] + q], and the same for c1 with a1; q < n.
 
-    Two rows and four terms at a time: six vector loads and two stores for eight multiply-adds.
+    Without the tile two rows and four terms are taken at a time: six vector loads and two stores for eight
+    multiply-adds.
 
     Precondition: flat arrays; c0, c1, b0, n and offsets are uint64; the rows c0 and c1 do not overlap.
     """
+    if tiles.ENABLED:
+        rows_tile(c, (c0, c1), a, (np.uint64(a0), np.uint64(a1)), b, b0, offsets, n)
+        return
     four = offsets.size // 4 * 4
     for k in range(0, four, 4):
         o0, o1, o2, o3 = b0 + offsets[k], b0 + offsets[k + 1], b0 + offsets[k + 2], b0 + offsets[k + 3]
@@ -38,6 +45,9 @@ def add_rows(c, c0, c1, a, a0, a1, b, b0, offsets, n):
 @helper
 def add_row(c, c0, a, a0, b, b0, offsets, n):
     """c[c0 + q] += sum over k of a[a0 + k] * b[b0 + offsets[k] + q] for q < n: `add_rows` for a row without a partner."""
+    if tiles.ENABLED:
+        rows_tile(c, (c0,), a, (np.uint64(a0),), b, b0, offsets, n)
+        return
     four = offsets.size // 4 * 4
     for k in range(0, four, 4):
         o0, o1, o2, o3 = b0 + offsets[k], b0 + offsets[k + 1], b0 + offsets[k + 2], b0 + offsets[k + 3]
@@ -59,6 +69,9 @@ def add_dots(t, t0, a, a0, a1, b, b0, b1, b2, b3, n):
 
     Precondition: a and b flat, t with four columns; a0 ... b3 and n are uint64.
     """
+    if tiles.ENABLED:
+        dots_tile(t, np.uint64(t0), a, (a0, a1), b, (b0, b1, b2, b3), n)
+        return
     zero = t.dtype.type(0)
     s0 = s1 = s2 = s3 = r0 = r1 = r2 = r3 = zero
     for q in range(n):

@@ -1,0 +1,134 @@
+"""The one table of shapes: benchmarks, README tables and tests refer to these names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import fastconv
+
+
+@dataclass(frozen=True)
+class ConvShape:
+    """A square convolution of (N, C, H, W) images with OC kernels of K x K."""
+
+    name: str
+    N: int
+    C: int
+    H: int
+    W: int
+    OC: int
+    K: int
+    stride: int = 1
+    pad: int = 0
+    groups: int = 1
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)."""
+        return self.N, self.C, self.H, self.W
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """(OC, C/groups, K, K)."""
+        return self.OC, self.C // self.groups, self.K, self.K
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """(N, OC, OH, OW)."""
+        return fastconv.conv_output_shape(self.input_shape, self.weight_shape, self.stride, self.pad)
+
+    @property
+    def options(self) -> tuple[int, int, int, int]:
+        """Stride, padding, dilation, groups: what follows the arrays in a call."""
+        return self.stride, self.pad, 1, self.groups
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the forward pass; either gradient has as many."""
+        N, OC, OH, OW = self.output_shape
+        return 2 * N * OC * OH * OW * (self.C // self.groups) * self.K**2
+
+    def __str__(self) -> str:
+        sizes = f"{self.N},{self.C},{self.H},{self.W} → {self.OC}, {self.K}x{self.K}"
+        extras = (("stride", self.stride, 1), ("padding", self.pad, 0), ("groups", self.groups, 1))
+        return sizes + "".join(f", {name} {value}" for name, value, default in extras if value != default)
+
+
+@dataclass(frozen=True)
+class PoolShape:
+    """Windows of K x K over (N, C, H, W) images."""
+
+    name: str
+    N: int
+    C: int
+    H: int
+    W: int
+    K: int
+    stride: int
+    pad: int = 0
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)."""
+        return self.N, self.C, self.H, self.W
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, OH, OW)."""
+        # a convolution's geometry, with one image for each plane
+        image, window = (self.N * self.C, 1, self.H, self.W), (1, 1, self.K, self.K)
+        return self.N, self.C, *fastconv.conv_output_shape(image, window, self.stride, self.pad)[2:]
+
+    @property
+    def options(self) -> tuple[int, int, int]:
+        """Kernel size, stride, padding: what follows the array in a call."""
+        return self.K, self.stride, self.pad
+
+    def __str__(self) -> str:
+        padding = f", padding {self.pad}" if self.pad else ""
+        return f"{self.N},{self.C},{self.H},{self.W}, {self.K}x{self.K}, stride {self.stride}{padding}"
+
+
+@dataclass(frozen=True)
+class LinearShape:
+    """A matrix of (OUT, IN) weights applied to N rows."""
+
+    name: str
+    N: int
+    IN: int
+    OUT: int
+
+    def __str__(self) -> str:
+        return f"{self.N},{self.IN} → {self.OUT}"
+
+
+# Smallest first within each kind of network: the first row of each table is the cheapest to try.
+CONVS = (
+    ConvShape("LeNet c1", 64, 1, 28, 28, 6, 5, 1, 2),
+    ConvShape("LeNet c2", 64, 6, 14, 14, 16, 5),
+    ConvShape("AlexNet c1", 4, 3, 227, 227, 64, 11, 4),
+    ConvShape("VGG 1_1", 1, 3, 224, 224, 64, 3, 1, 1),
+    ConvShape("VGG 1_2", 1, 64, 224, 224, 64, 3, 1, 1),
+    ConvShape("VGG 3_2", 1, 256, 56, 56, 256, 3, 1, 1),
+    ConvShape("VGG 5", 4, 512, 14, 14, 512, 3, 1, 1),
+    ConvShape("ResNet c1", 4, 3, 224, 224, 64, 7, 2, 3),
+    ConvShape("ResNet 1x1", 4, 64, 56, 56, 256, 1),
+    ConvShape("ResNet 3x3", 4, 128, 28, 28, 128, 3, 1, 1),
+    ConvShape("depthwise 3x3", 8, 128, 56, 56, 128, 3, 1, 1, 128),
+)
+
+POOLS = (
+    PoolShape("LeNet p1", 64, 6, 28, 28, 2, 2),
+    PoolShape("LeNet p2", 64, 16, 10, 10, 2, 2),
+    PoolShape("ResNet p1", 4, 64, 112, 112, 3, 2, 1),
+)
+
+LINEARS = (
+    LinearShape("LeNet f1", 64, 400, 120),
+    LinearShape("LeNet f2", 64, 120, 84),
+    LinearShape("LeNet f3", 64, 84, 10),
+)
+
+CONV = {shape.name: shape for shape in CONVS}
+POOL = {shape.name: shape for shape in POOLS}
+LINEAR = {shape.name: shape for shape in LINEARS}

@@ -1,0 +1,189 @@
+"""Measure fastconv against its NumPy backend for the README: `python benchmarks/tables.py --write README.md`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if not __package__:  # run as a script: the folder of the packages is one up
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numba
+import numpy as np
+from tqdm import tqdm
+
+import fastconv
+from benchmarks.cases import BATCH, Conv, Im2col, LeNet, MaxPool
+from benchmarks.measure import Times, against_numpy
+from benchmarks.shapes import CONVS, POOLS
+from fastconv._files import written_whole
+
+BEGIN, END = "<!-- ratios:begin -->", "<!-- ratios:end -->"
+
+# NumPy takes up to a second for the others, and a gigabyte for their im2col matrices
+CONV_ROWS = tuple(shape for shape in CONVS if shape.flops <= 1e9)
+
+
+class Job(NamedTuple):
+    """One pair of calls to measure, and the cell it is for."""
+
+    row: str
+    column: str
+    fast: Callable[[], Any]
+    slow: Callable[[], Any] | None = None
+
+
+def conv_jobs(quick: bool) -> list[Job]:
+    """The passes of the small convolutions in float32."""
+    jobs = []
+    for shape in CONV_ROWS[: 1 if quick else None]:
+        case, row = Conv(shape.name, "float32").warmed(), f"{shape.name}: {shape}"
+        jobs += [Job(row, call.replace("_", " "), getattr(case, call)) for call in case.calls]
+    return jobs
+
+
+def other_jobs(quick: bool) -> list[Job]:
+    """Pooling, im2col and a training step of LeNet-5."""
+    jobs = []
+    for shape in POOLS[: 1 if quick else None]:
+        pool = MaxPool(shape.name, "float32").warmed()
+        jobs.append(Job(f"`max_pool2d_with_indices`, {shape}", "", pool.forward_with_indices))
+        jobs.append(Job(f"`max_pool2d_backward`, {shape}", "", pool.gradient))
+    for shape in CONVS[: 1 if quick else 3]:
+        matrix = Im2col(shape.name, "float32").warmed()
+        jobs.append(Job(f'`im2col`, order="rows", {shape.name}', "", matrix.im2col))
+        jobs.append(Job(f'`col2im`, order="rows", {shape.name}', "", matrix.col2im))
+    step = LeNet("float32").warmed()
+    for dtype in ("float32", "float64"):
+        row = f"LeNet-5 training step, batch {BATCH}, float32; NumPy in {dtype}"
+        jobs.append(Job(row, "", step.step, LeNet(dtype).step))
+    return jobs
+
+
+def measured(jobs: Sequence[Job], quick: bool) -> dict[tuple[str, str], Times]:
+    """The times of each job, by row and column."""
+    options = {"rounds": 1, "budget": 0.0, "rest": 0.05} if quick else {"rounds": 3, "budget": 0.1}
+    bar = tqdm(jobs, disable=None, leave=False, unit="ratio")
+    return {(job.row, job.column): against_numpy(job.fast, job.slow, **options) for job in bar}
+
+
+def milliseconds(seconds: float) -> str:
+    """Three significant digits."""
+    ms = seconds * 1e3
+    return f"{ms:.{2 if ms < 10 else 1 if ms < 100 else 0}f} ms"
+
+
+def ratio(times: Times) -> str:
+    """How many times as fast as NumPy, in two digits."""
+    value = times.numpy / times.fastconv
+    return f"{value:.{1 if value < 9.95 else 0}f}x"
+
+
+def conv_table(times: dict[tuple[str, str], Times]) -> list[str]:
+    """One row for each shape, one column for each pass."""
+    rows, columns = (list(dict.fromkeys(key[i] for key in times)) for i in (0, 1))
+    lines = [f"| convolution, float32 | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
+    for row in rows:
+        cells = [f"**{ratio(times[row, column])}** ({milliseconds(times[row, column].fastconv)})" for column in columns]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return lines
+
+
+def other_table(times: dict[tuple[str, str], Times]) -> list[str]:
+    """One row for each call."""
+    lines = ["| float32 | ratio | fastconv | NumPy |", "| --- | ---: | ---: | ---: |"]
+    for (row, _), pair in times.items():
+        lines.append(f"| {row} | **{ratio(pair)}** | {milliseconds(pair.fastconv)} | {milliseconds(pair.numpy)} |")
+    return lines
+
+
+def processor() -> str:
+    """The processor's model, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(found, "") or platform.processor() or platform.machine()
+
+
+def machine() -> str:
+    """What the numbers depend on; no date, so that the same numbers give the same text."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    threads = fastconv.get_num_threads()
+    return (
+        f"{processor()}, {threads} thread{'s' if threads != 1 else ''}; Python {platform.python_version()}, "
+        f"NumPy {np.__version__} ({blas}), Numba {numba.__version__}"
+    )
+
+
+def tables(quick: bool = False) -> str:
+    """Everything that stands between the markers."""
+    lines = [
+        "How many times as fast as the NumPy backend (im2col and matrix products of a threaded BLAS), with fastconv's "
+        "time in brackets; the smallest of several times, both sides in turn in one process.",
+        f"{machine()}.",
+        "",
+        *conv_table(measured(conv_jobs(quick), quick)),
+        "",
+        *other_table(measured(other_jobs(quick), quick)),
+    ]
+    return "\n".join(lines)
+
+
+def warn_if_busy() -> None:
+    """Say so if other programs run: kernels wait for their slowest thread, so beside them a ratio means nothing."""
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if busy > 0.5:
+        print(
+            f"tables.py: about {busy:.1f} processors are busy with something else; ratios will be off", file=sys.stderr
+        )
+
+
+def split(path: Path) -> tuple[str, str]:
+    """The text of a file up to and with the first marker, and from the second one on.
+
+    Raises:
+        ValueError: the markers are not there, each once and in order.
+    """
+    text = path.read_bytes().decode()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"{path}: needs the lines {BEGIN} and {END}, each once and in this order")
+    return before + begin, end + after
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write if asked to; 1 if the file cannot be written to."""
+    parser = argparse.ArgumentParser(prog="tables.py", description="Ratios of fastconv to its NumPy backend.")
+    parser.add_argument("--write", type=Path, metavar="FILE", help=f"replace what is between {BEGIN} and {END}")
+    parser.add_argument("--quick", action="store_true", help="few shapes, one call each: to try it, not to publish")
+    options = parser.parse_args(arguments)
+    try:
+        if options.write:
+            split(options.write)  # before measuring for a minute, not after
+            if not os.access(options.write.parent, os.W_OK):
+                raise PermissionError(f"{options.write}: its folder is not writeable")
+        warn_if_busy()
+        text = tables(options.quick)
+        print(text)
+        if options.write:
+            head, tail = split(options.write)
+            mode = options.write.stat().st_mode
+            with written_whole(options.write) as file:
+                file.write(f"{head}\n{text}\n{tail}".encode())
+            options.write.chmod(mode)
+    except (OSError, ValueError) as error:
+        print(f"tables.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

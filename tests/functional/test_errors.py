@@ -1,0 +1,521 @@
+"""Calls that must fail, each with the message a user needs; and junk, which may fail but must not crash or lie."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastconv
+from fastconv import reference
+from fastconv.errors import DTypeError, ShapeError
+
+
+class TorchLike:
+    """What a tensor of another library looks like: convertible, but not an array."""
+
+    shape, dtype, ndim = (1, 1, 4, 4), np.dtype(np.float32), 4
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones(self.shape, dtype)
+
+
+def ones(*shape, dtype=np.float32):
+    return np.ones(shape, dtype)
+
+
+X, W, G = ones(2, 4, 8, 8), ones(6, 4, 3, 3), ones(2, 6, 6, 6)
+F = fastconv
+
+NOT_ARRAYS = {
+    "list": [[1.0]],
+    "None": None,
+    "str": "x",
+    "float": 1.0,
+    "NumPy scalar": np.float32(1),
+    "object": ones(1, 1, 4, 4).astype(object),
+    "complex": ones(1, 1, 4, 4, dtype=np.complex64),
+    "datetime": np.zeros((1, 1, 4, 4), "M8[s]"),
+    "timedelta": np.zeros((1, 1, 4, 4), "m8[s]"),
+    "bytes": np.zeros((1, 1, 4, 4), "S3"),
+    "record": np.zeros((1, 1, 4, 4), "i4,f4"),
+    "longdouble": ones(1, 1, 4, 4, dtype=np.longdouble),
+    "masked": np.ma.masked_array(ones(1, 1, 4, 4), mask=False),
+    "torch-like": TorchLike(),
+}
+# a call of every function with `bad` in place of each of its arrays
+TAKES_ARRAY = {
+    "conv2d x": lambda bad: F.conv2d(bad, W),
+    "conv2d weight": lambda bad: F.conv2d(X, bad),
+    "conv2d bias": lambda bad: F.conv2d(X, W, bad),
+    "conv2d_backward grad_output": lambda bad: F.conv2d_backward(bad, X, W),
+    "conv2d_backward x": lambda bad: F.conv2d_backward(G, bad, W),
+    "conv2d_backward weight": lambda bad: F.conv2d_backward(G, X, bad),
+    "im2col x": lambda bad: F.im2col(bad, 2),
+    "col2im cols": lambda bad: F.col2im(bad, (1, 1, 3, 3), 2),
+    "max_pool2d x": lambda bad: F.max_pool2d(bad, 2),
+    "max_pool2d_with_indices x": lambda bad: F.max_pool2d_with_indices(bad, 2),
+    "max_pool2d_backward grad_output": lambda bad: F.max_pool2d_backward(
+        bad, np.zeros((1, 1, 1, 1), int), (1, 1, 2, 2)
+    ),
+    "max_pool2d_backward indices": lambda bad: F.max_pool2d_backward(ones(1, 1, 1, 1), bad, (1, 1, 2, 2)),
+    "avg_pool2d x": lambda bad: F.avg_pool2d(bad, 2),
+    "avg_pool2d_backward grad_output": lambda bad: F.avg_pool2d_backward(bad, (1, 1, 4, 4), 2),
+    "linear x": lambda bad: F.linear(bad, ones(2, 3)),
+    "linear weight": lambda bad: F.linear(ones(2, 3), bad),
+    "linear bias": lambda bad: F.linear(ones(2, 3), ones(2, 3), bad),
+    "linear_backward grad_output": lambda bad: F.linear_backward(bad, ones(2, 3), ones(2, 3)),
+    "linear_backward x": lambda bad: F.linear_backward(ones(2, 2), bad, ones(2, 3)),
+    "linear_backward weight": lambda bad: F.linear_backward(ones(2, 2), ones(2, 3), bad),
+    "relu x": lambda bad: F.relu(bad),
+    "relu_backward grad_output": lambda bad: F.relu_backward(bad, ones(3)),
+    "relu_backward y": lambda bad: F.relu_backward(ones(3), bad),
+    "sigmoid x": lambda bad: F.sigmoid(bad),
+    "sigmoid_backward y": lambda bad: F.sigmoid_backward(ones(3), bad),
+    "tanh x": lambda bad: F.tanh(bad),
+    "tanh_backward y": lambda bad: F.tanh_backward(ones(3), bad),
+    "softmax x": lambda bad: F.softmax(bad),
+    "softmax_backward y": lambda bad: F.softmax_backward(ones(3), bad),
+    "log_softmax x": lambda bad: F.log_softmax(bad),
+    "log_softmax_backward y": lambda bad: F.log_softmax_backward(ones(3), bad),
+    "cross_entropy logits": lambda bad: F.cross_entropy(bad, np.array([0])),
+    "cross_entropy target": lambda bad: F.cross_entropy(ones(1, 2), bad),
+}
+
+
+@pytest.mark.parametrize("call", TAKES_ARRAY)
+@pytest.mark.parametrize("kind", NOT_ARRAYS)
+def test_not_an_array(call, kind):
+    if NOT_ARRAYS[kind] is None and call.endswith("bias"):
+        np.testing.assert_array_equal(
+            TAKES_ARRAY[call](None), TAKES_ARRAY[call](np.zeros(len(W) if "conv" in call else 2))
+        )
+        return
+    where, name = call.split()
+    with pytest.raises(DTypeError, match=f"^{where}: {name} "):
+        TAKES_ARRAY[call](NOT_ARRAYS[kind])
+
+
+UINT8 = np.uint8(200)
+SHAPES = [
+    # channels and groups
+    (
+        lambda: F.conv2d(X, ones(2, 3, 3, 3)),
+        "conv2d: weight has 3 input channels per group, x has 4 channels / 1 groups",
+    ),
+    (lambda: F.conv2d(X, W, groups=2), "conv2d: weight has 4 input channels per group, x has 4 channels / 2 groups"),
+    (
+        lambda: F.conv2d(X, ones(5, 2, 3, 3), groups=2),
+        "conv2d: weight has 5 output channels, which 2 groups do not divide",
+    ),
+    (lambda: F.conv2d(X, W, groups=0), "conv2d: groups must be from 1 to 2147483647, got 0"),
+    (
+        lambda: F.conv2d(X, ones(0, 4, 3, 3)),
+        "conv2d: weight must have at least one channel each way, got shape (0, 4, 3, 3)",
+    ),
+    (
+        lambda: F.conv2d(X, ones(6, 0, 3, 3)),
+        "conv2d: weight must have at least one channel each way, got shape (6, 0, 3, 3)",
+    ),
+    (
+        lambda: F.conv_output_shape((1, 4, 8, 8), (6, 3, 3, 3)),
+        "weight has 3 input channels per group, x has 4 channels",
+    ),
+    # ranks
+    (lambda: F.conv2d(ones(8, 8), W), "conv2d: x must have 4 dimensions, or 3 without a batch, got shape (8, 8)"),
+    (lambda: F.conv2d(ones(1, 1, 4, 8, 8), W), "conv2d: x must have 4 dimensions"),
+    (
+        lambda: F.conv2d(X, ones(4, 3, 3)),
+        "conv2d: weight must have 4 dimensions (OC, C/groups, KH, KW), got shape (4, 3, 3)",
+    ),
+    (lambda: F.im2col(ones(8, 8), 2), "im2col: x must have 4 dimensions"),
+    (lambda: F.max_pool2d(ones(8, 8), 2), "max_pool2d: x must have 4 dimensions"),
+    (lambda: F.avg_pool2d(ones(8), 2), "avg_pool2d: x must have 4 dimensions"),
+    (lambda: F.linear(ones(2, 3, 4), ones(2, 4)), "linear: x must have shape (N, IN) or (IN,), got (2, 3, 4)"),
+    (lambda: F.linear(ones(2, 3), ones(3)), "linear: weight must have shape (OUT, IN) without a zero, got (3,)"),
+    (lambda: F.linear(ones(2, 3), ones(2, 4)), "linear: weight takes 4 inputs, x has shape (2, 3)"),
+    (
+        lambda: F.linear_backward(ones(2, 3), ones(2, 3), ones(2, 3)),
+        "linear_backward: grad_output must have shape (2, 2), got (2, 3)",
+    ),
+    (
+        lambda: F.cross_entropy(ones(3), np.array([0])),
+        "cross_entropy: logits must have shape (N, K) with K at least 1, got (3,)",
+    ),
+    (lambda: F.cross_entropy(ones(2, 0), np.array([0, 0])), "with K at least 1, got (2, 0)"),
+    (lambda: F.cross_entropy(ones(2, 3), np.array([0])), "cross_entropy: target must have shape (2,), got (1,)"),
+    (lambda: F.cross_entropy(ones(2, 3), ones(2, 2)), "cross_entropy: target must have shape (2, 3), got (2, 2)"),
+    (lambda: F.conv_output_shape((8, 8), W.shape), "conv_output_shape: input_shape must have 4 sizes, got (8, 8)"),
+    # strides, dilations, paddings
+    (lambda: F.conv2d(X, W, stride=0), "conv2d: stride must be from 1 to 2147483647, got 0"),
+    (lambda: F.conv2d(X, W, stride=(1, -1)), "conv2d: stride must be from 1 to 2147483647, got -1"),
+    (lambda: F.conv2d(X, W, stride=(1, 1, 1)), "conv2d: stride must be one integer or two, got (1, 1, 1)"),
+    (lambda: F.conv2d(X, W, dilation=0), "conv2d: dilation must be from 1 to"),
+    (lambda: F.conv2d(X, W, padding=-1), "conv2d: padding must be from 0 to 2147483647, got -1"),
+    (lambda: F.conv2d(X, W, padding=((1, 1), (1, -1))), "conv2d: padding must be from 0 to 2147483647, got -1"),
+    (lambda: F.conv2d(X, W, padding=((1, 1), (1,))), "conv2d: padding must be ((top, bottom), (left, right))"),
+    (lambda: F.conv2d(X, W, padding=(1, 2, 3)), "conv2d: padding must be one integer or two, got (1, 2, 3)"),
+    (lambda: F.conv2d(X, W, padding="SAME"), "one of valid, same, same_upper, same_lower, full, got 'SAME'"),
+    (lambda: F.im2col(X, 2, padding="causal"), "im2col: padding must be integers or one of"),
+    (lambda: F.im2col(X, 0), "im2col: kernel_size must be from 1 to"),
+    (lambda: F.max_pool2d(X, 0), "max_pool2d: kernel_size must be from 1 to"),
+    (lambda: F.avg_pool2d(X, 2, 0), "avg_pool2d: stride must be from 1 to"),
+    (lambda: F.avg_pool2d(X, 2, divisor_override=0), "avg_pool2d: divisor_override must be from 1 to"),
+    # "same" names its alternatives
+    (
+        lambda: F.conv2d(X, W, stride=2, padding="same"),
+        'conv2d: padding="same" needs stride 1, got stride 2; "same_upper"',
+    ),
+    (lambda: F.conv2d(X, W, stride=2, padding="same"), '"same_lower"'),
+    # kernels that fit nowhere
+    (
+        lambda: F.conv2d(X, ones(1, 4, 9, 1)),
+        "conv2d: the kernel's height 9 (kernel 9, dilation 1) is larger than the padded input's height 8 (8 + 0 + 0)",
+    ),
+    (lambda: F.conv2d(X, W, dilation=4), "the kernel's height 9 (kernel 3, dilation 4)"),
+    (lambda: F.conv2d(X, W, dilation=(1, UINT8)), "the kernel's width 401 (kernel 3, dilation 200)"),
+    (lambda: F.max_pool2d(X, 9), "max_pool2d: the kernel's height 9"),
+    (lambda: F.avg_pool2d(X, (1, 9)), "avg_pool2d: the kernel's width 9"),
+    (lambda: F.im2col(X, 9), "im2col: the kernel's height 9"),
+    (lambda: F.conv2d(X, ones(1, 4, 0, 3)), "conv2d: the kernel must have at least one pixel, its height is 0"),
+    # images without pixels
+    (lambda: F.conv2d(ones(2, 4, 0, 8), W, padding=3), "conv2d: x must have at least one pixel, its height is 0"),
+    (lambda: F.conv2d(ones(2, 4, 8, 0), W, padding=3), "conv2d: x must have at least one pixel, its width is 0"),
+    (
+        lambda: F.conv2d(ones(2, 0, 8, 8), W),
+        "conv2d: weight has 4 input channels per group, x has 0 channels / 1 groups",
+    ),
+    (lambda: F.im2col(ones(1, 0, 8, 8), 2), "im2col: x must have at least one channel, got 0"),
+    (lambda: F.im2col(ones(1, 1, 0, 8), 2), "im2col: x must have at least one pixel"),
+    (lambda: F.max_pool2d(ones(1, 1, 0, 8), 2), "max_pool2d: x must have at least one pixel"),
+    (lambda: F.max_pool2d(ones(1, 0, 8, 8), 2), "max_pool2d: x must have at least one channel"),
+    (lambda: F.avg_pool2d(ones(1, 1, 8, 0), 2), "avg_pool2d: x must have at least one pixel"),
+    (lambda: F.softmax(ones(2, 0)), "softmax: axis -1 of an array of shape (2, 0) does not exist or is empty"),
+    (lambda: F.softmax(ones(2, 3), 2), "softmax: axis 2 of an array of shape (2, 3) does not exist or is empty"),
+    (lambda: F.log_softmax(ones(2, 3), -3), "log_softmax: axis must be from -2"),
+    # the shape of the other arrays
+    (lambda: F.conv2d(X, W, ones(5)), "conv2d: bias must have shape (6,), got (5,)"),
+    (lambda: F.conv2d(X, W, ones(6, 1)), "conv2d: bias must have shape (6,), got (6, 1)"),
+    (lambda: F.linear(ones(2, 3), ones(2, 3), ones(1)), "linear: bias must have shape (2,), got (1,)"),
+    (
+        lambda: F.conv2d_backward(ones(2, 6, 6, 5), X, W),
+        "conv2d_backward: grad_output must have shape (2, 6, 6, 6), got (2, 6, 6, 5)",
+    ),
+    (lambda: F.conv2d_backward(G[0], X, W), "conv2d_backward: grad_output must have shape (2, 6, 6, 6), got (6, 6, 6)"),
+    (
+        lambda: F.avg_pool2d_backward(ones(1, 1, 3, 2), (1, 1, 4, 4), 2),
+        "grad_output must have shape (1, 1, 2, 2), got (1, 1, 3, 2)",
+    ),
+    (
+        lambda: F.avg_pool2d_backward(ones(1, 1, 2, 2), (1, 2, 4, 4), 2),
+        "avg_pool2d_backward: input_shape (1, 2, 4, 4) does not fit",
+    ),
+    (
+        lambda: F.max_pool2d_backward(ones(1, 2, 2), np.zeros((1, 2, 1), int), (1, 4, 4)),
+        "indices must have shape (1, 2, 2), got (1, 2, 1)",
+    ),
+    (
+        lambda: F.max_pool2d_backward(ones(1, 2, 2), np.zeros((1, 2, 2), int), (4, 4)),
+        "input_shape must have 3 sizes, got (4, 4)",
+    ),
+    (lambda: F.col2im(ones(4, 5), (1, 1, 3, 3), 2), "col2im: cols must have shape (4, 4), got (4, 5)"),
+    (lambda: F.relu_backward(ones(3), ones(4)), "relu_backward: grad_output must have shape (4,), got (3,)"),
+    (
+        lambda: F.softmax_backward(ones(3, 1), ones(3, 2)),
+        "softmax_backward: grad_output must have shape (3, 2), got (3, 1)",
+    ),
+    # pooling
+    (lambda: F.max_pool2d(X, 2, padding=2), "max_pool2d: padding must be at most half of the kernel, got 2 and 2"),
+    (
+        lambda: F.avg_pool2d(X, 3, padding=((1, 2), (0, 0))),
+        "avg_pool2d: padding must be at most half of the kernel, got 1 and 2",
+    ),
+    (
+        lambda: F.max_pool2d(ones(1, 1, 2, 2), 2, 1, 1, 3),
+        "max_pool2d: dilation 3 leaves a window with nothing but padding",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), SHAPES, ids=[message for _, message in SHAPES])
+def test_shapes_and_sizes(call, message):
+    with pytest.raises(ShapeError, match=re.escape(message)):
+        call()
+
+
+TYPES = [
+    (lambda: F.conv2d(X, W, stride=1.0), "conv2d: stride must be an integer, got 1.0"),
+    (lambda: F.conv2d(X, W, stride=1.5), "conv2d: stride must be an integer, got 1.5"),
+    (lambda: F.conv2d(X, W, stride="2"), "conv2d: stride must be an integer, got '2'"),
+    (lambda: F.conv2d(X, W, stride=True), "conv2d: stride must be an integer, got True"),
+    (lambda: F.conv2d(X, W, stride=np.True_), "conv2d: stride must be an integer"),
+    (lambda: F.conv2d(X, W, stride=None), "conv2d: stride must be an integer, got None"),
+    (lambda: F.conv2d(X, W, padding=0.5), "conv2d: padding must be an integer, got 0.5"),
+    (lambda: F.conv2d(X, W, padding=(1, None)), "conv2d: padding must be an integer, got None"),
+    (lambda: F.conv2d(X, W, padding=False), "conv2d: padding must be an integer, got False"),
+    (lambda: F.conv2d(X, W, dilation=[1, "1"]), "conv2d: dilation must be an integer, got '1'"),
+    (lambda: F.conv2d(X, W, groups=1.0), "conv2d: groups must be an integer, got 1.0"),
+    (lambda: F.conv2d(X, W, groups=(1, 1)), "conv2d: groups must be an integer"),
+    (lambda: F.im2col(X, "2"), "im2col: kernel_size must be an integer, got '2'"),
+    (lambda: F.col2im(ones(4, 4), 9, 2), "col2im: input_shape must be a tuple of integers, got 9"),
+    (lambda: F.col2im(ones(4, 4), (1, 1, 3, 3.0), 2), "col2im: input_shape must be an integer, got 3.0"),
+    (lambda: F.max_pool2d(X, 2.0), "max_pool2d: kernel_size must be an integer, got 2.0"),
+    (lambda: F.max_pool2d(X, None), "max_pool2d: kernel_size must be an integer, got None"),
+    (lambda: F.max_pool2d(X, 2, ceil_mode=1), "max_pool2d: ceil_mode must be True or False, got 1"),
+    (lambda: F.avg_pool2d(X, 2, count_include_pad=0), "avg_pool2d: count_include_pad must be True or False, got 0"),
+    (lambda: F.avg_pool2d(X, 2, divisor_override=1.5), "avg_pool2d: divisor_override must be an integer, got 1.5"),
+    (lambda: F.softmax(X, 0.0), "softmax: axis must be an integer, got 0.0"),
+    (lambda: F.softmax(X, None), "softmax: axis must be an integer, got None"),
+    (lambda: F.max_pool2d_backward(ones(1, 1, 1), ones(1, 1, 1), (1, 2, 2)), "indices must be integers, got float32"),
+    (
+        lambda: F.cross_entropy(ones(1, 2), ones(1)),
+        "cross_entropy: target must hold class ids as integers, got float32",
+    ),
+    (lambda: F.set_num_threads(1.0), "set_num_threads: n must be an integer, got 1.0"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), TYPES, ids=[message for _, message in TYPES])
+def test_types_of_numbers(call, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        call()
+
+
+VALUES = [
+    (lambda: F.conv2d(X, W, layout="CHWN"), "conv2d: layout must be one of NCHW, NHWC, got 'CHWN'"),
+    (lambda: F.conv2d(X, W, layout=None), "conv2d: layout must be one of"),
+    (lambda: F.max_pool2d(X, 2, layout="nchw"), "max_pool2d: layout must be one of"),
+    (lambda: F.conv2d(X, W, algorithm="fft"), "conv2d: algorithm must be one of auto, direct, im2col, got 'fft'"),
+    (lambda: F.im2col(X, 2, order="columns"), "im2col: order must be one of rows, cols, unfold, got 'columns'"),
+    (lambda: F.conv2d_backward(G, X, W, needs=True), "conv2d_backward: needs must be three booleans"),
+    (
+        lambda: F.max_pool2d_backward(ones(1, 1, 1), np.array([[[4]]]), (1, 2, 2)),
+        "indices must be from 0 to 3 for a plane of 2 x 2, got 4",
+    ),
+    (
+        lambda: F.max_pool2d_backward(ones(1, 1, 1), np.array([[[-1]]]), (1, 2, 2)),
+        "indices must be from 0 to 3 for a plane of 2 x 2, got -1",
+    ),
+    (
+        lambda: F.max_pool2d_backward(ones(1, 1, 1), np.array([[[2**63]]], np.uint64), (1, 2, 2)),
+        "indices must be from 0 to 3",
+    ),
+    (
+        lambda: F.cross_entropy(ones(1, 2), np.array([2])),
+        "cross_entropy: target must hold class ids from 0 to 1, got 2",
+    ),
+    (
+        lambda: F.cross_entropy(ones(1, 2), np.array([-1])),
+        "cross_entropy: target must hold class ids from 0 to 1, got -1",
+    ),
+    (lambda: F.set_num_threads(0), "set_num_threads: n must be from 1 to"),
+    (lambda: F.set_num_threads(10**6), "set_num_threads: n must be from 1 to"),
+    (lambda: F.set_num_threads(True), "set_num_threads: n must be from 1 to"),
+    (lambda: F.use_backend("torch").__enter__(), "use_backend: name must be one of numba, numpy, got 'torch'"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), VALUES, ids=[message for _, message in VALUES])
+def test_values(call, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call()
+
+
+def read_only(*shape):
+    a = ones(*shape)
+    a.flags.writeable = False
+    return a
+
+
+def misaligned(*shape):
+    return np.zeros(ones(*shape).nbytes + 1, np.uint8)[1:].view(np.float32).reshape(shape)
+
+
+WRONG_OUT = {
+    "list": ([1.0], TypeError, "out must be a NumPy array, got list"),
+    "shape": (lambda *s: ones(*s[:-1], s[-1] + 1), ValueError, "out must have shape"),
+    "float64": (lambda *s: ones(*s, dtype=np.float64), TypeError, "out must have dtype float32, got float64"),
+    "integers": (lambda *s: ones(*s, dtype=np.int32), TypeError, "out must have dtype float32, got int32"),
+    "big-endian": (lambda *s: ones(*s, dtype=">f4"), TypeError, "out must have dtype float32, got >f4"),
+    "read-only": (read_only, ValueError, "out must be writeable, C-contiguous and aligned"),
+    "Fortran": (lambda *s: np.asfortranarray(ones(*s)), ValueError, "out must be writeable, C-contiguous and aligned"),
+    "strided": (lambda *s: ones(*s[:-1], 2 * s[-1])[..., ::2], ValueError, "out must be writeable, C-contiguous"),
+    "broadcast": (lambda *s: np.broadcast_to(np.float32(0), s), ValueError, "out must be writeable"),
+    "misaligned": (misaligned, ValueError, "out must be writeable, C-contiguous and aligned"),
+}
+TAKES_OUT = {
+    "conv2d": (lambda out: F.conv2d(X, W, out=out), (2, 6, 6, 6)),
+    "conv2d NHWC": (lambda out: F.conv2d(ones(2, 8, 8, 4), ones(6, 3, 3, 4), layout="NHWC", out=out), (2, 6, 6, 6)),
+    "im2col": (lambda out: F.im2col(X, 3, out=out), (72, 36)),
+    "col2im": (lambda out: F.col2im(ones(72, 36), (2, 4, 8, 8), 3, out=out), (2, 4, 8, 8)),
+    "max_pool2d": (lambda out: F.max_pool2d(X, 2, out=out), (2, 4, 4, 4)),
+    "avg_pool2d": (lambda out: F.avg_pool2d(X, 2, out=out), (2, 4, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("function", TAKES_OUT)
+@pytest.mark.parametrize("kind", WRONG_OUT)
+def test_wrong_out(function, kind):
+    call, shape = TAKES_OUT[function]
+    make, error, message = WRONG_OUT[kind]
+    with pytest.raises(error, match=f"^{function.split()[0]}: {message}"):
+        call(make(*shape) if callable(make) else make)
+
+
+def test_out_that_overlaps_an_input():
+    memory = np.ones(1000, np.float32)
+    x, weight, bias = memory[:64].reshape(1, 1, 8, 8), memory[100:109].reshape(1, 1, 3, 3), memory[200:201]
+    for start in (63, 28, 108, 73, 200, 165):
+        with pytest.raises(ValueError, match="conv2d: out must not share memory with an input"):
+            fastconv.conv2d(x, weight, bias, out=memory[start : start + 36].reshape(1, 1, 6, 6))
+    for start in (0, 60, 63):
+        for call in (fastconv.max_pool2d, fastconv.avg_pool2d):
+            with pytest.raises(ValueError, match="out must not share memory with an input"):
+                call(x, 2, out=memory[start : start + 16].reshape(1, 1, 4, 4))
+    with pytest.raises(ValueError, match="im2col: out must not share memory with an input"):
+        fastconv.im2col(x, 1, out=x.reshape(64, 1))
+    assert (memory == 1).all()
+
+
+HUGE = (2**31 - 1, 2**31, 2**32, 2**62, 2**63, 2**64, 10**30)
+
+
+@pytest.mark.parametrize("size", HUGE)
+@pytest.mark.parametrize("name", ["stride", "padding", "dilation", "groups", "kernel_size", "padding one side"])
+def test_huge_numbers_are_an_error_or_right(name, size):
+    x, w = ones(1, 1, 4, 4), ones(1, 1, 2, 2)
+    options = {"padding": ((0, 0), (0, size))} if name == "padding one side" else {name: size}
+    fit = {**options, "kernel_size": options.get("kernel_size", 2)}
+    calls = {
+        "conv2d": lambda where: where.conv2d(x, w, **options),
+        "conv2d im2col": lambda where: where.conv2d(x, w, algorithm="im2col", **options),
+        "im2col": lambda where: where.im2col(x, **fit),
+        "max_pool2d": lambda where: where.max_pool2d(x, **fit),
+        "avg_pool2d": lambda where: where.avg_pool2d(x, **fit),
+    }
+    for function, call in calls.items():
+        if (name == "kernel_size" and "conv2d" in function) or (name == "groups" and "conv2d" not in function):
+            continue
+        if name == "dilation" and function == "avg_pool2d":
+            continue
+        try:
+            found = call(fastconv)
+        except (ValueError, MemoryError) as error:
+            assert str(error).startswith(function.split()[0])
+        else:
+            assert name == "stride"
+            np.testing.assert_array_equal(found, call(reference))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint64])
+def test_small_integer_types_do_not_wrap(dtype):
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-4, 5, (1, 1, 6, 500)).astype(np.float32), rng.integers(-4, 5, (1, 1, 2, 3)).astype(np.float32)
+    big = min(200, np.iinfo(dtype).max)
+    plain = {"stride": (1, big), "padding": (1, big), "dilation": (1, big)}
+    typed = {name: (dtype(a), dtype(b)) for name, (a, b) in plain.items()}
+    expected = reference.conv2d(x, w, **plain)
+    np.testing.assert_array_equal(fastconv.conv2d(x, w, **typed), expected)
+    np.testing.assert_array_equal(fastconv.conv2d(x, w, algorithm="im2col", **typed), expected)
+    g = np.ones_like(expected)
+    for a, b in zip(fastconv.conv2d_backward(g, x, w, **typed), reference.conv2d_backward(g, x, w, **plain)):
+        np.testing.assert_array_equal(a, b)
+    assert fastconv.conv2d(x, w, padding=dtype(big)).shape == (1, 1, 5 + 2 * big, 498 + 2 * big)
+    pooled = fastconv.max_pool2d(x, (dtype(2), dtype(big)), padding=(dtype(1), dtype(big // 2)))
+    np.testing.assert_array_equal(pooled, reference.max_pool2d(x, (2, big), padding=(1, big // 2)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int32])
+def test_empty_batch_is_legal(dtype):
+    x, w, g = (np.zeros(s, dtype) for s in ((0, 4, 8, 8), (6, 4, 3, 3), (0, 6, 6, 6)))
+    floating = np.result_type(dtype, np.float32) if dtype == np.int32 else dtype
+    for algorithm in ("direct", "im2col"):
+        y = fastconv.conv2d(x, w, algorithm=algorithm)
+        assert y.shape == (0, 6, 6, 6)
+        assert y.dtype == floating
+    grad_x, grad_weight, grad_bias = fastconv.conv2d_backward(g, x, w)
+    assert grad_x.shape == x.shape
+    np.testing.assert_array_equal(grad_weight, np.zeros(w.shape))
+    np.testing.assert_array_equal(grad_bias, np.zeros(6))
+    for order, shape in {"rows": (0, 36), "cols": (36, 0), "unfold": (0, 36, 36)}.items():
+        cols = fastconv.im2col(x, 3, order=order)
+        assert cols.shape == shape
+        assert fastconv.col2im(cols, x.shape, 3, order=order).shape == x.shape
+    y, indices = fastconv.max_pool2d_with_indices(x, 2)
+    assert (
+        y.shape == indices.shape == fastconv.max_pool2d(x, 2).shape == fastconv.avg_pool2d(x, 2).shape == (0, 4, 4, 4)
+    )
+    assert fastconv.max_pool2d_backward(y, indices, x.shape).shape == x.shape
+    assert fastconv.avg_pool2d_backward(y, x.shape, 2).shape == x.shape
+    rows, weight = np.zeros((0, 3), dtype), np.zeros((2, 3), dtype)
+    assert fastconv.linear(rows, weight).shape == (0, 2)
+    grads = fastconv.linear_backward(np.zeros((0, 2), dtype), rows, weight)
+    assert [a.shape for a in grads] == [(0, 3), (2, 3), (2,)]
+    assert not grads[1].any()
+    for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax"):
+        assert getattr(fastconv, name)(rows).shape == (0, 3)
+
+
+ODD_NUMBERS = st.one_of(
+    st.integers(-3, 9),
+    st.sampled_from(
+        [2**31 - 1, 2**31, 2**62, -(2**63), 2**64, np.uint8(200), np.int64(3), 1.5, np.nan, True, None, "2"]
+    ),
+)
+ODD_SIZES = st.one_of(
+    ODD_NUMBERS,
+    st.tuples(ODD_NUMBERS, ODD_NUMBERS),
+    st.lists(ODD_NUMBERS, max_size=4),
+    st.tuples(st.tuples(ODD_NUMBERS, ODD_NUMBERS), st.tuples(ODD_NUMBERS, ODD_NUMBERS)),
+    st.sampled_from(["same", "valid", "full", "same_upper", "", "NHWC", "rows", "numpy"]),
+    st.lists(st.integers(0, 6), min_size=3, max_size=4).map(tuple),
+)
+SHAPE = st.one_of(st.lists(st.integers(1, 5), min_size=2, max_size=4), st.lists(st.integers(0, 4), max_size=5)).map(
+    tuple
+)
+
+
+@st.composite
+def odd_arrays(draw):
+    dtype = draw(st.sampled_from(["f4", "f4", "f8", "f2", ">f4", "i8", "u1", "?", "c8", "O", "S2", "g"]))
+    array = np.random.default_rng(draw(st.integers(0, 9))).integers(-2, 3, draw(SHAPE)).astype(dtype)
+    view = draw(st.sampled_from(["as is", "Fortran", "reversed", "zero strides", "read-only"]))
+    if view == "Fortran":
+        return np.asfortranarray(array)
+    if view == "reversed":
+        return array[::-1] if array.ndim else array
+    if view == "zero strides":
+        return np.broadcast_to(array, (2, *array.shape)) if array.ndim < 4 else array
+    array.flags.writeable = view != "read-only"
+    return array
+
+
+JUNK = st.one_of(odd_arrays(), odd_arrays(), odd_arrays(), st.sampled_from([None, [1.0], "x", 3, TorchLike()]))
+FUNCTIONS = sorted(fastconv.functional.__all__)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@given(data=st.data())
+def test_junk_is_an_error_or_right(name, data):
+    """Anything at all: a ValueError, TypeError or MemoryError, or what the NumPy reference says."""
+    function = getattr(fastconv, name)
+    arrays = ("x", "weight", "bias", "grad_output", "cols", "indices", "y", "logits", "target")
+    call = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.default is inspect.Parameter.empty or data.draw(st.integers(0, 2)) == 0:
+            junk = JUNK if parameter.name in (*arrays, "out") else ODD_SIZES
+            call[parameter.name] = data.draw(junk, label=parameter.name)
+    with np.errstate(all="ignore"):
+        try:
+            found = function(**call)
+        except (ValueError, TypeError, MemoryError) as error:
+            assert str(error).strip()
+            return
+        with fastconv.use_backend("numpy"):
+            expected = function(**{**call, "out": None} if "out" in call else call)
+    for a, b in zip(*((r if isinstance(r, tuple) else (r,)) for r in (found, expected))):
+        np.testing.assert_allclose(a, b, rtol=1e-2 if getattr(a, "dtype", None) == np.float16 else 1e-5, atol=1e-6)

@@ -1,0 +1,242 @@
+"""Valid calls drawn with Hypothesis: all arguments together, so that every draw is a call that must succeed.
+
+Values are small integers stored as floats: every sum of their products is exact, so results are compared bit by bit.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from fastconv import reference
+
+# multiplications that one case may need; the kernels as plain Python manage about a million in a second
+WORK = 20_000 if os.environ.get("FASTCONV_TEST_PROFILE") == "legs" else 2_000_000
+DTYPES = (np.float32, np.float64)
+
+
+def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Whole numbers from -4 to 4 as floats."""
+    return rng.integers(-4, 5, shape).astype(dtype)
+
+
+def real(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Normally distributed numbers."""
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def assert_identical(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Equal values (NaN equals NaN), and the same dtype and shape, in C order."""
+    assert actual.dtype == expected.dtype
+    assert actual.dtype.isnative
+    assert actual.flags.c_contiguous
+    np.testing.assert_array_equal(actual, expected, strict=True)
+
+
+def assert_same_bits(actual: np.ndarray, expected: np.ndarray) -> None:
+    """The same bits: unlike `assert_identical` this tells -0.0 from 0.0."""
+    assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    assert actual.tobytes() == expected.tobytes()
+
+
+def inner(a: np.ndarray, b: np.ndarray) -> float:
+    """<a, b>, summed without rounding errors."""
+    return math.fsum((a.astype(np.float64) * b.astype(np.float64)).ravel())
+
+
+@dataclass(frozen=True)
+class ConvCase:
+    """One valid convolution: shapes in `layout`, everything after weight and bias in `options`."""
+
+    x_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    options: dict[str, Any]
+    layout: str
+    dtype: Any
+    seed: int
+    with_bias: bool = True
+
+    @property
+    def OC(self) -> int:
+        return self.weight_shape[0]
+
+    def arrays(self, fill: Any = integers) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """x, weight, bias (or None), and a gradient of the output."""
+        rng = np.random.default_rng(self.seed)
+        x, weight = fill(rng, self.x_shape, self.dtype), fill(rng, self.weight_shape, self.dtype)
+        bias = fill(rng, (self.OC,), self.dtype)
+        g = fill(rng, self.output_shape, self.dtype)
+        return x, weight, bias if self.with_bias else None, g
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        return {**self.options, "layout": self.layout}
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What is drawn for one axis."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int = 0
+    after: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def span(self) -> int:
+        return self.dilation * (self.kernel - 1) + 1
+
+
+def _often(*usual: int, most: int) -> st.SearchStrategy[int]:
+    """Half of the draws the usual values, half up to `most`."""
+    return st.one_of(st.sampled_from(usual), st.integers(min(usual), most))
+
+
+@st.composite
+def _conv_axis(draw: st.DrawFn, named: bool, unit_stride: bool) -> _Window:
+    kernel = draw(st.integers(1, 5))
+    stride = 1 if unit_stride else draw(_often(1, 2, most=5))
+    dilation = draw(_often(1, most=4))
+    span = dilation * (kernel - 1) + 1
+    before, after = (0, 0) if named else (draw(_often(0, 1, most=7)), draw(_often(0, 1, most=7)))
+    # from the smallest image the kernel fits into (one window, or an image of one row) upwards
+    size = max(1, span - before - after) + draw(_often(0, most=9))
+    return _Window(size, kernel, stride, dilation, before, after)
+
+
+def _int2(draw: st.DrawFn, pair: tuple[int, int]) -> Any:
+    """A pair, or one integer where both are equal."""
+    return pair[0] if pair[0] == pair[1] and draw(st.booleans()) else pair
+
+
+@st.composite
+def conv_cases(draw: st.DrawFn, layouts: tuple[str, ...] = ("NCHW", "NHWC"), groups: int = 3) -> ConvCase:
+    """Any valid convolution."""
+    form = draw(st.sampled_from(["one", "two", "four", "four", "valid", "same", "same_upper", "same_lower", "full"]))
+    named = form not in ("one", "two", "four")
+    rows = draw(_conv_axis(named, form == "same"))
+    columns = draw(_conv_axis(named, form == "same"))
+    padding: Any = form
+    if form == "four":
+        padding = ((rows.before, rows.after), (columns.before, columns.after))
+    elif form == "two":
+        padding = (max(rows.before, rows.after), max(columns.before, columns.after))
+    elif form == "one":
+        padding = max(rows.before, rows.after, columns.before, columns.after)
+    options = {
+        "stride": _int2(draw, (rows.stride, columns.stride)),
+        "padding": padding,
+        "dilation": _int2(draw, (rows.dilation, columns.dilation)),
+        "groups": draw(_often(1, most=groups)),
+    }
+    N = draw(st.sampled_from([1, 2, 3, 1, 2, 3, 1, 2, 0]))  # integers(0, 3) would be 0 in a third of the draws
+    C = draw(st.sampled_from([1, 2, 3, 4, 5, 8]))
+    plan = {name: value for name, value in options.items() if name != "groups"}
+    kernel = (rows.kernel, columns.kernel)
+    # a reference shape for one output channel tells how many more the case may have
+    pixels = math.prod(reference.conv_output_shape((1, 1, rows.size, columns.size), (1, 1, *kernel), **plan))
+    work = max(N, 1) * pixels * C * math.prod(kernel) * options["groups"]
+    room = max(1, WORK // work)
+    OC = draw(st.sampled_from([n for n in (1, 2, 3, 4, 5, 15, 16, 17, 33) if n <= room]))
+    x_shape = (N, C * options["groups"], rows.size, columns.size)
+    weight_shape = (OC * options["groups"], C, *kernel)
+    output_shape = reference.conv_output_shape(x_shape, weight_shape, **plan)
+    layout = draw(st.sampled_from(layouts))
+    if layout == "NHWC":
+        x_shape, weight_shape, output_shape = ((a, c, d, b) for a, b, c, d in (x_shape, weight_shape, output_shape))
+    if N == 1 and draw(st.booleans()):
+        x_shape, output_shape = x_shape[1:], output_shape[1:]
+    return ConvCase(
+        x_shape, weight_shape, output_shape, options, layout, draw(st.sampled_from(DTYPES)),
+        draw(st.integers(0, 2**32 - 1)), draw(st.booleans()),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PoolCase:
+    """One valid pooling; `options` go to the function as they are."""
+
+    x_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    options: dict[str, Any]
+    layout: str
+    dtype: Any
+    seed: int
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        return {**self.options, "layout": self.layout}
+
+    def arrays(self, fill: Any = integers) -> tuple[np.ndarray, np.ndarray]:
+        """x and a gradient of the output."""
+        rng = np.random.default_rng(self.seed)
+        return fill(rng, self.x_shape, self.dtype), fill(rng, self.output_shape, self.dtype)
+
+
+def _holds_pixel(window: _Window, outputs: int) -> bool:
+    """Whether each window has a tap on a pixel."""
+    first = np.arange(outputs)[:, None] * window.stride - window.before
+    taps = first + np.arange(window.kernel) * window.dilation
+    return bool(((taps >= 0) & (taps < window.size)).any(axis=1).all())
+
+
+@st.composite
+def _pool_axis(draw: st.DrawFn, dilated: bool, padded: bool, ceil_mode: bool) -> _Window:
+    kernel = draw(st.integers(1, 5))
+    stride = draw(_often(1, 2, most=6))
+    dilation = draw(_often(1, most=3)) if dilated else 1
+    span = dilation * (kernel - 1) + 1
+    before, after = (draw(st.integers(0, kernel // 2)), draw(st.integers(0, kernel // 2))) if padded else (0, 0)
+    size = max(1, span - before - after) + draw(_often(0, most=9))
+    window = _Window(size, kernel, stride, dilation, before, after)
+    room = before + size + after - span
+    outputs = (-(-room // stride) if ceil_mode else room // stride) + 1
+    if dilation > 1 and not _holds_pixel(window, outputs):
+        return _Window(max(size, span), kernel, stride, dilation)
+    return window
+
+
+@st.composite
+def pool_cases(draw: st.DrawFn, kind: str) -> PoolCase:
+    """Any valid pooling of the kind "max" or "avg"."""
+    ceil_mode = draw(st.booleans())
+    form = draw(st.sampled_from(["numbers", "numbers", "numbers", "valid", "same", "same_upper", "same_lower"]))
+    named = form != "numbers"
+    rows = draw(_pool_axis(kind == "max" and not named, not named, ceil_mode))
+    columns = draw(_pool_axis(kind == "max" and not named, not named, ceil_mode))
+    strides = (1, 1) if form == "same" else (rows.stride, columns.stride)
+    padding: Any = form if named else ((rows.before, rows.after), (columns.before, columns.after))
+    options: dict[str, Any] = {
+        "kernel_size": _int2(draw, (rows.kernel, columns.kernel)),
+        "stride": _int2(draw, strides),
+        "padding": padding,
+        "ceil_mode": ceil_mode,
+    }
+    if strides == (rows.kernel, columns.kernel) and draw(st.booleans()):
+        options["stride"] = None
+    if kind == "max":
+        options["dilation"] = _int2(draw, (rows.dilation, columns.dilation))
+    else:
+        options["count_include_pad"] = draw(st.booleans())
+        options["divisor_override"] = draw(st.none() | st.integers(1, 5))
+    x_shape = (draw(st.sampled_from([1, 2, 3, 1, 2, 0])), draw(st.integers(1, 4)), rows.size, columns.size)
+    geometry = {k: v for k, v in options.items() if k not in ("count_include_pad", "divisor_override")}
+    output_shape = reference.max_pool2d(np.zeros(x_shape, np.float32), **geometry).shape
+    layout = draw(st.sampled_from(["NCHW", "NHWC"]))
+    if layout == "NHWC":
+        x_shape, output_shape = ((a, c, d, b) for a, b, c, d in (x_shape, output_shape))
+    if x_shape[0] == 1 and draw(st.booleans()):
+        x_shape, output_shape = x_shape[1:], output_shape[1:]
+    return PoolCase(
+        x_shape, output_shape, options, layout, draw(st.sampled_from(DTYPES)), draw(st.integers(0, 2**32 - 1))
+    )

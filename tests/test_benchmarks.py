@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+from benchmarks import measure, shapes, tables
+from fastconv import reference
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(path.stem for path in (ROOT / "benchmarks").glob("bench_*.py"))
+SMALLEST = measure.smallest  # the fixture below replaces it
+PREFIXES = ("time_", "peakmem_", "track_")
+
+
+def methods(cls: type) -> list[str]:
+    return [name for name in dir(cls) if name.startswith(PREFIXES)]
+
+
+def benchmark_classes() -> list[type]:
+    found = []
+    for name in MODULES:
+        module = importlib.import_module(f"benchmarks.{name}")
+        found += [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+    return found
+
+
+def once(call: Callable[[], Any], budget: float) -> float:
+    call()
+    return 1.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(measure, "REST", 0.0)
+    monkeypatch.setattr(measure, "smallest", once)
+    yield
+    measure.warmed.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the benchmarks set the number for the whole process; monkeypatch puts the old one back
+    monkeypatch.setattr("fastconv._threads._wanted", None)
+
+
+def test_names_are_unique() -> None:
+    for table in (shapes.CONVS, shapes.POOLS, shapes.LINEARS):
+        names = [shape.name for shape in table]
+        assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("shape", shapes.CONVS, ids=lambda shape: shape.name)
+def test_conv_geometry(shape: shapes.ConvShape) -> None:
+    assert shape.C % shape.groups == shape.OC % shape.groups == 0
+    out = reference.conv_output_shape(shape.input_shape, shape.weight_shape, *shape.options[:3])
+    assert shape.output_shape == out
+    _, OC, OH, OW = out
+    assert shape.flops == shape.N * 2 * OC * OH * OW * shape.C * shape.K**2 // shape.groups
+
+
+@pytest.mark.parametrize("shape", shapes.POOLS, ids=lambda shape: shape.name)
+def test_pool_geometry(shape: shapes.PoolShape) -> None:
+    y = fastconv.max_pool2d(np.zeros((1, 1, shape.H, shape.W), np.float32), *shape.options)
+    assert shape.output_shape == (shape.N, shape.C, *y.shape[2:])
+
+
+def test_modules_are_found() -> None:
+    assert {"bench_conv", "bench_im2col", "bench_lenet", "bench_linear", "bench_pool", "bench_start"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("cls", benchmark_classes(), ids=lambda cls: f"{cls.__module__.split('.')[-1]}.{cls.__name__}")
+def test_first_parameters_run(cls: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert methods(cls)
+    params = getattr(cls, "params", ())
+    assert len(params) == len(getattr(cls, "param_names", ()))
+    smallest = tuple(values[0] for values in params)  # the first is the smallest in each list
+    if hasattr(cls, "processes_each"):
+        monkeypatch.setattr(cls, "processes_each", 1)
+    for name in methods(cls):
+        if name == "track_first_call_empty_cache":
+            continue  # seconds of compiling, and the one with a warm cache begins with it
+        benchmark: Any = cls()
+        benchmark.setup(*smallest)
+        result = getattr(benchmark, name)(*smallest)
+        assert not name.startswith("track_") or result > 0
+        getattr(benchmark, "teardown", lambda *_: None)(*smallest)
+
+
+def test_too_many_threads_are_skipped() -> None:
+    with pytest.raises(NotImplementedError, match="this machine has"):
+        measure.use_threads(10_000)
+
+
+def test_smallest_repeats_at_least_so_often() -> None:
+    seen: list[int] = []
+    assert 0 <= SMALLEST(lambda: seen.append(1), 0.0, least=4) < float("inf")
+    assert len(seen) == 4
+
+
+def test_sides_take_turns() -> None:
+    seen: list[str] = []
+    times = measure.against_numpy(lambda: seen.append(fastconv.get_backend()), rounds=2)
+    assert seen == ["numba", "numpy"] * 2
+    assert times == (1.0, 1.0)
+
+
+def test_tables_replace_what_is_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(f"before é\r\n{tables.BEGIN}\nold\n{tables.END}\nafter\n".encode())
+    path.chmod(0o640)
+    assert tables.main(["--quick", "--write", str(path)]) == 0
+    text = path.read_bytes().decode()
+    printed = capsys.readouterr().out
+    assert text == f"before é\r\n{tables.BEGIN}\n{printed}{tables.END}\nafter\n"
+    assert "old" not in text and "LeNet-5 training step" in text and "Numba" in text
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ["", tables.BEGIN, tables.END + tables.BEGIN, 2 * (tables.BEGIN + tables.END)])
+def test_tables_without_markers_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    assert tables.main(["--write", str(path)]) == 1  # and without --quick: nothing is measured
+    assert "ratios:begin" in capsys.readouterr().err
+    assert path.read_text() == text
+
+
+def test_tables_of_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tables.main(["--write", str(tmp_path / "none.md")]) == 1
+    assert "none.md" in capsys.readouterr().err
+
+
+def test_tables_warn_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (1.7, 0.0, 0.0))
+    tables.warn_if_busy()
+    assert "1.7 processors are busy" in capsys.readouterr().err
+    monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.0, 0.0))
+    tables.warn_if_busy()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.process
+def test_tables_run_as_a_script() -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--help"]
+    run = subprocess.run(script, capture_output=True, text=True, check=True, cwd="/")
+    assert "--quick" in run.stdout
+
+
+def test_asv_configuration() -> None:
+    config = json.loads((ROOT / "asv.conf.json").read_text())
+    assert config["repo"] == "." and (ROOT / config["benchmark_dir"] / "__init__.py").is_file()

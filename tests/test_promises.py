@@ -1,0 +1,557 @@
+"""What the package promises beyond right numbers: the same bits everywhere, memory left alone, IEEE, threads, forks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import assert_identical, assert_same_bits, conv_cases, inner, pool_cases, real
+
+import fastconv
+from fastconv import nn, optim, reference
+from fastconv._jit import Kernel
+from fastconv.kernels import avg_pool, conv, elementwise, gemm, im2col, max_pool
+
+
+def sample(dtype=np.float32, seed=0):
+    """Real-valued arguments of every function; shapes that fill several tasks, blocks and phases."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "x": (3, 4, 19, 23), "weight": (18, 2, 3, 3), "bias": (18,), "g": (3, 18, 10, 12), "cols": (3 * 99, 64),
+        "g_pool": (3, 4, 9, 11), "rows": (37, 70), "dense": (33, 70), "dense_bias": (33,), "g_dense": (37, 33),
+    }  # fmt: skip
+    return {name: real(rng, shape, dtype) for name, shape in shapes.items()}
+
+
+CONV = {"stride": 2, "padding": 1, "groups": 2}
+POOL = {"kernel_size": 3, "stride": 2}
+INDICES = np.random.default_rng(1).integers(0, 19 * 23, (3, 4, 9, 11))
+# name: (arguments, call)
+CALLS = {
+    "conv2d direct": (("x", "weight", "bias"), lambda *a: fastconv.conv2d(*a, **CONV, algorithm="direct")),
+    "conv2d im2col": (("x", "weight", "bias"), lambda *a: fastconv.conv2d(*a, **CONV, algorithm="im2col")),
+    "conv2d in place": (("x", "weight", "bias"), lambda *a: fastconv.conv2d(*a, groups=2)),
+    "conv2d_backward": (("g", "x", "weight"), lambda *a: fastconv.conv2d_backward(*a, **CONV)),
+    "im2col": (("x",), lambda *a: fastconv.im2col(*a, 4, 2)),
+    "col2im": (("cols",), lambda *a: fastconv.col2im(*a, (3, 4, 21, 24), 4, 2, (0, 0))),
+    "max_pool2d": (("x",), lambda *a: fastconv.max_pool2d(*a, **POOL)),
+    "max_pool2d_with_indices": (("x",), lambda *a: fastconv.max_pool2d_with_indices(*a, **POOL)),
+    "max_pool2d_backward": (("g_pool",), lambda *a: fastconv.max_pool2d_backward(*a, INDICES, (3, 4, 19, 23))),
+    "avg_pool2d": (("x",), lambda *a: fastconv.avg_pool2d(*a, **POOL)),
+    "avg_pool2d_backward": (("g_pool",), lambda *a: fastconv.avg_pool2d_backward(*a, (3, 4, 19, 23), **POOL)),
+    "linear": (("rows", "dense", "dense_bias"), fastconv.linear),
+    "linear_backward": (("g_dense", "rows", "dense"), fastconv.linear_backward),
+    "relu": (("x",), fastconv.relu),
+    "relu_backward": (("x", "x"), fastconv.relu_backward),
+    "sigmoid": (("x",), fastconv.sigmoid),
+    "tanh": (("x",), fastconv.tanh),
+    "softmax": (("rows",), fastconv.softmax),
+    "log_softmax": (("rows",), fastconv.log_softmax),
+    "cross_entropy": (("rows",), lambda *a: fastconv.cross_entropy(*a, np.arange(37) % 70)),
+}
+
+
+def results(name, arrays):
+    """The call's results as a tuple of arrays."""
+    names, call = CALLS[name]
+    found = call(*(arrays[n] for n in names))
+    return tuple(map(np.asarray, found)) if isinstance(found, tuple) else (found,)
+
+
+def assert_all_same_bits(found, expected):
+    for a, b in zip(found, expected):
+        assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", CALLS)
+def test_same_bits_for_any_number_of_threads(name, dtype):
+    arrays = sample(dtype)
+    found = []
+    for n in (1, 2, 4):
+        with fastconv.num_threads(n):
+            found.append(results(name, arrays))
+    assert_all_same_bits(found[1], found[0])
+    assert_all_same_bits(found[2], found[0])
+
+
+@pytest.mark.parametrize("optimizer", [lambda p: optim.SGD(p, 0.1, 0.9, True, 0.01), lambda p: optim.Adam(p, 0.1)])
+def test_optimizers_give_the_same_bits_for_any_number_of_threads(optimizer):
+    values = []
+    for n in (1, 2, 4):
+        parameter = nn.Parameter(real(np.random.default_rng(0), (1003,), np.float32))
+        steps = optimizer([parameter])
+        with fastconv.num_threads(n):
+            for seed in range(3):
+                parameter.grad[:] = real(np.random.default_rng(seed), (1003,), np.float32)
+                steps.step()
+        values.append(parameter.value)
+    assert_same_bits(values[1], values[0])
+    assert_same_bits(values[2], values[0])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_same_bits_when_repeated(name):
+    first = results(name, sample())
+    for _ in range(3):
+        assert_all_same_bits(results(name, sample()), first)
+
+
+def strided(a):
+    wide = np.full((*a.shape[:-1], 3 * a.shape[-1]), np.nan, a.dtype)
+    wide[..., ::3] = a
+    return wide[..., ::3]
+
+
+def negative(a):
+    return np.ascontiguousarray(np.flip(a)).copy()[tuple(slice(None, None, -1) for _ in a.shape)]
+
+
+def frozen(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+def misaligned(a):
+    memory = np.empty(a.nbytes + 1, np.uint8)
+    view = memory[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    assert not view.flags.aligned
+    return view
+
+
+def transposed(a):
+    return np.ascontiguousarray(a.T).T
+
+
+class Subclass(np.ndarray):
+    """An array type of somebody else's."""
+
+
+MEMORY = {
+    "C": np.copy, "Fortran": np.asfortranarray, "strided": strided, "negative strides": negative,
+    "read-only": frozen, "misaligned": misaligned, "transposed": transposed,
+    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "subclass": lambda a: a.copy().view(Subclass),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("name", CALLS)
+def test_same_bits_for_any_memory_layout(name, memory, dtype):
+    arrays = sample(dtype)
+    laid = {n: MEMORY[memory](a) for n, a in arrays.items()}
+    found = results(name, laid)
+    for array in found:
+        assert type(array) is np.ndarray
+        assert array.dtype.isnative
+        assert array.flags.c_contiguous
+    assert_all_same_bits(found, results(name, arrays))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_same_bits_for_zero_strides(name):
+    arrays = {n: np.broadcast_to(a[-1:], a.shape) for n, a in sample().items()}
+    assert_all_same_bits(results(name, arrays), results(name, {n: np.array(a) for n, a in arrays.items()}))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_inputs_unchanged_and_outputs_apart(name):
+    arrays = sample()
+    copies = {n: a.copy() for n, a in arrays.items()}
+    found = results(name, arrays)
+    for n, a in arrays.items():
+        assert_same_bits(a, copies[n])
+        assert not any(np.shares_memory(a, r) for r in found)
+    for i, r in enumerate(found):
+        assert not any(np.shares_memory(r, other) for other in found[:i])
+
+
+GUARD = 77.0
+
+
+def guarded(shape, dtype):
+    """An array between guard words, and the whole memory with them."""
+    size, words = int(np.prod(shape)), 64
+    memory = np.full(size + 2 * words, GUARD, dtype)
+    return memory[words : words + size].reshape(shape), memory
+
+
+@given(conv_cases(layouts=("NCHW",)))
+def test_nothing_outside_the_arrays_is_read_or_written_by_convolution(case):
+    """NaN around the inputs would show in the results if it were read; around `out` it would be overwritten."""
+    given_arrays = case.arrays()
+    inputs = []
+    for a in given_arrays:
+        if a is None:
+            inputs.append(None)
+            continue
+        inside, memory = guarded(a.shape, a.dtype)
+        memory.fill(np.nan)
+        inside[...] = a
+        inputs.append(inside)
+    out, memory = guarded(case.output_shape, case.dtype)
+    x, weight, bias, g = inputs
+    for algorithm in ("direct", "im2col"):
+        out.fill(np.nan)  # what was there before does not matter
+        assert fastconv.conv2d(x, weight, bias, algorithm=algorithm, out=out, **case.keywords) is out
+        np.testing.assert_array_equal(out, reference.conv2d(*given_arrays[:3], **case.keywords))
+        assert (memory[:64] == GUARD).all()
+        assert (memory[len(memory) - 64 :] == GUARD).all()
+    expected = reference.conv2d_backward(given_arrays[3], *given_arrays[:2], **case.keywords)
+    for a, b in zip(fastconv.conv2d_backward(g, x, weight, **case.keywords), expected):
+        assert_identical(a, b)
+
+
+@given(pool_cases("max"), pool_cases("avg"))
+def test_nothing_outside_the_arrays_is_read_or_written_by_pooling(max_case, avg_case):
+    for case, function in ((max_case, "max_pool2d"), (avg_case, "avg_pool2d")):
+        values, _ = case.arrays()
+        x, around = guarded(values.shape, values.dtype)
+        around.fill(np.nan)
+        x[...] = values
+        out, memory = guarded(case.output_shape, case.dtype)
+        assert getattr(fastconv, function)(x, out=out, **case.keywords) is out
+        np.testing.assert_array_equal(out, getattr(reference, function)(values, **case.keywords))
+        assert (memory[:64] == GUARD).all()
+        assert (memory[len(memory) - 64 :] == GUARD).all()
+
+
+SPECIAL = st.lists(
+    st.tuples(st.sampled_from("xwg"), st.integers(0, 10**6), st.sampled_from([np.nan, np.inf, -np.inf])), max_size=3
+)
+
+
+@given(conv_cases(), SPECIAL)
+def test_nan_and_infinity_are_where_the_reference_has_them(case, special):
+    x, weight, bias, g = case.arrays()
+    for which, place, value in special:
+        array = {"x": x, "w": weight, "g": g}[which]
+        if array.size:
+            array.flat[place % array.size] = value
+    with np.errstate(all="ignore"):
+        expected = reference.conv2d(x, weight, bias, **case.keywords)
+        for algorithm in ("direct", "im2col"):
+            found = fastconv.conv2d(x, weight, bias, algorithm=algorithm, **case.keywords)
+            np.testing.assert_array_equal(found, expected, strict=True)
+        gradients = fastconv.conv2d_backward(g, x, weight, **case.keywords)
+        for a, b in zip(gradients, reference.conv2d_backward(g, x, weight, **case.keywords)):
+            np.testing.assert_array_equal(a, b, strict=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_subnormals_are_not_flushed(dtype):
+    tiny = np.finfo(dtype).smallest_subnormal
+    x, w = np.full((1, 1, 3, 3), 3 * tiny, dtype), np.ones((1, 1, 2, 2), dtype)
+    for algorithm in ("direct", "im2col"):
+        np.testing.assert_array_equal(fastconv.conv2d(x, w, algorithm=algorithm), np.full((1, 1, 2, 2), 12 * tiny))
+    np.testing.assert_array_equal(fastconv.max_pool2d(x, 2), [[[[3 * tiny]]]])
+    np.testing.assert_array_equal(fastconv.avg_pool2d(x, 2, divisor_override=3), [[[[4 * tiny]]]])
+    np.testing.assert_array_equal(fastconv.linear(x[0, 0], np.ones((1, 3), dtype)), np.full((3, 1), 9 * tiny))
+    # and the calling thread still has subnormals of its own
+    assert dtype(tiny) / dtype(2) * dtype(2) == 0 < dtype(tiny) * dtype(1)
+
+
+def test_negative_zero():
+    minus = np.full((1, 1, 2, 2), -0.0)
+    assert np.signbit(fastconv.max_pool2d(minus, 2)).all()
+    assert np.signbit(fastconv.im2col(minus, 1)).all()
+    # -0.0 and 0.0 are equal, and the first of equals is taken
+    y, indices = fastconv.max_pool2d_with_indices(np.array([[[-0.0, 0.0], [0.0, -0.0]]]), 2)
+    assert np.signbit(y).all()
+    assert indices.item() == 0
+    assert fastconv.conv2d(minus, np.ones((1, 1, 1, 1))).tolist() == [[[[0, 0], [0, 0]]]]
+
+
+def test_max_pool_nan_wins_wherever_it_is():
+    for place in range(9):
+        x = np.arange(9.0).reshape(1, 3, 3)
+        x.flat[place] = np.nan
+        for values in (x, np.where(np.isnan(x), x, np.inf), -x):
+            y, index = fastconv.max_pool2d_with_indices(values, 3)
+            assert np.isnan(y).all()
+            assert np.isnan(fastconv.max_pool2d(values, 3)).all()
+            assert index.item() == place
+    y, index = fastconv.max_pool2d_with_indices(np.full((1, 2, 2), np.nan), 2)
+    assert index.item() == 0
+
+
+def test_max_pool_first_of_equals():
+    x = np.zeros((1, 4, 4), np.float32)
+    x[0, 1:3, 1:3] = 5
+    assert fastconv.max_pool2d_with_indices(x, 4)[1].item() == 5
+    assert fastconv.max_pool2d_with_indices(x, 3, 1)[1].ravel().tolist() == [5, 5, 5, 5]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_max_pool_of_minus_infinity_reports_a_real_pixel(dtype):
+    x = np.full((1, 3, 3), -np.inf, dtype)
+    y, indices = fastconv.max_pool2d_with_indices(x, 3, 2, 1)
+    assert (y == -np.inf).all()
+    assert indices.ravel().tolist() == [0, 1, 3, 4]  # the first pixel of each window
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint32, np.int64, np.uint64, bool, ">i4"])
+def test_max_pool_keeps_integers_exactly(dtype):
+    dtype = np.dtype(dtype)
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    rng = np.random.default_rng(0)
+    # the ends of the range, and neighbours that a float could not tell apart
+    pool = np.array([low, low, high, max(high - 1, low), max(high - 2, low)], dtype=dtype)
+    x = pool[rng.integers(0, len(pool), (2, 3, 7, 7))]
+    y, indices = fastconv.max_pool2d_with_indices(x, 3, 2, 1)
+    native = x.astype(dtype.newbyteorder("="))
+    expected, places = reference.max_pool2d_with_indices(native, 3, 2, 1)
+    assert_identical(y, expected)
+    assert_identical(indices, places)
+    assert_identical(fastconv.max_pool2d(x, 3, 2, 1), expected)
+    lowest = fastconv.max_pool2d_with_indices(np.full((1, 2, 2), low, dtype), 2, padding=1)
+    assert (lowest[0] == low).all()
+    assert lowest[1].ravel().tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("given_dtypes", "expected"),
+    [
+        (("f4", "f4"), "f4"), (("f8", "f8"), "f8"), (("f4", "f8"), "f8"), (("f8", "f4"), "f8"), (("f2", "f2"), "f2"),
+        (("f2", "f4"), "f4"), (("f2", "f8"), "f8"), (("i1", "f4"), "f4"), (("i4", "f4"), "f8"), (("u1", "u1"), "f4"),
+        (("i8", "i8"), "f8"), (("?", "?"), "f4"), (("?", "f8"), "f8"), ((">f4", "<f8"), "f8"), (("u2", "i2"), "f4"),
+        (("i4", "i1"), "f8"), (("i1", "f2"), "f2"),
+    ],
+)  # fmt: skip
+def test_dtypes_of_results(given_dtypes, expected):
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(0, 2, s).astype(d) for s, d in zip(((2, 2, 5, 5), (3, 2, 2, 2)), given_dtypes))
+    exact = reference.conv2d(x.astype(np.float64), w.astype(np.float64))
+    for algorithm in ("direct", "im2col"):
+        assert_identical(fastconv.conv2d(x, w, algorithm=algorithm), exact.astype(expected))
+    for gradient in fastconv.conv2d_backward(fastconv.conv2d(x, w), x, w):
+        assert gradient.dtype == expected
+    rows, dense = x.reshape(2, 50), np.ones((3, 50), given_dtypes[1])
+    exact = reference.linear(rows.astype(np.float64), dense.astype(np.float64))
+    assert_identical(fastconv.linear(rows, dense), exact.astype(expected))
+    if given_dtypes[0] == given_dtypes[1]:
+        for one in (fastconv.avg_pool2d(x, 2), fastconv.im2col(x, 2), fastconv.relu(x), fastconv.sigmoid(x)):
+            assert one.dtype == expected
+
+
+def test_float16_is_rounded_once():
+    """2048 + 1 + 1 is 2050; with every sum rounded to float16 it would stay 2048."""
+    x = np.array([2048, 1, 1], np.float16).reshape(1, 1, 3)
+    w = np.ones((1, 1, 1, 3), np.float16)
+    assert fastconv.conv2d(x, w).item() == 2050
+    assert fastconv.linear(x[0], w[0, 0]).item() == 2050
+    assert fastconv.avg_pool2d(x, (1, 3), divisor_override=1).item() == 2050
+    assert fastconv.max_pool2d(x, (1, 3)).dtype == np.float16
+
+
+OUT_CALLS = {
+    "conv2d": lambda a, **k: fastconv.conv2d(a["x"], a["w"], a["b"], **k),
+    "im2col": lambda a, **k: fastconv.im2col(a["x"], 1, order="unfold", **k),
+    "col2im": lambda a, **k: fastconv.col2im(a["x"].reshape(-1, 1), (16, 1, 100, 100), 1, **k),
+    "max_pool2d": lambda a, **k: fastconv.max_pool2d(a["x"], 1, **k),
+    "avg_pool2d": lambda a, **k: fastconv.avg_pool2d(a["x"], 1, **k),
+}
+
+
+@pytest.mark.parametrize("function", OUT_CALLS)
+def test_out_is_returned_and_nothing_of_its_size_allocated(function):
+    rng = np.random.default_rng(0)
+    arrays = {
+        name: real(rng, s, np.float32) for name, s in (("x", (4, 4, 100, 100)), ("w", (16, 4, 3, 3)), ("b", (16,)))
+    }
+    call = OUT_CALLS[function]
+    expected = call(arrays)
+    out = np.full_like(expected, np.nan)
+    call(arrays, out=out)  # compiled by now
+    out.fill(np.nan)
+    tracemalloc.start()
+    try:
+        assert call(arrays, out=out) is out
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert_same_bits(out, expected)
+    assert peak < expected.nbytes / 2
+
+
+def test_a_layer_called_with_other_shapes():
+    layer = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, rng=0), nn.ReLU(), nn.MaxPool2d(2))
+    rng = np.random.default_rng(0)
+    inputs = [real(rng, s, np.float32) for s in ((2, 2, 8, 8), (1, 2, 5, 9), (4, 2, 20, 6), (2, 2, 8, 8))]
+    alone = []
+    for x in inputs:
+        y, backward = layer.forward(x)
+        layer.zero_grad()
+        alone.append((y, backward(np.ones_like(y)), *[p.grad.copy() for p in layer.parameters()]))
+    # all forward passes first: what backward needs must not be the last call's
+    together = [layer.forward(x) for x in inputs]
+    for (y, backward), expected in zip(together, alone):
+        layer.zero_grad()
+        found = (y, backward(np.ones_like(y)), *[p.grad for p in layer.parameters()])
+        assert_all_same_bits(found, expected)
+
+
+def test_two_threads_at_once():
+    arrays = sample()
+    expected = results("conv2d direct", arrays)[0]
+    wrong: list[object] = []
+
+    def work():
+        for _ in range(30):
+            if results("conv2d direct", arrays)[0].tobytes() != expected.tobytes():
+                wrong.append("other bits")
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_number_of_threads_holds_in_other_threads():
+    import numba
+
+    fastconv.set_num_threads(1)
+    seen = []
+
+    def work():
+        fastconv.relu(np.ones(3))
+        seen.append((fastconv.get_num_threads(), numba.get_num_threads()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(1, 1)]
+    with fastconv.num_threads(3):
+        assert fastconv.get_num_threads() == 3
+        fastconv.relu(np.ones(3))
+        assert numba.get_num_threads() == 3
+    fastconv.relu(np.ones(3))
+    assert (fastconv.get_num_threads(), numba.get_num_threads()) == (1, 1)
+
+
+MODULES = (avg_pool, conv, elementwise, gemm, im2col, max_pool)
+KERNELS = [k for module in MODULES for k in vars(module).values() if isinstance(k, Kernel)]
+
+
+@pytest.mark.process
+def test_one_signature_for_each_dtype():
+    """In a process of its own, so that nothing else has compiled; every layout of memory, two dtypes."""
+    script = """
+import numpy as np
+import test_promises as t
+from fastconv import nn, optim
+for dtype in (np.float32, np.float64):
+    arrays = t.sample(dtype)
+    for name in t.CALLS:
+        for lay in t.MEMORY.values():
+            t.results(name, {n: lay(a) for n, a in arrays.items()})
+    p = nn.Parameter(np.ones((3, 4), dtype))
+    optim.SGD([p]).step()
+    optim.Adam([p]).step()
+for kernel in t.KERNELS:
+    count = len(kernel.parallel.signatures)
+    assert count == 2, (kernel.__name__, kernel.parallel.signatures)
+    assert not kernel.serial.signatures
+print(len(t.KERNELS))
+"""
+    assert int(run(script).stdout) == len(KERNELS) >= 17
+
+
+def run(script, **environment):
+    """A Python process with warnings as errors; it must succeed."""
+    here = os.path.dirname(__file__)
+    path = os.pathsep.join([here, os.path.dirname(here)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+THREADS = """
+import threading
+import numpy as np
+import fastconv
+x, w = np.ones((8, 4, 30, 30), np.float32), np.ones((8, 4, 3, 3), np.float32)
+right = []
+def work():
+    for _ in range(50):
+        y = fastconv.conv2d(x, w)
+        right.append(bool((y == 36).all()))
+threads = [threading.Thread(target=work) for _ in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+import numba
+print(len(right), all(right), numba.threading_layer())
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_threads_at_once_in_each_threading_layer(layer):
+    assert run(THREADS, NUMBA_THREADING_LAYER=layer).stdout.split() == ["200", "True", layer]
+
+
+FORK = """
+import os
+import numpy as np
+import fastconv
+x, w = np.ones((2, 3, 9, 9), np.float32), np.ones((4, 3, 3, 3), np.float32)
+def right():
+    y = fastconv.conv2d(x, w)
+    grad = fastconv.conv2d_backward(np.ones_like(y), x, w)[1]
+    return bool((y == 27).all() and (grad == 98).all())
+if {before}:
+    assert right()
+child = os.fork()
+if child == 0:
+    os._exit(0 if right() else 7)
+assert os.waitpid(child, 0)[1] == 0
+assert right()
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+@pytest.mark.parametrize("before", [True, False])
+def test_fork(layer, before):
+    # Python itself warns of forking a process with threads; that is the situation tested
+    script = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n" + FORK.format(before=before)
+    assert run(script, NUMBA_THREADING_LAYER=layer).stderr == ""
+
+
+@pytest.mark.process
+def test_compiling_warns_of_nothing(tmp_path):
+    """A fresh cache, so that everything is compiled, with warnings as errors: no loop is left serial, no copy made."""
+    script = """
+import test_promises as t
+arrays = t.sample()
+for name in t.CALLS:
+    t.results(name, arrays)
+"""
+    run(script, NUMBA_CACHE_DIR=str(tmp_path))
+    assert len(list(tmp_path.rglob("*.nbc"))) >= 14
+
+
+def test_the_inner_product_of_a_sample_is_kept_by_every_gradient():
+    """Real data, every gradient at once: <f(x), g> = <x, f*(g)> for the linear functions of the sample."""
+    a = sample(np.float64)
+    y = fastconv.conv2d(a["x"], a["weight"], None, **CONV)
+    grad_x, grad_weight, _ = fastconv.conv2d_backward(a["g"], a["x"], a["weight"], **CONV)
+    assert inner(y, a["g"]) == pytest.approx(inner(a["x"], grad_x), rel=1e-12)
+    assert inner(y, a["g"]) == pytest.approx(inner(a["weight"], grad_weight), rel=1e-12)

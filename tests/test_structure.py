@@ -1,0 +1,124 @@
+"""The order of the package: who may import whom, who prints, and what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastconv
+
+PACKAGE = Path(fastconv.__file__).parent
+# from low to high; modules of one line may not import each other
+LAYERS = (
+    ("errors",),
+    ("_files",),
+    ("_threads", "_backend"),
+    ("_jit",),
+    ("_geometry", "_arrays"),
+    ("reference",),
+    ("kernels",),
+    ("functional",),
+    ("nn",),
+    ("models",),
+    ("optim",),
+    ("data",),
+    ("training",),
+    ("viz", "checkpoint", "onnx", "distributed", "compat"),
+    ("testing",),
+    ("cli",),
+    ("__main__",),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+EXTRAS = {"onnx", "matplotlib", "pooch", "PIL", "sklearn", "safetensors", "mpi4py", "torch", "tqdm"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def unit(path):
+    """The module or sub-package of fastconv that a file belongs to."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(node):
+    """The dotted names that an import statement brings in."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    assert node.level == 0, "imports are absolute"
+    return [f"{node.module}.{alias.name}" for alias in node.names]
+
+
+def imports(path, module_level=False):
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if module_level else ast.walk(tree)
+    return [name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for name in imported(node)]
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p != PACKAGE / "__init__.py"], ids=lambda p: str(p.name))
+def test_imports_go_upwards(path):
+    own = unit(path)
+    assert own in LEVEL, f"{own} has no place in the order"
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "fastconv":
+            continue
+        # `from fastconv import conv2d` would import the whole package
+        assert parts[1] in LEVEL, f"{path.name} imports {name}"
+        assert parts[1] == own or LEVEL[parts[1]] < LEVEL[own], f"{path.name} imports {name}"
+
+
+def test_the_judge_shares_no_code():
+    assert not [name for name in imports(PACKAGE / "reference.py") if name.startswith("fastconv")]
+    assert not [name for name in imports(PACKAGE / "reference.py") if name.startswith("numba")]
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p != PACKAGE / "cli.py"], ids=lambda p: str(p.name))
+def test_only_the_command_prints(path):
+    calls = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    assert not [f for f in calls if isinstance(f, ast.Name) and f.id == "print"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.name))
+def test_extras_are_imported_when_used(path):
+    tops = {name.split(".")[0] for name in imports(path, module_level=True)}
+    assert not tops & (EXTRAS - {"tqdm"})
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.name))
+def test_numba_flags_are_in_one_place(path):
+    """Only _jit.py may call njit; kernels take `prange` and the decorators from there."""
+    if path.name in ("_jit.py", "_threads.py"):
+        return
+    brought = [name for name in imports(path) if name.split(".")[0] == "numba"]
+    assert not [name for name in brought if name.split(".")[-1] in ("njit", "jit", "vectorize", "guvectorize")]
+
+
+@pytest.mark.process
+def test_import_compiles_nothing_and_needs_no_extra(tmp_path):
+    script = """
+import sys
+import fastconv
+from fastconv._jit import Kernel
+from fastconv.kernels import avg_pool, conv, elementwise, gemm, im2col, max_pool
+kernels = [k for m in (avg_pool, conv, elementwise, gemm, im2col, max_pool) for k in vars(m).values()]
+kernels = [k for k in kernels if isinstance(k, Kernel)]
+assert len(kernels) > 10
+assert not any(k.parallel.signatures or k.serial.signatures for k in kernels)
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stdout.split()) & EXTRAS
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_public_names():
+    assert sorted(fastconv.__all__) == sorted(set(fastconv.__all__))
+    for name in fastconv.__all__:
+        assert callable(getattr(fastconv, name))
