@@ -1,0 +1,54 @@
+"""Reading pictures for a trained model."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from fastconv.errors import DataError, MissingExtraError, ShapeError
+
+
+def read_pictures(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A picture file, or a NumPy file of one picture or several, as a batch (N, C, H, W) of values from 0 to 1.
+
+    Args:
+        path: a `.npy` file with an array (H, W), (C, H, W) or (N, C, H, W): unsigned bytes, which are divided by 255,
+            or floats; or a PNG or other picture, made grey and scaled to the size.
+        shape: (C, H, W) that the model takes.
+        dtype: float32 or float64.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: the file cannot be read as what its name says.
+        ShapeError: the array does not fit the model.
+        MissingExtraError: a picture file needs the extra `plot`.
+    """
+    if os.fspath(path).endswith(".npy"):
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise DataError(f"{path}: is not a NumPy file of numbers ({error})") from error
+    else:
+        array = _picture(path, shape)
+    if array.ndim < 4:
+        array = array.reshape((1,) * (4 - array.ndim) + array.shape)
+    if array.shape[1:] != shape:
+        raise ShapeError(f"{path}: a picture of shape {shape} was needed, the file has {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{path}: numbers were needed, the file has {array.dtype}")
+    return array.astype(dtype) / (255 if array.dtype == np.uint8 else 1)
+
+
+def _picture(path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise MissingExtraError('picture files need Pillow: pip install "fastconv[plot]"') from error
+    if shape[0] != 1:
+        raise ShapeError(f"{path}: picture files serve models with one channel, this one has {shape[0]}")
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("L").resize((shape[2], shape[1])))
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: is not a picture") from error
