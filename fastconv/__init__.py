@@ -8,4 +8,12 @@ from fastconv.config import show_config
 from fastconv.functional import *  # noqa: F403
 from fastconv.functional import __all__ as _functional
 
-__all__ = [*_functional, "get_backend", "get_num_threads", "num_threads", "set_num_threads", "show_config", "use_backend"]
+__all__ = [
+    *_functional,
+    "get_backend",
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
+    "show_config",
+    "use_backend",
+]

@@ -153,7 +153,7 @@ class ConvGeometry:
 
     The input is copied into padded planes; for stride s each plane is split into s x s phases, phase (a, b) holding the
     pixels (i*s + a, j*s + b), of HP x WP cells each. Output pixels are numbered along "wide rows", q = oy*WP + ox. The
-    pixel that tap k = (c, ky, kx) needs for output q is then at `offsets[k] + q`, whatever stride, padding and dilation.
+    pixel that tap k = (c, ky, kx) needs for output q is then at `offsets[k] + q`, for every stride and dilation.
     """
 
     C: int
@@ -178,12 +178,12 @@ class ConvGeometry:
         return self.rows.before, self.rows.after, self.columns.before, self.columns.after
 
     @functools.cached_property
-    def HP(self) -> int:  # noqa: N802
+    def HP(self) -> int:
         """Rows of a phase plane."""
         return -(-self.rows.padded // self.rows.stride)
 
     @functools.cached_property
-    def WP(self) -> int:  # noqa: N802
+    def WP(self) -> int:
         """Columns of a phase plane."""
         return -(-self.columns.padded // self.columns.stride)
 

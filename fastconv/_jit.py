@@ -87,7 +87,7 @@ class _PackageCache(FunctionCache):
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         key = super()._index_key(sig, codegen)
-        return (*key, self._options, numba.__version__, numba.config.BOUNDSCHECK, _sources_digest())
+        return (*key, self._options, numba.__version__, numba.config.BOUNDSCHECK, _serial_only(), _sources_digest())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -9,7 +9,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", parents=[common], help="train a model")
     train.add_argument("model", nargs="?", choices=sorted(MODELS), help="the model (default: lenet5)")
     train.add_argument("--data", metavar="DATA", help=f"{source} (default: digits)")
-    train.add_argument("--epochs", type=_whole(1), metavar="N", help="passes over the data (default: 30 digits, else 10)")
+    train.add_argument(
+        "--epochs", type=_whole(1), metavar="N", help="passes over the data (default: 30 digits, else 10)"
+    )
     train.add_argument("--batch-size", type=_whole(1), metavar="N", help="images a step (default: 64)")
     train.add_argument("--lr", type=_rate, metavar="RATE", help="learning rate (default: sgd 0.05, adam 0.001)")
     train.add_argument("--optimizer", choices=sorted(OPTIMIZERS), help="sgd (momentum 0.9, the default) or adam")
@@ -117,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load(name: str) -> tuple[Pair, Pair]:
-    named = {
+    named: dict[str, Callable[[], tuple[Pair, Pair]]] = {
         "digits": datasets.load_digits,
         "mnist": datasets.load_mnist,
         "fashion-mnist": datasets.load_fashion_mnist,

@@ -45,7 +45,10 @@ def lenet5(
     if variant not in LENET5_VARIANTS:
         raise ValueError(f"lenet5: variant must be one of {', '.join(LENET5_VARIANTS)}, got {variant!r}")
     activation, pool, initialiser = LENET5_VARIANTS[variant]
-    classes, channels = integer("lenet5", "num_classes", num_classes, 1), integer("lenet5", "in_channels", in_channels, 1)
+    classes, channels = (
+        integer("lenet5", "num_classes", num_classes, 1),
+        integer("lenet5", "in_channels", in_channels, 1),
+    )
     source = init.generator(rng)
     conv = functools.partial(Conv2d, initialiser=initialiser, rng=source, dtype=dtype)
     linear = functools.partial(Linear, initialiser=initialiser, rng=source, dtype=dtype)

@@ -73,7 +73,7 @@ class Optimizer:
             ValueError: something is missing, or has another shape.
         """
         targets = {f"{name}.{i}": array for name, arrays in self.slots.items() for i, array in enumerate(arrays)}
-        wrong = [key for key, array in targets.items() if np.shape(state.get(key)) != array.shape]
+        wrong = [key for key, array in targets.items() if np.shape(state.get(key, 0)) != array.shape]
         if wrong or "steps" not in state or "lr" not in state:
             raise ValueError(f"load_state_dict: not the state of {type(self).__name__} for these parameters: {wrong}")
         for key, array in targets.items():

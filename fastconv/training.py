@@ -68,7 +68,7 @@ def train_step(
 
 @dataclass
 class History:
-    """What a run has learnt, epoch by epoch.
+    r"""What a run has learnt, epoch by epoch.
 
     Attributes:
         rows: for each epoch a dictionary with `epoch` (from 1), `train_loss`, `test_loss`, `test_accuracy` (both None
@@ -76,7 +76,7 @@ class History:
 
     Example:
         >>> History([{"epoch": 1, "train_loss": 0.5}]).to_csv()
-        'epoch,train_loss\\n1,0.5\\n'
+        'epoch,train_loss\n1,0.5\n'
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -277,7 +277,9 @@ class _GoodWeights:
             np.copyto(value, kept)
 
 
-def evaluate(model: Layer, x: np.ndarray, labels: np.ndarray, batch_size: int = EVALUATION_BATCH) -> tuple[float, float]:
+def evaluate(
+    model: Layer, x: np.ndarray, labels: np.ndarray, batch_size: int = EVALUATION_BATCH
+) -> tuple[float, float]:
     """The mean cross-entropy and the accuracy of a model.
 
     Args:
@@ -338,7 +340,7 @@ def _pair(where: str, name: str, value: Any) -> Pair:
     if not isinstance(x, np.ndarray) or not isinstance(labels, np.ndarray):
         raise TypeError(f"{where}: x and labels must be NumPy arrays")
     if x.ndim < 2 or labels.ndim not in (1, 2) or len(x) != len(labels):
-        raise ShapeError(f"{where}: labels must be (N,) or (N, K) for the images of x, got {labels.shape} and {x.shape}")
+        raise ShapeError(f"{where}: labels must be (N,) or (N, K) for the N of x, got {labels.shape} and {x.shape}")
     if len(x) == 0:
         raise ShapeError(f"{where}: {name} has no samples")
     return x, labels

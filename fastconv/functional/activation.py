@@ -46,7 +46,7 @@ def relu(x: np.ndarray) -> np.ndarray:
     values, dtype = _float("relu", "x", x)
     if on_numpy():
         return reference.relu(values).astype(dtype, copy=False)
-    y = np.empty(values.shape, values.dtype)
+    y = _arrays.empty("relu", values.shape, values.dtype)
     elementwise.relu(values.reshape(-1), y.reshape(-1))
     return y.astype(dtype, copy=False)
 
@@ -65,7 +65,7 @@ def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
     g, result, dtype = _both("relu_backward", grad_output, y)
     if on_numpy():
         return reference.relu_backward(g, result).astype(dtype, copy=False)
-    grad_x = np.empty(g.shape, g.dtype)
+    grad_x = _arrays.empty("relu_backward", g.shape, g.dtype)
     elementwise.relu_backward(g.reshape(-1), result.reshape(-1), grad_x.reshape(-1))
     return grad_x.astype(dtype, copy=False)
 
@@ -143,7 +143,7 @@ def _axis(where: str, array: np.ndarray, axis: Any) -> int:
 
 
 def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """x - log(sum(exp(x))) along an axis, without overflow.
+    """X - log(sum(exp(x))) along an axis, without overflow.
 
     Raises:
         ShapeError: there is no such axis, or nothing along it.
@@ -199,7 +199,7 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """y * (grad_output - sum(grad_output * y)) along an axis, for y = softmax(x).
+    """Y * (grad_output - sum(grad_output * y)) along an axis, for y = softmax(x).
 
     Raises:
         ShapeError: the shapes differ, or there is no such axis.

@@ -58,7 +58,8 @@ def conv2d(
 ) -> np.ndarray:  # fmt: skip
     """Convolve images with a bank of kernels (cross-correlation, as in every neural network library).
 
-    y[n, oc, oy, ox] = bias[oc] + sum over c, ky, kx of weight[oc, c, ky, kx] * x[n, c, oy*s + ky*d - p, ox*s + kx*d - p]
+    y[n, oc, oy, ox] = bias[oc] + sum over c, ky, kx of
+    weight[oc, c, ky, kx] * x[n, c, oy*s + ky*d - p, ox*s + kx*d - p]
 
     Args:
         x: (N, C, H, W) or (C, H, W). float32 and float64 give results of their own dtype, float16 is computed in
@@ -203,21 +204,21 @@ def _checked(
 
 
 def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """x (N, C, H, W) as the kernels read it: (N, C * cells of a plane), x itself where nothing has to move."""
+    """X (N, C, H, W) as the kernels read it: (N, C * cells of a plane), x itself where nothing has to move."""
     if geometry.in_place:
         return x.reshape(len(x), geometry.C * geometry.plane)
     rows, columns = geometry.rows, geometry.columns
     shape = (x.shape[0] * x.shape[1], rows.stride, columns.stride, geometry.HP, geometry.WP)
-    planes = _arrays.scratch(where, shape, x.dtype, "the padded input")
+    planes = _arrays.empty(where, shape, x.dtype, "the padded input")
     kernels.split(x.reshape(shape[0], *x.shape[2:]), rows.before, columns.before, rows.stride, columns.stride, planes)
     return planes.reshape(len(x), geometry.C * geometry.plane)
 
 
 def _widen(where: str, g: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """g (N, OC, OH, OW) in wide rows: (N, OC, Q), g itself where the rows are no wider than its pixels."""
+    """G (N, OC, OH, OW) in wide rows: (N, OC, Q), g itself where the rows are no wider than its pixels."""
     if geometry.WP == geometry.columns.out:
         return g.reshape(*g.shape[:2], geometry.wide)
-    wide = _arrays.scratch(where, (*g.shape[:2], geometry.wide), g.dtype, "the gradient in wide rows")
+    wide = _arrays.empty(where, (*g.shape[:2], geometry.wide), g.dtype, "the gradient in wide rows")
     planes = g.shape[0] * g.shape[1]
     kernels.widen(g.reshape(planes, *g.shape[2:]), geometry.WP, wide.reshape(planes, geometry.wide))
     return wide
@@ -261,7 +262,7 @@ def _input_gradient(
     rows, columns = geometry.rows, geometry.columns
     split_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
     in_place = geometry.in_place
-    planes = grad if in_place else _arrays.scratch(where, split_shape, wide.dtype, "the padded gradient")
+    planes = grad if in_place else _arrays.empty(where, split_shape, wide.dtype, "the padded gradient")
     groups, per_group = geometry.groups, geometry.OC // geometry.groups
     # (group, oc, c, tap) to (group, c, tap, oc): the sum runs over oc
     turned = weight.reshape(groups, per_group, C // groups, -1).transpose(0, 2, 3, 1)

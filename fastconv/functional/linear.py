@@ -12,7 +12,7 @@ from fastconv.kernels.gemm import matmul, matmul_transposed
 
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """y = x @ weight.T + bias.
+    """Y = x @ weight.T + bias.
 
     Args:
         x: (N, IN) or (IN,), of any dtype that `conv2d` takes, promoted as there.
@@ -75,7 +75,11 @@ def linear_backward(
     dtype = _arrays.result_dtype(g, x, weight)
     compute = _arrays.compute_dtype(dtype)
     N = x.size // x.shape[-1]
-    g, rows, weight = ready(g.reshape(N, len(weight)), compute), ready(x.reshape(N, x.shape[-1]), compute), ready(weight, compute)
+    g, rows, weight = (
+        ready(g.reshape(N, len(weight)), compute),
+        ready(x.reshape(N, x.shape[-1]), compute),
+        ready(weight, compute),
+    )
     if on_numpy():
         grads = reference.linear_backward(g, rows, weight, needs=needs)
     else:

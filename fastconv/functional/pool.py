@@ -55,7 +55,9 @@ def max_pool2d(
         planes = ready(images, _max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
         straight = planes.dtype == y.dtype and layout == "NCHW"
         found = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
-        max_kernels.forward(planes, _max_window(geometry), _lowest(planes.dtype), found.reshape(len(planes), *shape[2:]))
+        max_kernels.forward(
+            planes, _max_window(geometry), _lowest(planes.dtype), found.reshape(len(planes), *shape[2:])
+        )
     return _delivered(found, y, layout)
 
 
@@ -263,7 +265,7 @@ def avg_pool2d_backward(
 def _prepared(
     where: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any
 ) -> tuple[np.ndarray, PoolGeometry, bool]:
-    """x in NCHW order with a batch axis, its geometry, and whether it had no batch."""
+    """X in NCHW order with a batch axis, its geometry, and whether it had no batch."""
     layout_argument(where, layout)
     images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
     images = _arrays.channels_first(images, layout)

@@ -10,7 +10,7 @@ from fastconv._jit import strict_kernel
 
 @strict_kernel
 def relu(x, y):
-    """y = x where x > 0 or x is NaN, else 0. Precondition: flat arrays. Parallel over elements."""
+    """Y = x where x > 0 or x is NaN, else 0. Precondition: flat arrays. Parallel over elements."""
     zero = x.dtype.type(0)
     for i in prange(x.size):
         y[i] = zero if x[i] <= zero else x[i]
@@ -26,7 +26,10 @@ def relu_backward(g, y, grad_x):
 
 @strict_kernel
 def sgd(value, grad, velocity, lr, momentum, nesterov, weight_decay):
-    """One step of SGD with momentum, in place. Precondition: flat arrays, floats of their dtype. Parallel over elements."""
+    """One step of SGD with momentum, in place.
+
+    Precondition: flat arrays, floats of their dtype. Parallel over elements.
+    """
     for i in prange(value.size):
         g = grad[i] + weight_decay * value[i]
         v = momentum * velocity[i] + g

@@ -44,7 +44,7 @@ def add_rows(c, c0, c1, a, a0, a1, b, b0, offsets, n):
 
 @helper
 def add_row(c, c0, a, a0, b, b0, offsets, n):
-    """c[c0 + q] += sum over k of a[a0 + k] * b[b0 + offsets[k] + q] for q < n: `add_rows` for a row without a partner."""
+    """c[c0 + q] += sum over k of a[a0 + k] * b[b0 + offsets[k] + q] for q < n: `add_rows` for a row alone."""
     if tiles.ENABLED:
         rows_tile(c, (c0,), a, (np.uint64(a0),), b, b0, offsets, n)
         return

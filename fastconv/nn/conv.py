@@ -78,4 +78,6 @@ class Conv2d(Layer):
         OC, C, KH, KW = self.weight.value.shape
         stride, padding, dilation, groups = self.options
         text = f"Conv2d({C * groups}, {OC}, ({KH}, {KW}), stride={stride}, padding={padding!r}"
-        return text + (f", dilation={dilation}" if dilation != 1 else "") + (f", groups={groups})" if groups > 1 else ")")
+        return (
+            text + (f", dilation={dilation}" if dilation != 1 else "") + (f", groups={groups})" if groups > 1 else ")")
+        )

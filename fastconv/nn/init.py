@@ -21,7 +21,7 @@ def generator(rng: Rng) -> np.random.Generator:
     Raises:
         TypeError: `rng` is none of these; NumPy's global random state is never used.
     """
-    if rng is not None and not isinstance(rng, np.random.Generator | int | np.integer) or isinstance(rng, bool):
+    if (rng is not None and not isinstance(rng, np.random.Generator | int | np.integer)) or isinstance(rng, bool):
         raise TypeError(f"rng must be a numpy.random.Generator, an integer seed or None, got {rng!r}")
     return np.random.default_rng(rng)
 
