@@ -12,7 +12,8 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import helper, kernel
-from fastconv.kernels.simd import add_dots, add_row, add_rows
+from fastconv.kernels.simd import add_dots, add_row, add_rows, lane_sum
+from fastconv.kernels.tiles import LANES
 
 CHANNEL_BLOCK = 16  # output channels that one task computes: enough work for a task, enough tasks for one image
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
@@ -176,7 +177,7 @@ def weight_gradient(wide, planes, offsets, groups, step, length, grad):
         oc = group * per_group + 2 * couple
         partner = min(oc + 1, (group + 1) * per_group - 1)
         first, last = block * TAP_BLOCK, min((block + 1) * TAP_BLOCK, K)
-        sums = np.zeros((TAP_BLOCK // 2, 4), grad.dtype)
+        sums = np.zeros((TAP_BLOCK // 2, 4, LANES), grad.dtype)
         for n in range(N):
             base = n * image + group * (image // groups)
             for q0 in range(0, Q, step):
@@ -189,8 +190,8 @@ def weight_gradient(wide, planes, offsets, groups, step, length, grad):
                     add_dots(sums, (k - first) // 2, flat_wide, a0, a1, flat, b0, b1, b2, b3, m)
         for k in range(first, last):
             quad, j = divmod(k - first, 4)
-            grad[oc, k] = sums[2 * quad, j]
-            grad[partner, k] = sums[2 * quad + (partner - oc), j]
+            grad[oc, k] = lane_sum(sums, 2 * quad, j)
+            grad[partner, k] = lane_sum(sums, 2 * quad + (partner - oc), j)
 
 
 @kernel

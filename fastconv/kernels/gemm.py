@@ -9,7 +9,8 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import kernel
-from fastconv.kernels.simd import add_dots, add_row, add_rows, row_offsets
+from fastconv.kernels.simd import add_dots, add_row, add_rows, lane_sum, row_offsets
+from fastconv.kernels.tiles import LANES
 
 ROW_BLOCK = 16  # rows of the result that one task computes
 COLUMN_BLOCK = 512  # columns: two rows of them and four of b fit in the L1 cache
@@ -56,7 +57,7 @@ def matmul_transposed(a, b, bias, c):
     for task in prange(-(-M // 2) * steps):
         couple, s = divmod(np.int64(task), steps)
         row, partner = 2 * couple, min(2 * couple + 1, M - 1)
-        sums = np.empty((2, 4), c.dtype)
+        sums = np.empty((2, 4, LANES), c.dtype)
         for n in range(s * ROW_BLOCK, min((s + 1) * ROW_BLOCK, N), 4):
             sums[:] = 0
             add_dots(
@@ -65,5 +66,5 @@ def matmul_transposed(a, b, bias, c):
                 np.uint64(min(n + 3, N - 1) * K), np.uint64(K),
             )  # fmt: skip
             for j in range(min(4, N - n)):
-                c[row, n + j] = bias[n + j] + sums[0, j]
-                c[partner, n + j] = bias[n + j] + sums[partner - row, j]
+                c[row, n + j] = bias[n + j] + lane_sum(sums, 0, j)
+                c[partner, n + j] = bias[n + j] + lane_sum(sums, partner - row, j)

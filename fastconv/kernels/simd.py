@@ -62,12 +62,14 @@ def add_row(c, c0, a, a0, b, b0, offsets, n):
 
 @helper
 def add_dots(t, t0, a, a0, a1, b, b0, b1, b2, b3, n):
-    """t[t0 + i, j] += sum over q < n of a[a_i + q] * b[b_j + q], for two rows of a and four of b.
+    """t[t0 + i, j, :] += sum over q < n of a[a_i + q] * b[b_j + q], for two rows of a and four of b.
+
+    The lanes of t are partial sums that the caller adds up once, at the end.
 
     Six vector loads for eight multiply-adds, and nothing is stored until the end. Rows may be given twice: their sums
     are then equal, and the caller takes one.
 
-    Precondition: a and b flat, t with four columns; a0 ... b3 and n are uint64.
+    Precondition: a and b flat, t (rows, 4, LANES); a0 ... b3 and n are uint64.
     """
     if tiles.ENABLED:
         dots_tile(t, np.uint64(t0), a, (a0, a1), b, (b0, b1, b2, b3), n)
@@ -85,14 +87,23 @@ def add_dots(t, t0, a, a0, a1, b, b0, b1, b2, b3, n):
         r1 += v * b_1
         r2 += v * b_2
         r3 += v * b_3
-    t[t0, 0] += s0
-    t[t0, 1] += s1
-    t[t0, 2] += s2
-    t[t0, 3] += s3
-    t[t0 + 1, 0] += r0
-    t[t0 + 1, 1] += r1
-    t[t0 + 1, 2] += r2
-    t[t0 + 1, 3] += r3
+    t[t0, 0, 0] += s0
+    t[t0, 1, 0] += s1
+    t[t0, 2, 0] += s2
+    t[t0, 3, 0] += s3
+    t[t0 + 1, 0, 0] += r0
+    t[t0 + 1, 1, 0] += r1
+    t[t0 + 1, 2, 0] += r2
+    t[t0 + 1, 3, 0] += r3
+
+
+@helper
+def lane_sum(t, i, j):
+    """The sum of the lanes of t[i, j], in order."""
+    total = t.dtype.type(0)
+    for lane in range(t.shape[2]):
+        total += t[i, j, lane]
+    return total
 
 
 @helper

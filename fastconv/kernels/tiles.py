@@ -29,6 +29,8 @@ def _features() -> set[str]:
 
 FEATURES = _features()
 VECTOR_BYTES = 64 if "avx512f" in FEATURES else 32 if "avx" in FEATURES else 16
+# lanes of the partial sums that dot products are kept in: a vector of floats; one of doubles uses the first of them
+LANES = 16
 # vectors along the pixels in a tile of two rows: their sums, the inputs and the weights fit the 32 or 16 registers
 ROW_VECTORS = 8 if "avx512f" in FEATURES else 4
 # without the JIT, and for the bounds-checked twins, the same sums are plain loops
@@ -91,29 +93,41 @@ class _Vectors:
         fmuladd = self._declare(f"llvm.fmuladd.{self.suffix}", self.type, [self.type] * 3)
         self.builder.store(self.builder.call(fmuladd, [a, b, self.builder.load(slot)]), slot)
 
-    def total(self, slot: ir.Value) -> ir.Value:
-        """The sum of a vector's lanes, in any order."""
-        reduce = self._declare(f"llvm.vector.reduce.fadd.{self.suffix}", self.scalar, [self.scalar, self.type])
-        start = ir.Constant(self.scalar, 0.0)
-        return self.builder.call(reduce, [start, self.builder.load(slot)], fastmath=("reassoc",))
-
 
 def _data(context, builder, array_type, array):
     return context.make_array(array_type)(context, builder, value=array).data
 
 
-def _steps(builder, vectors, n, widths, body):
-    """Cover 0 ... n with body(q, width, mask): blocks of each width in vectors, then one masked vector."""
+def _steps(builder, vectors, n, most, body):
+    """Cover 0 ... n with body(q, width, mask) in blocks of up to `most` vectors, the last of each under a mask.
+
+    What remains after the whole blocks is shared between two of similar width: one narrow block would leave the
+    multipliers waiting for its few sums.
+    """
+    lanes, one = ir.Constant(I64, vectors.lanes), ir.Constant(I64, 1)
     position = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
-    for width in widths:
-        cells = ir.Constant(I64, width * vectors.lanes)
-        with cgutils.for_range(builder, builder.udiv(builder.sub(n, builder.load(position)), cells)):
-            q = builder.load(position)
-            body(q, width, None)
-            builder.store(builder.add(q, cells), position)
-    rest = builder.sub(n, builder.load(position))
-    with builder.if_then(builder.icmp_unsigned("!=", rest, ir.Constant(I64, 0))):
-        body(builder.load(position), 1, vectors.first(rest))
+    check, work, end = (builder.append_basic_block(f"steps.{name}") for name in ("check", "work", "end"))
+    builder.branch(check)
+    builder.position_at_end(check)
+    builder.cbranch(builder.icmp_unsigned("<", builder.load(position), n), work, end)
+    builder.position_at_end(work)
+    q = builder.load(position)
+    cells = builder.sub(n, q)
+    rest = builder.udiv(builder.sub(builder.add(cells, lanes), one), lanes)
+    half = builder.lshr(builder.add(rest, one), one)
+    shared = builder.select(builder.icmp_unsigned("<=", rest, ir.Constant(I64, most)), rest, half)
+    width = builder.select(
+        builder.icmp_unsigned(">=", rest, ir.Constant(I64, 2 * most)), ir.Constant(I64, most), shared
+    )
+    switch = builder.switch(width, end)
+    for w in range(1, most + 1):
+        block = builder.append_basic_block(f"steps.width{w}")
+        switch.add_case(ir.Constant(I64, w), block)
+        builder.position_at_end(block)
+        body(q, w, vectors.first(builder.sub(cells, ir.Constant(I64, (w - 1) * vectors.lanes))))
+        builder.store(builder.add(q, ir.Constant(I64, w * vectors.lanes)), position)
+        builder.branch(check)
+    builder.position_at_end(end)
 
 
 @intrinsic
@@ -141,22 +155,23 @@ def rows_tile(typingctx, c, starts, a, a_starts, b, b0, offsets, n):
             at = [[builder.add(builder.add(start, q), shift) for shift in shifts] for start in c_start]
             # stack slots become registers in mem2reg, because every access is static
             sums = [[cgutils.alloca_once(builder, vectors.type) for _ in shifts] for _ in c_start]
+            masks = [None] * (width - 1) + [mask]
             for cells, slots in zip(at, sums):
-                for cell, slot in zip(cells, slots):
-                    builder.store(vectors.load(C, cell, mask), slot)
+                for cell, slot, m in zip(cells, slots, masks):
+                    builder.store(vectors.load(C, cell, m), slot)
             source = builder.add(b0, q)
             with cgutils.for_range(builder, K) as loop:
                 x = builder.add(source, builder.load(builder.gep(off, [loop.index])))
-                inputs = [vectors.load(B, builder.add(x, shift), mask) for shift in shifts]
+                inputs = [vectors.load(B, builder.add(x, shift), m) for shift, m in zip(shifts, masks)]
                 for row, slots in zip(a_row, sums):
                     weight = vectors.broadcast(builder.load(builder.gep(row, [loop.index])))
                     for value, slot in zip(inputs, slots):
                         vectors.multiply_add(weight, value, slot)
             for cells, slots in zip(at, sums):
-                for cell, slot in zip(cells, slots):
-                    vectors.store(builder.load(slot), C, cell, mask)
+                for cell, slot, m in zip(cells, slots, masks):
+                    vectors.store(builder.load(slot), C, cell, m)
 
-        _steps(builder, vectors, n, (ROW_VECTORS, 2, 1), block)
+        _steps(builder, vectors, n, ROW_VECTORS, block)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -164,9 +179,11 @@ def rows_tile(typingctx, c, starts, a, a_starts, b, b0, offsets, n):
 
 @intrinsic
 def dots_tile(typingctx, t, t0, a, a_starts, b, b_starts, n):
-    """t[t0 + i, j] += sum over q < n of a[a_starts[i] + q] * b[b_starts[j] + q].
+    """t[t0 + i, j, lane] += sum over the q < n of that lane of a[a_starts[i] + q] * b[b_starts[j] + q].
 
-    Precondition: a and b flat, t C-contiguous with as many columns as b_starts, one float type; tuples of uint64.
+    The lanes stay apart, so that a sum over many images is reduced once.
+
+    Precondition: a and b flat; t C-contiguous, (rows, b_starts, LANES), one float type; tuples of uint64.
     """
     M, N = len(a_starts), len(b_starts)
     signature = types.void(t, t0, a, a_starts, b, b_starts, n)
@@ -176,22 +193,30 @@ def dots_tile(typingctx, t, t0, a, a_starts, b, b_starts, n):
         T, A, B = (_data(context, builder, t, v) for t, v in zip((t_type, a_type, b_type), args[0:5:2]))
         a_rows = [builder.gep(A, [start]) for start in cgutils.unpack_tuple(builder, args[3], M)]
         b_rows = [builder.gep(B, [start]) for start in cgutils.unpack_tuple(builder, args[5], N)]
-        vectors = _Vectors(builder, t_type.dtype)
-        sums = [[cgutils.alloca_once_value(builder, vectors.zero) for _ in b_rows] for _ in a_rows]
+        vectors, n = _Vectors(builder, t_type.dtype), args[6]
+        first = builder.mul(args[1], ir.Constant(I64, N * LANES))
+        cells = [[builder.add(first, ir.Constant(I64, (i * N + j) * LANES)) for j in range(N)] for i in range(M)]
+        sums = [[cgutils.alloca_once(builder, vectors.type) for _ in row] for row in cells]
+        for i, row in enumerate(cells):
+            for j, cell in enumerate(row):
+                builder.store(vectors.load(T, cell), sums[i][j])
 
-        def block(q, width, mask):
+        def block(q, mask):
             lefts = [vectors.load(row, q, mask) for row in a_rows]
             for j, row in enumerate(b_rows):
                 right = vectors.load(row, q, mask)
                 for i, left in enumerate(lefts):
                     vectors.multiply_add(left, right, sums[i][j])
 
-        _steps(builder, vectors, args[6], (1,), block)
-        first = builder.mul(args[1], ir.Constant(I64, N))
-        for i in range(M):
-            for j in range(N):
-                cell = builder.gep(T, [builder.add(first, ir.Constant(I64, i * N + j))])
-                builder.store(builder.fadd(builder.load(cell), vectors.total(sums[i][j])), cell)
+        lanes = ir.Constant(I64, vectors.lanes)
+        with cgutils.for_range(builder, builder.udiv(n, lanes)) as loop:
+            block(builder.mul(loop.index, lanes), None)
+        rest = builder.urem(n, lanes)
+        with builder.if_then(builder.icmp_unsigned("!=", rest, ir.Constant(I64, 0))):
+            block(builder.sub(n, rest), vectors.first(rest))
+        for i, row in enumerate(cells):
+            for j, cell in enumerate(row):
+                vectors.store(builder.load(sums[i][j]), T, cell)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -1,0 +1,65 @@
+"""Reading pictures."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from fastconv.errors import DataError, MissingExtraError, ShapeError
+from fastconv.pictures import read_pictures
+
+SHAPE = (1, 4, 5)
+
+
+@pytest.mark.parametrize("shape, count", [((4, 5), 1), ((1, 4, 5), 1), ((3, 1, 4, 5), 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numpy_files(tmp_path, shape, count, dtype):
+    path = tmp_path / "a.npy"
+    np.save(path, np.full(shape, 51, np.uint8))
+    x = read_pictures(path, SHAPE, np.dtype(dtype))
+    assert (x.shape, x.dtype) == ((count, *SHAPE), dtype)
+    np.testing.assert_allclose(x, 0.2, rtol=1e-6)
+    np.save(path, np.full(shape, 0.25))
+    np.testing.assert_array_equal(read_pictures(str(path), SHAPE, np.dtype(dtype)), dtype(0.25))
+
+
+def test_numpy_files_that_do_not_fit(tmp_path):
+    path, dtype = tmp_path / "a.npy", np.dtype(np.float32)
+    for shape in [(5, 4), (2, 4, 5), (1, 1, 1, 4, 5), ()]:
+        np.save(path, np.zeros(shape))
+        with pytest.raises(ShapeError, match=r"a\.npy"):
+            read_pictures(path, SHAPE, dtype)
+    np.save(path, np.full((4, 5), "x"))
+    with pytest.raises(DataError, match="numbers"):
+        read_pictures(path, SHAPE, dtype)
+    np.save(path, np.full((4, 5), None), allow_pickle=True)
+    with pytest.raises(DataError, match=r"a\.npy"):
+        read_pictures(path, SHAPE, dtype)
+    for content in (b"", b"hello"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.npy"):
+            read_pictures(path, SHAPE, dtype)
+    with pytest.raises(FileNotFoundError):
+        read_pictures(tmp_path / "none.npy", SHAPE, dtype)
+
+
+def test_picture_files_need_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtraError, match=r"fastconv\[plot\]"):
+        read_pictures(tmp_path / "a.png", SHAPE, np.dtype(np.float32))
+
+
+def test_picture_files(tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    path, dtype = tmp_path / "a.png", np.dtype(np.float32)
+    images.fromarray(np.full((8, 10, 3), 51, np.uint8)).save(path)
+    np.testing.assert_allclose(read_pictures(path, SHAPE, dtype), np.full((1, *SHAPE), 0.2), rtol=1e-6)
+    with pytest.raises(ShapeError, match="one channel"):
+        read_pictures(path, (3, 4, 5), dtype)
+    path.write_bytes(b"hello")
+    with pytest.raises(DataError, match="not a picture"):
+        read_pictures(path, SHAPE, dtype)
+    with pytest.raises(FileNotFoundError):
+        read_pictures(tmp_path / "none.png", SHAPE, dtype)

@@ -1,0 +1,289 @@
+"""Training: steps, whole runs, divergence, resuming to the same bits, evaluation, histories."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import nn
+from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fastconv.data import load_digits
+from fastconv.errors import DivergenceError
+from fastconv.models import lenet5
+from fastconv.optim import SGD, Adam, cosine
+from fastconv.training import History, Position, evaluate, fit, predict, train_step
+
+
+@pytest.fixture(scope="module")
+def digits():
+    (x, labels), (x_test, labels_test) = load_digits()
+    return (x[:300], labels[:300]), (x_test[:50], labels_test[:50])
+
+
+def trained_parts(seed=0, kind="sgd"):
+    model = lenet5(rng=seed)
+    return model, SGD(model.parameters(), 0.05, 0.9) if kind == "sgd" else Adam(model.parameters())
+
+
+def assert_same_weights(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+def losses(history):
+    return [row["train_loss"] for row in history.rows]
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_train_step_lowers_the_loss(digits, kind):
+    (x, labels), _ = digits
+    model, optimizer = trained_parts(kind=kind)
+    seen = [train_step(model, x[:32], labels[:32], optimizer) for _ in range(10)]
+    assert seen[-1] < seen[0]
+    assert optimizer.steps == 10
+
+
+def test_train_step_takes_one_hot_labels_and_any_layer(digits):
+    (x, labels), _ = digits
+    (model, optimizer), (other, other_optimizer) = trained_parts(), trained_parts()
+    ids = train_step(model, x[:16], labels[:16], optimizer)
+    hot = train_step(other, x[:16], np.eye(10, dtype=np.float32)[labels[:16]], other_optimizer)
+    assert ids == pytest.approx(hot, rel=1e-5)
+    layer = nn.Linear(4, 3, rng=0)
+    rows = np.random.default_rng(0).random((6, 4), np.float32)
+    optimizer = SGD(layer.parameters(), 0.1)
+    classes = np.array([0, 1, 2, 0, 1, 2])
+    first = train_step(layer, rows, classes, optimizer)
+    assert train_step(layer, rows, classes, optimizer) < first
+
+
+def test_lr_factor_scales_the_step(digits):
+    (x, labels), _ = digits
+    model, optimizer = trained_parts()
+    before = model.state_dict()
+    train_step(model, x[:8], labels[:8], optimizer, lr_factor=0.0)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize(
+    "changed, error, match",
+    [
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"batch_size": -1}, ValueError, "batch_size"),
+        ({"batch_size": 1.5}, TypeError, "batch_size"),
+        ({"batch_size": True}, TypeError, "batch_size"),
+        ({"epochs": 1.5}, TypeError, "epochs"),
+        ({"epochs": -1}, ValueError, "epochs"),
+        ({"train": (np.zeros((4, 1, 28, 28), np.float32), np.zeros(3, int))}, ValueError, "labels"),
+        ({"train": (np.zeros((0, 1, 28, 28), np.float32), np.zeros(0, int))}, ValueError, "no samples"),
+        ({"train": np.zeros((4, 1, 28, 28), np.float32)}, TypeError, "pair"),
+        ({"train": (np.zeros((4, 1, 28, 28), np.float32),)}, TypeError, "pair"),
+        ({"train": ([[1.0]], [0])}, TypeError, "NumPy arrays"),
+        ({"train": (np.zeros((4, 1, 28, 28), np.float32), np.full(4, 10))}, ValueError, "label"),
+        ({"validation": (np.zeros((0, 1, 28, 28), np.float32), np.zeros(0, int))}, ValueError, "no samples"),
+        ({"validation": 3}, TypeError, "pair"),
+    ],
+)
+def test_fit_refuses(digits, changed, error, match):
+    model, optimizer = trained_parts()
+    before = model.state_dict()
+    arguments = {"train": (digits[0][0][:4], digits[0][1][:4]), "optimizer": optimizer, "rng": 0} | changed
+    with pytest.raises(error, match=match):
+        fit(model, **arguments)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("at", [0.0, 0.5, 0.75])
+def test_divergence_leaves_the_last_good_weights(digits, at):
+    (x, labels), _ = digits
+    model, optimizer = trained_parts()
+    recorded = [model.state_dict()]
+
+    def record(run):
+        if not run.epoch_ended:
+            recorded.append(run.model.state_dict())
+
+    with pytest.raises(DivergenceError, match=r"fit: the loss is .* at step \d of epoch \d") as caught:
+        fit(model, (x[:256], labels[:256]), optimizer=optimizer, epochs=2, batch_size=64, rng=0,
+            schedule=lambda done: 1e38 if done >= at else 1.0, callbacks=[record])  # fmt: skip
+    assert isinstance(caught.value, ArithmeticError)
+    failed = len(recorded) - 1  # steps completed
+    assert f"step {failed % 4 + 1} of epoch {failed // 4 + 1}" in str(caught.value)
+    assert failed == at * 8 + 1
+    # the last weights recorded are the ones that gave the bad loss
+    for name, value in model.state_dict().items():
+        assert np.isfinite(value).all()
+        np.testing.assert_array_equal(value, recorded[-2][name])
+
+
+def test_nan_in_the_data_is_divergence(digits):
+    x, labels = digits[0][0][:8].copy(), digits[0][1][:8]
+    x[3] = np.nan
+    model, optimizer = trained_parts()
+    before = model.state_dict()
+    with pytest.raises(DivergenceError, match="step 1 of epoch 1"):
+        fit(model, (x, labels), optimizer=optimizer, batch_size=8)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("stop", [2, 5, 7])
+def test_a_resumed_run_has_the_same_bits(digits, tmp_path, kind, stop):
+    train, test = digits
+    wanted = {"epochs": 2, "batch_size": 64, "rng": 7, "schedule": cosine}  # 5 steps an epoch
+    whole, optimizer = trained_parts(kind=kind)
+    full = fit(whole, train, test, optimizer=optimizer, **wanted)
+
+    model, optimizer = trained_parts(kind=kind)
+    history, position = History(), Position()
+    fit(model, train, test, optimizer=optimizer, history=history, position=position, **wanted,
+        callbacks=[lambda run: run.position.epoch * 5 + run.position.step == stop])  # fmt: skip
+    assert position.epoch * 5 + position.step == stop
+    path = tmp_path / "run.npz"
+    save_checkpoint(path, Checkpoint(model.state_dict(), optimizer.state_dict(), {}, history, position))
+
+    kept = load_checkpoint(path)
+    model, optimizer = trained_parts(seed=99, kind=kind)
+    model.load_state_dict(kept.model)
+    optimizer.load_state_dict(kept.optimizer)
+    resumed = fit(model, train, test, optimizer=optimizer, history=kept.history, position=kept.position, **wanted)
+    assert_same_weights(model, whole)
+    np.testing.assert_array_equal(losses(resumed), losses(full))
+    assert [row["test_loss"] for row in resumed.rows] == [row["test_loss"] for row in full.rows]
+    assert [row["epoch"] for row in resumed.rows] == [1, 2]
+
+
+def test_a_finished_run_does_nothing(digits):
+    train, _ = digits
+    model, optimizer = trained_parts()
+    before = model.state_dict()
+    assert len(fit(model, train, optimizer=optimizer, epochs=2, position=Position(epoch=2))) == 0
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_threads_do_not_change_the_weights(digits):
+    train, _ = digits
+    models = []
+    for threads in (1, 2):
+        with fastconv.num_threads(threads):
+            model, optimizer = trained_parts()
+            fit(model, train, optimizer=optimizer, batch_size=50, rng=0)
+            models.append(model)
+    assert_same_weights(*models)
+
+
+def test_the_numpy_backend_trains_alike(digits):
+    (x, labels), _ = digits
+    (model, optimizer), (other, other_optimizer) = trained_parts(), trained_parts()
+    for i in range(3):
+        batch = x[16 * i : 16 * i + 16], labels[16 * i : 16 * i + 16]
+        loss = train_step(model, *batch, optimizer)
+        with fastconv.use_backend("numpy"):
+            assert train_step(other, *batch, other_optimizer) == pytest.approx(loss, abs=1e-4)
+    theirs = other.state_dict()
+    for name, value in model.state_dict().items():
+        np.testing.assert_allclose(value, theirs[name], rtol=0, atol=1e-4)
+
+
+def test_callbacks_see_every_step_and_epoch(digits):
+    train, test = digits
+    model, optimizer = trained_parts()
+    seen = []
+
+    def first(run):
+        seen.append((run.epoch_ended, run.position.epoch, run.position.step, len(run.history)))
+        return run.epoch_ended  # ends the run
+
+    others = []
+    history = fit(model, train, test, optimizer=optimizer, epochs=3, batch_size=150, rng=0,
+                  callbacks=[first, lambda run: others.append(run.loss)])  # fmt: skip
+    assert seen == [(False, 0, 1, 0), (False, 0, 2, 0), (True, 1, 0, 1)]
+    assert len(others) == 3 and np.isfinite(others).all()
+    (row,) = history.rows
+    assert list(row) == ["epoch", "train_loss", "test_loss", "test_accuracy", "seconds", "images_per_second"]
+    assert (row["test_loss"], row["test_accuracy"]) == evaluate(model, *test)
+
+
+def test_train_loss_is_the_mean_over_images(digits):
+    x, labels = digits[0][0][:10], digits[0][1][:10]
+    model, optimizer = trained_parts()
+    optimizer.lr = 0.0
+    history = fit(model, (x, labels), optimizer=optimizer, batch_size=7, rng=0)
+    assert history.rows[0]["train_loss"] == pytest.approx(evaluate(model, x, labels)[0], rel=1e-5)
+    assert history.rows[0]["test_loss"] is None and history.rows[0]["test_accuracy"] is None
+
+
+def logits_images(logits):
+    return np.asarray(logits, np.float64)[:, :, None, None]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 256])
+def test_evaluate_values(batch_size):
+    x = logits_images([[0, np.log(3)], [0, np.log(3)], [np.log(3), 0]])
+    labels = np.array([1, 0, 0])
+    loss, accuracy = evaluate(nn.Flatten(), x, labels, batch_size)
+    assert loss == pytest.approx((2 * np.log(4 / 3) + np.log(4)) / 3)
+    assert accuracy == pytest.approx(2 / 3)
+    assert evaluate(nn.Flatten(), x, np.eye(2)[labels], batch_size) == pytest.approx((loss, accuracy))
+
+
+def test_predict_values():
+    x = logits_images([[0, np.log(3)], [np.log(3), 0], [0, 0]])
+    wanted = [[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]]
+    for batch_size in (1, 2, 256):
+        np.testing.assert_allclose(predict(nn.Flatten(), x, batch_size), wanted, rtol=1e-12)
+
+
+def test_evaluate_and_predict_refuse():
+    x = logits_images([[0, 1]])
+    with pytest.raises(ValueError, match="no samples"):
+        evaluate(nn.Flatten(), x[:0], np.zeros(0, int))
+    with pytest.raises(ValueError, match="labels"):
+        evaluate(nn.Flatten(), x, np.zeros(2, int))
+    with pytest.raises(ValueError, match="batch_size"):
+        evaluate(nn.Flatten(), x, np.zeros(1, int), 0)
+    with pytest.raises(TypeError, match="batch_size"):
+        predict(nn.Flatten(), x, 1.0)
+
+
+ROWS = [
+    {"epoch": 1, "train_loss": 0.1 + 0.2, "test_loss": None, "seconds": 1e-9},
+    {"epoch": 2, "train_loss": 1 / 3, "test_loss": 2.5, "seconds": 3.0},
+]
+
+
+def test_history_round_trips(tmp_path):
+    history = History(ROWS)
+    assert len(history) == 2
+    text = history.to_json(tmp_path / "h.json")
+    assert (tmp_path / "h.json").read_text() == text
+    assert json.loads(text) == ROWS
+    text = history.to_csv(tmp_path / "h.csv")
+    assert (tmp_path / "h.csv").read_text() == text
+    back = [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
+    assert back == ROWS
+    assert (History().to_csv(), json.loads(History().to_json())) == ("", [])
+
+
+def test_history_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "h.csv"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("fastconv._files.os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        History(ROWS).to_csv(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
