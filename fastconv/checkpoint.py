@@ -73,7 +73,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         DataError: the file is not a checkpoint, or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here, because NumPy leaves a damaged file open
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(str(arrays.pop("facts")))
         if facts["mark"] != _MARK:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from fastconv._jit import strict_helper, strict_kernel
@@ -42,13 +43,46 @@ def forward(x, window, lowest, y):
                         y[p, oy, ox] = value if value > best or value != value else best
 
 
+@strict_helper
+def _wins(value, best):
+    """Whether `value`, which comes later, replaces `best`: larger, or the first NaN."""
+    return (value > best) | ((value != value) & (best == best))
+
+
+@strict_helper
+def _windows_of_four(x, sy, sx, y, indices):
+    """The usual pooling, 2 x 2 windows that lie inside the plane x (H, W).
+
+    A tournament of four with the index picked by a mask: the processor cannot guess the winner, and LLVM would turn the
+    choice between two indices into a branch (measured: 3 times slower).
+    """
+    W = np.uint64(x.shape[1])
+    flat = x.reshape(-1)
+    for oy in range(y.shape[0]):
+        for ox in range(y.shape[1]):
+            cell = np.uint64(oy * sy) * W + np.uint64(ox * sx)
+            a, b = flat[cell], flat[cell + np.uint64(1)]
+            c, d = flat[cell + W], flat[cell + W + np.uint64(1)]
+            right_above, right_below = _wins(b, a), _wins(d, c)
+            above, below = b if right_above else a, d if right_below else c
+            lower = _wins(below, above)
+            y[oy, ox] = below if lower else above
+            top, bottom = np.int64(right_above), np.int64(W) + np.int64(right_below)
+            indices[oy, ox] = np.int64(cell) + (top ^ ((top ^ bottom) & -np.int64(lower)))
+
+
 @strict_kernel
 def forward_with_indices(x, window, y, indices):
     """As `forward`, and indices[p, oy, ox] = iy * W + ix of that maximum: the first of equals, the first of NaNs."""
     KH, KW, top, left, sy, sx, dy, dx = window
     P, H, W = x.shape
     OH, OW = y.shape[1:]
+    of_four = KH == 2 and KW == 2 and dy == 1 and dx == 1 and top == 0 and left == 0
+    inside = (OH - 1) * sy + 2 <= H and (OW - 1) * sx + 2 <= W
     for p in prange(P):
+        if of_four and inside:
+            _windows_of_four(x[p], sy, sx, y[p], indices[p])
+            continue
         for oy in range(OH):
             for ox in range(OW):
                 y[p, oy, ox] = 0
@@ -62,7 +96,7 @@ def forward_with_indices(x, window, y, indices):
                     for ox in range(first, last):
                         value, best, index = x[p, iy, ox * sx + shift], y[p, oy, ox], indices[p, oy, ox]
                         # a NaN among the best stays: it is only ever replaced while nothing has been found
-                        better = (index < 0) | (value > best) | ((value != value) & (best == best))
+                        better = (index < 0) | _wins(value, best)
                         y[p, oy, ox] = value if better else best
                         indices[p, oy, ox] = iy * W + ox * sx + shift if better else index
 
