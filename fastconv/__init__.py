@@ -1,14 +1,14 @@
 """Fast convolution, pooling and small convolutional networks on a CPU: Numba kernels under a NumPy API."""
 
-__version__ = "0.1.0"
-
 from fastconv._backend import get_backend, use_backend
 from fastconv._threads import get_num_threads, num_threads, set_num_threads
+from fastconv.config import VERSION as __version__
 from fastconv.config import show_config
 from fastconv.functional import *  # noqa: F403
 from fastconv.functional import __all__ as _functional
 
 __all__ = [
+    "__version__",
     *_functional,
     "get_backend",
     "get_num_threads",

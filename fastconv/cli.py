@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import fastconv
 from fastconv import data as datasets
+from fastconv._backend import use_backend
 from fastconv._files import check_writeable
+from fastconv._threads import get_num_threads, set_num_threads
 from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fastconv.comparison import compare_backends
+from fastconv.config import VERSION, show_config
+from fastconv.data.pictures import read_pictures
 from fastconv.errors import DataError, DivergenceError, MissingExtraError
 from fastconv.models import MODELS
 from fastconv.nn import Sequential
 from fastconv.optim import OPTIMIZERS, SCHEDULES, Optimizer
-from fastconv.pictures import read_pictures
 from fastconv.training import History, Pair, Position, Run, evaluate, fit, predict, train_step
 
 DEFAULTS = {
@@ -56,7 +58,7 @@ def _rate(text: str) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastconv", description="Train small convolutional networks on a CPU, fast.")
-    parser.add_argument("--version", action="version", version=f"fastconv {fastconv.__version__}")
+    parser.add_argument("--version", action="version", version=f"fastconv {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--threads", type=_whole(1), metavar="N", help="threads to run on (default: all processors)")
@@ -107,8 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         if arguments.threads is not None:
-            fastconv.set_num_threads(arguments.threads)
-        with fastconv.use_backend(arguments.backend):
+            set_num_threads(arguments.threads)
+        with use_backend(arguments.backend):
             return arguments.run(arguments)
     except (OSError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError, MissingExtraError) as error:
         print(f"fastconv: error: {error}", file=sys.stderr)
@@ -260,7 +262,7 @@ def _run(
     say = (lambda text: None) if arguments.json else print
     size = settings["batch_size"]
     say(f"{settings['model']} on {settings['data']}: {len(train[0]):,} images to learn from, {len(test[0]):,} to test, "
-        f"{fastconv.get_num_threads()} threads")  # fmt: skip
+        f"{get_num_threads()} threads")  # fmt: skip
     compile_seconds = _compile(model, optimizer, *train, size)
     say(f"kernels ready after {compile_seconds:.1f} s (compiled once, then cached)")
     reporter = _Reporter(arguments, settings, -(-len(train[0]) // size), position)
@@ -303,7 +305,7 @@ def _final(
     return {
         "model": settings["model"], "data": settings["data"], "epochs": position.epoch,
         "train_loss": last["train_loss"], "test_loss": last["test_loss"], "test_accuracy": last["test_accuracy"],
-        "seconds": position.seconds, "images_per_second": speed, "threads": fastconv.get_num_threads(),
+        "seconds": position.seconds, "images_per_second": speed, "threads": get_num_threads(),
     }  # fmt: skip
 
 
@@ -346,7 +348,7 @@ def _eval(arguments: argparse.Namespace) -> int:
     row = {
         "model": settings["model"], "data": data, "epochs": checkpoint.position.epoch,
         "train_loss": rows[-1]["train_loss"] if rows else None, "test_loss": loss, "test_accuracy": accuracy,
-        "seconds": seconds, "images_per_second": len(x) / seconds, "threads": fastconv.get_num_threads(),
+        "seconds": seconds, "images_per_second": len(x) / seconds, "threads": get_num_threads(),
     }  # fmt: skip
     if arguments.json:
         print(json.dumps(row))
@@ -380,7 +382,7 @@ def _print_comparison(found: dict[str, Any]) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    found = compare_backends(arguments.batch_size) | {"threads": fastconv.get_num_threads()}
+    found = compare_backends(arguments.batch_size) | {"threads": get_num_threads()}
     if arguments.json:
         print(json.dumps(found))
     else:
@@ -389,6 +391,6 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    text = fastconv.show_config()
+    text = show_config()
     print(json.dumps(dict(line.split(None, 1) for line in text.splitlines())) if arguments.json else text)
     return 0

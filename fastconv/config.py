@@ -14,6 +14,7 @@ from fastconv._backend import get_backend
 from fastconv._threads import get_num_threads
 from fastconv.kernels import conv, tiles
 
+VERSION = "0.1.0"
 EXTRAS = {"plot": "matplotlib", "data": "pooch", "onnx": "onnx", "safetensors": "safetensors", "mpi": "mpi4py"}
 
 
@@ -32,12 +33,10 @@ def show_config() -> str:
         >>> "numba" in show_config()
         True
     """
-    from fastconv import __version__
-
     cache = getattr(getattr(conv.forward.parallel, "_cache", None), "cache_path", None)
     there = [extra for extra, module in EXTRAS.items() if importlib.util.find_spec(module)]
     facts = {
-        "fastconv": __version__,
+        "fastconv": VERSION,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": f"{numba.__version__} (llvmlite {llvmlite.__version__})",

@@ -52,7 +52,7 @@ def train_step(
         >>> from fastconv.optim import SGD
         >>> model = lenet5(rng=0)
         >>> x, labels = np.ones((4, 1, 28, 28), np.float32), np.array([0, 1, 2, 3])
-        >>> optimizer = SGD(model.parameters(), lr=0.1)
+        >>> optimizer = SGD(model.parameters(), lr=0.01)
         >>> first = train_step(model, x, labels, optimizer)
         >>> train_step(model, x, labels, optimizer) < first
         True
@@ -196,7 +196,8 @@ def fit(
     epochs = integer("fit", "epochs", epochs)
     steps = -(-len(x) // integer("fit", "batch_size", batch_size, 1))
     seed = int(rng) if isinstance(rng, int | np.integer) else int(generator(rng).integers(2**62))
-    run = Run(model, optimizer, history or History(), position or Position(), steps, epochs)
+    history = History() if history is None else history  # an empty one is false
+    run = Run(model, optimizer, history, position or Position(), steps, epochs)
     weights = _GoodWeights(model.parameters())
     callbacks = tuple(callbacks)
     while run.position.epoch < epochs:

@@ -86,7 +86,7 @@ def test_lr_factor_scales_the_step(digits):
         ({"train": np.zeros((4, 1, 28, 28), np.float32)}, TypeError, "pair"),
         ({"train": (np.zeros((4, 1, 28, 28), np.float32),)}, TypeError, "pair"),
         ({"train": ([[1.0]], [0])}, TypeError, "NumPy arrays"),
-        ({"train": (np.zeros((4, 1, 28, 28), np.float32), np.full(4, 10))}, ValueError, "label"),
+        ({"train": (np.zeros((4, 1, 28, 28), np.float32), np.full(4, 10))}, ValueError, "class ids from 0 to 9"),
         ({"validation": (np.zeros((0, 1, 28, 28), np.float32), np.zeros(0, int))}, ValueError, "no samples"),
         ({"validation": 3}, TypeError, "pair"),
     ],

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from fastconv.data.pictures import read_pictures
 from fastconv.errors import DataError, MissingExtraError, ShapeError
-from fastconv.pictures import read_pictures
 
 SHAPE = (1, 4, 5)
 
