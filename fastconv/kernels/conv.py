@@ -39,8 +39,11 @@ def split(x, top, left, sy, sx, planes):
                         row[:] = 0
                         continue
                     row[:first] = 0
-                    for j in range(first, last):
-                        row[j] = x[p, iy, j * sx + b - left]
+                    if sx == 1:
+                        row[first:last] = x[p, iy, first - left : last - left]
+                    else:
+                        for j in range(first, last):
+                            row[j] = x[p, iy, j * sx + b - left]
                     row[last:] = 0
 
 
@@ -77,12 +80,13 @@ def widen(g, WP, wide):
 def _store(acc, start, q0, m, WP, y):
     """Copy the pixels among the cells q0 ... q0 + m - 1 of a wide row from acc[start:] to the plane y (OH, OW)."""
     OW = y.shape[1]
+    flat = y.reshape(-1)
     for oy in range(q0 // WP, (q0 + m - 1) // WP + 1):
         first = max(q0 - oy * WP, 0)
-        last = min(q0 + m - oy * WP, OW)
-        shift = start + oy * WP - q0
-        for ox in range(first, last):
-            y[oy, ox] = acc[shift + ox]
+        last = max(first, min(q0 + m - oy * WP, OW))
+        source, target = np.uint64(start + oy * WP - q0 + first), np.uint64(oy * OW + first)
+        for i in range(np.uint64(last - first)):
+            flat[target + i] = acc[source + i]
 
 
 @kernel
