@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -20,7 +21,7 @@ from fastconv._files import written_whole
 from fastconv._geometry import integer
 from fastconv.data import minibatches
 from fastconv.errors import DivergenceError, ShapeError
-from fastconv.nn import Layer, Parameter, Sequential
+from fastconv.nn import Layer, Sequential
 from fastconv.nn.init import Rng, generator
 from fastconv.optim import Optimizer, constant
 
@@ -198,12 +199,12 @@ def fit(
     seed = int(rng) if isinstance(rng, int | np.integer) else int(generator(rng).integers(2**62))
     history = History() if history is None else history  # an empty one is false
     run = Run(model, optimizer, history, position or Position(), steps, epochs)
-    weights = _GoodWeights(model.parameters())
+    state = _GoodState(run)
     callbacks = tuple(callbacks)
     while run.position.epoch < epochs:
         order = np.random.default_rng([seed, run.position.epoch])
         batches = itertools.islice(minibatches(x, labels, batch_size, order), run.position.step, None)
-        if _epoch(run, batches, schedule, weights, callbacks):
+        if _epoch(run, batches, schedule, state, callbacks):
             break
         _end_epoch(run, validation)
         if any([callback(run) for callback in callbacks]):
@@ -212,7 +213,7 @@ def fit(
 
 
 def _epoch(
-    run: Run, batches: Iterable[Pair], schedule: Callable[[float], float], weights: _GoodWeights,
+    run: Run, batches: Iterable[Pair], schedule: Callable[[float], float], state: _GoodState,
     callbacks: tuple[Callback, ...],
 ) -> bool:  # fmt: skip
     """Take the rest of an epoch's steps; whether a callback has ended the run before the last of them."""
@@ -221,15 +222,16 @@ def _epoch(
     for x, labels in batches:
         start = time.perf_counter()
         done = (position.epoch + position.step / run.steps_per_epoch) / run.epochs
-        weights.remember()
+        state.remember()
         run.loss = train_step(run.model, x, labels, run.optimizer, lr_factor=schedule(done))
         if not math.isfinite(run.loss):
-            weights.restore()
+            where = f"step {position.step + 1} of epoch {position.epoch + 1}"
+            state.restore()
             raise DivergenceError(
-                f"fit: the loss is {run.loss} at step {position.step + 1} of epoch {position.epoch + 1}; the model "
+                f"fit: the loss is {run.loss} at {where}; the model "
                 f"holds the last weights that gave a finite loss; a smaller learning rate may help"
             )
-        weights.approve()
+        state.approve()
         position.step += 1
         position.loss += run.loss * len(x)
         position.images += len(x)
@@ -258,24 +260,38 @@ def _end_epoch(run: Run, validation: Pair | None) -> None:
     run.epoch_ended = True
 
 
-class _GoodWeights:
-    """The last weights that gave a finite loss (measured: under 1 % of a LeNet-5 step)."""
+class _GoodState:
+    """The state before the last step with a finite loss, to go back to (measured: about 1 % of a LeNet-5 step)."""
 
-    def __init__(self, parameters: list[Parameter]):
-        self.values = [p.value for p in parameters]
-        self.good = [value.copy() for value in self.values]
-        self.candidate = [value.copy() for value in self.values]
+    def __init__(self, run: Run):
+        self.run = run
+        optimizer = run.optimizer
+        slots = [array for arrays in optimizer.slots.values() for array in arrays]
+        self.arrays = [p.value for p in run.model.parameters()] + slots
+        self.good = [array.copy() for array in self.arrays]
+        self.candidate = [array.copy() for array in self.arrays]
+        self.steps = self.candidate_steps = optimizer.steps
+        self.position = self.candidate_position = dataclasses.replace(run.position)
 
     def remember(self) -> None:
-        for kept, value in zip(self.candidate, self.values):
-            np.copyto(kept, value)
+        """Note the state before a step, whose loss will tell whether it is good."""
+        for kept, array in zip(self.candidate, self.arrays):
+            np.copyto(kept, array)
+        self.candidate_steps = self.run.optimizer.steps
+        self.candidate_position = dataclasses.replace(self.run.position)
 
     def approve(self) -> None:
+        """Take the noted state for the good one."""
         self.good, self.candidate = self.candidate, self.good
+        self.steps, self.position = self.candidate_steps, self.candidate_position
 
     def restore(self) -> None:
-        for value, kept in zip(self.values, self.good):
-            np.copyto(value, kept)
+        """Go back to the good state."""
+        for array, kept in zip(self.arrays, self.good):
+            np.copyto(array, kept)
+        self.run.optimizer.steps = self.steps
+        vars(self.run.position).update(vars(self.position))
+        del self.run.history.rows[self.position.epoch :]
 
 
 def evaluate(
