@@ -151,9 +151,13 @@ def _axis(
 class ConvGeometry:
     """A convolution's sizes, and how its input is laid out for the kernels.
 
-    The input is copied into padded planes; for stride s each plane is split into s x s phases, phase (a, b) holding the
-    pixels (i*s + a, j*s + b), of HP x WP cells each. Output pixels are numbered along "wide rows", q = oy*WP + ox. The
-    pixel that tap k = (c, ky, kx) needs for output q is then at `offsets[k] + q`, for every stride and dilation.
+    The input is copied into padded planes of HP x WP cells. For a vertical stride s each plane is split into s phases,
+    phase a holding the rows i*s + a; for a horizontal one likewise. Output pixels are numbered along "wide rows",
+    q = oy*WP + ox. The pixel that tap k = (c, ky, kx) needs for output q is then at `offsets[k] + q`, for every stride
+    and dilation.
+
+    A wide row ends with WP - OW cells that are no pixels. Where those cost more than copying, the planes are `unrolled`:
+    one copy for each kernel column instead of each horizontal phase, shifted so that WP is OW.
     """
 
     C: int
@@ -161,16 +165,17 @@ class ConvGeometry:
     groups: int
     rows: Axis
     columns: Axis
+    unrolled: bool = False
 
     @property
     def taps(self) -> int:
         """The terms of one output pixel: C/groups * KH * KW."""
         return self.C // self.groups * self.rows.kernel * self.columns.kernel
 
-    @property
+    @functools.cached_property
     def in_place(self) -> bool:
         """Whether the input's planes can be read as they are: no padding, stride 1."""
-        return self.rows.stride == self.columns.stride == 1 and self.pads == (0, 0, 0, 0)
+        return self.rows.stride == self.columns.stride == 1 and self.pads == (0, 0, 0, 0) and not self.unrolled
 
     @property
     def pads(self) -> tuple[int, int, int, int]:
@@ -185,12 +190,19 @@ class ConvGeometry:
     @functools.cached_property
     def WP(self) -> int:
         """Columns of a phase plane."""
-        return -(-self.columns.padded // self.columns.stride)
+        return self.columns.out if self.unrolled else -(-self.columns.padded // self.columns.stride)
+
+    @functools.cached_property
+    def shifts(self) -> np.ndarray:
+        """The input column in front of each copy of a plane; j columns on it is shift + j * stride: int64."""
+        columns = self.columns
+        copies = np.arange(columns.kernel) * columns.dilation if self.unrolled else np.arange(columns.stride)
+        return copies - columns.before
 
     @functools.cached_property
     def plane(self) -> int:
         """Cells of one channel: all its phases."""
-        return self.rows.stride * self.columns.stride * self.HP * self.WP
+        return self.rows.stride * len(self.shifts) * self.HP * self.WP
 
     @functools.cached_property
     def wide(self) -> int:
@@ -198,20 +210,91 @@ class ConvGeometry:
         return (self.rows.out - 1) * self.WP + self.columns.out
 
     @functools.cached_property
+    def by_rows(self) -> bool:
+        """Whether pixels are computed row by row: where rows fill their vectors, no cell is computed in vain."""
+        vectors = -(-self.columns.out // 16)
+        return self.WP != self.columns.out and 16 * vectors * self.rows.out <= 1.02 * self.wide and vectors > 3
+
+    @functools.cached_property
     def windows(self) -> np.ndarray:
         """The offset of tap (ky, kx) inside a channel's plane: (KH*KW,) uint64."""
         rows, columns = self.rows, self.columns
         dy = np.arange(rows.kernel) * rows.dilation
         dx = np.arange(columns.kernel) * columns.dilation
-        phase = (dy % rows.stride)[:, None] * columns.stride + dx % columns.stride
-        inside = (dy // rows.stride)[:, None] * self.WP + dx // columns.stride
-        return (phase * (self.HP * self.WP) + inside).astype(np.uint64).ravel()
+        copy, inside = (np.arange(columns.kernel), 0 * dx) if self.unrolled else np.divmod(dx, columns.stride)[::-1]
+        phase = (dy % rows.stride)[:, None] * len(self.shifts) + copy
+        cell = (dy // rows.stride)[:, None] * self.WP + inside
+        return (phase * (self.HP * self.WP) + cell).astype(np.uint64).ravel()
 
     @functools.cached_property
     def offsets(self) -> np.ndarray:
         """The offset of tap (c, ky, kx) from the first channel of its group: (taps,) uint64."""
         channels = np.arange(self.C // self.groups, dtype=np.uint64) * np.uint64(self.plane)
         return (channels[:, None] + self.windows).ravel()
+
+    @functools.cached_property
+    def transposed(self) -> TransposedGeometry:
+        """The convolution that computes this one's input gradient from its output gradient."""
+        rows, columns = _transposed_axis(self.rows), _transposed_axis(self.columns)
+        phases = self.rows.stride * self.columns.stride
+        geometry = _laid_out(self.OC, self.C * phases, self.groups, rows.axis, columns.axis)
+        return TransposedGeometry(geometry, rows, columns)
+
+
+@dataclass(frozen=True)
+class TransposedAxis:
+    """How one axis of the input gradient is a convolution of the output gradient, for each phase of the stride.
+
+    Attributes:
+        axis: that convolution, of stride 1; its padding may be negative, which leaves out pixels.
+        first: the first cell of the padded input's phases that is computed.
+        phases: for each kernel tap, the phase of the input that it reaches: int64.
+        positions: for each kernel tap, the tap of the convolution that it becomes: int64.
+    """
+
+    axis: Axis
+    first: int
+    phases: np.ndarray
+    positions: np.ndarray
+
+
+@dataclass(frozen=True)
+class TransposedGeometry:
+    """The input gradient of a convolution as a convolution with C * phases output channels."""
+
+    conv: ConvGeometry
+    rows: TransposedAxis
+    columns: TransposedAxis
+
+
+def _transposed_axis(axis: Axis) -> TransposedAxis:
+    # input cell i of phase a gets g[i - shift] * w[tap] from each tap with tap * dilation = shift * stride + a
+    shifts, phases = np.divmod(np.arange(axis.kernel) * axis.dilation, axis.stride)
+    spacing = max(axis.dilation // axis.stride, 1) if axis.dilation % axis.stride == 0 else 1
+    most = int(shifts[-1])
+    first = axis.before // axis.stride
+    out = (axis.before + axis.size - 1) // axis.stride - first + 1
+    before = most - first
+    turned = Axis(axis.out, most // spacing + 1, 1, spacing, before, out + most - before - axis.out, out)
+    return TransposedAxis(turned, first, phases, (most - shifts) // spacing)
+
+
+def _laid_out(C: int, OC: int, groups: int, rows: Axis, columns: Axis) -> ConvGeometry:
+    """The geometry of a convolution, unrolled where that is estimated to take fewer cycles.
+
+    The estimate: a vector of 16 multiply-adds takes half a cycle, copying a row of a plane 4 cycles and 0.2 for each
+    vector of cells, both counted for one image and one channel of the input.
+    """
+    geometries = [ConvGeometry(C, OC, groups, rows, columns, unrolled) for unrolled in (False, True)]
+
+    def cycles(g: ConvGeometry) -> float:
+        products = g.OC // groups * rows.kernel * columns.kernel * -(-g.wide // 16) / 2
+        copied = 0 if g.in_place else rows.stride * len(g.shifts) * g.HP
+        return products + copied * (4 + g.WP / 16)
+
+    plain, unrolled = geometries
+    settled = plain.WP == columns.out or plain.by_rows
+    return plain if settled or cycles(plain) <= cycles(unrolled) else unrolled
 
 
 @dataclass(frozen=True)
@@ -249,7 +332,7 @@ def _conv_geometry(
     if OC % groups:
         raise ShapeError(f"{where}: weight has {OC} output channels, which {groups} groups do not divide")
     rows, columns = _two_axes(where, (H, W), (KH, KW), stride, dilation, padding)
-    return ConvGeometry(C, OC, groups, rows, columns)
+    return _laid_out(C, OC, groups, rows, columns)
 
 
 def conv_geometry(

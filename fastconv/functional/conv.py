@@ -11,15 +11,11 @@ from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._geometry import ConvGeometry, Int2, Padding, conv_geometry, layout_argument, sizes
 from fastconv.errors import ShapeError
-from fastconv.functional.im2col import unfold
+from fastconv.functional.im2col import fold, unfold
 from fastconv.kernels import conv as kernels
 from fastconv.kernels.gemm import matmul
-from fastconv.kernels.simd import row_offsets
 
 ALGORITHMS = ("auto", "direct", "im2col")
-
-# Cells of a wide row that are summed at once: the two sums and four input rows stay in the L1 cache.
-PIXEL_BLOCK = 512
 
 
 def conv_output_shape(
@@ -164,10 +160,9 @@ def conv2d_backward(
     if on_numpy():
         grads = reference.conv2d_backward(g, x, weight, stride, padding, dilation, groups, needs=needs)
     else:
-        wide = _widen(where, g, geometry) if want_x or want_weight else g
         grads = (
-            _input_gradient(where, wide, weight, geometry, x.shape) if want_x else None,
-            _weight_gradient(where, wide, x, weight.shape, geometry) if want_weight else None,
+            _input_gradient(where, g, weight, geometry, x.shape) if want_x else None,
+            _weight_gradient(where, g, x, weight.shape, geometry) if want_weight else None,
             _bias_gradient(g) if want_bias else None,
         )
     grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
@@ -208,35 +203,21 @@ def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     if geometry.in_place:
         return x.reshape(len(x), geometry.C * geometry.plane)
     rows, columns = geometry.rows, geometry.columns
-    shape = (x.shape[0] * x.shape[1], rows.stride, columns.stride, geometry.HP, geometry.WP)
+    shape = (x.shape[0] * x.shape[1], rows.stride, len(geometry.shifts), geometry.HP, geometry.WP)
     planes = _arrays.empty(where, shape, x.dtype, "the padded input")
-    kernels.split(x.reshape(shape[0], *x.shape[2:]), rows.before, columns.before, rows.stride, columns.stride, planes)
+    kernels.split(
+        x.reshape(shape[0], *x.shape[2:]), rows.before, rows.stride, geometry.shifts, columns.stride, planes
+    )
     return planes.reshape(len(x), geometry.C * geometry.plane)
-
-
-def _widen(where: str, g: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """G (N, OC, OH, OW) in wide rows: (N, OC, Q), g itself where the rows are no wider than its pixels."""
-    if geometry.WP == geometry.columns.out:
-        return g.reshape(*g.shape[:2], geometry.wide)
-    wide = _arrays.empty(where, (*g.shape[:2], geometry.wide), g.dtype, "the gradient in wide rows")
-    planes = g.shape[0] * g.shape[1]
-    kernels.widen(g.reshape(planes, *g.shape[2:]), geometry.WP, wide.reshape(planes, geometry.wide))
-    return wide
-
-
-def _blocks(geometry: ConvGeometry, by_rows: bool) -> tuple[int, int]:
-    """(step, length) of the blocks of pixels: single rows, or blocks of the wide row."""
-    return (geometry.WP, geometry.columns.out) if by_rows else (PIXEL_BLOCK, PIXEL_BLOCK)
 
 
 def _direct(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
     planes = _planes(where, x, geometry)
-    step, length = _blocks(geometry, by_rows=False)
     kernels.forward(
         planes.reshape(-1), weight.reshape(geometry.OC, -1), bias, geometry.offsets, geometry.groups,
-        geometry.C * geometry.plane, geometry.WP, step, length, y,
+        geometry.C * geometry.plane, geometry.WP, geometry.by_rows, y,
     )  # fmt: skip
 
 
@@ -250,43 +231,81 @@ def _im2col(
         outputs = slice(group * per_group, (group + 1) * per_group)
         cols = unfold(where, ready(x[:, channels], x.dtype), geometry)
         part = np.array(y[:, outputs].reshape(len(y), per_group, cols.shape[2]))
-        matmul(weight[outputs].reshape(per_group, -1), cols, part)
+        matmul(weight[outputs].reshape(-1), geometry.taps, 1, cols, bias, False, part)
         y[:, outputs] = part.reshape(y[:, outputs].shape)
 
 
 def _input_gradient(
-    where: str, wide: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, shape: tuple[int, ...]
+    where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, shape: tuple[int, ...]
 ) -> np.ndarray:
+    """The gradient of x: a convolution of g with turned weights, one for each phase of the stride."""
     N, C, H, W = shape
-    grad = _arrays.empty(where, shape, wide.dtype, "grad_x")
     rows, columns = geometry.rows, geometry.columns
-    split_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
-    in_place = geometry.in_place
-    planes = grad if in_place else _arrays.empty(where, split_shape, wide.dtype, "the padded gradient")
-    groups, per_group = geometry.groups, geometry.OC // geometry.groups
-    # (group, oc, c, tap) to (group, c, tap, oc): the sum runs over oc
-    turned = weight.reshape(groups, per_group, C // groups, -1).transpose(0, 2, 3, 1)
-    # between two rows of pixels the gradient is zero, and zero times an infinite weight would be NaN
-    step, length = _blocks(geometry, by_rows=not np.isfinite(weight).all())
-    kernels.input_gradient(
-        wide, np.ascontiguousarray(turned), geometry.windows, row_offsets(per_group, wide.shape[2]), groups, step,
-        length, planes.reshape(N, C, geometry.plane),
+    transposed, groups = geometry.transposed, geometry.groups
+    conv, phases = transposed.conv, rows.stride * columns.stride
+    turned = _arrays.empty(
+        where,
+        (groups, C // groups, rows.stride, columns.stride, geometry.OC // groups, conv.rows.kernel, conv.columns.kernel),
+        g.dtype,
+        "the turned weights",
+    )
+    odd = kernels.turn(
+        weight.reshape(groups, geometry.OC // groups, *weight.shape[1:]), transposed.rows.phases,
+        transposed.rows.positions, transposed.columns.phases, transposed.columns.positions, turned,
     )  # fmt: skip
-    if not in_place:
-        kernels.merge(planes, rows.before, columns.before, grad.reshape(N * C, H, W))
+    if odd:
+        return _scattered_gradient(where, g, weight, geometry, shape)
+    grad = _arrays.empty(where, shape, g.dtype, "grad_x")
+    planes_shape = (N, C * phases, conv.rows.out, conv.columns.out)
+    planes = grad if phases == 1 else _arrays.empty(where, planes_shape, g.dtype, "the phases of the gradient")
+    if planes.size:
+        _direct(where, g, turned.reshape(C * phases, -1), np.zeros(C * phases, g.dtype), conv, planes)
+    if phases > 1:
+        split = planes.reshape(N * C, rows.stride, columns.stride, *planes_shape[2:])
+        firsts = transposed.rows.first, transposed.columns.first
+        odd = kernels.merge(split, rows.before, columns.before, *firsts, grad.reshape(N * C, H, W))
+    return _scattered_gradient(where, g, weight, geometry, shape) if odd else grad
+
+
+def _scattered_gradient(
+    where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, shape: tuple[int, ...]
+) -> np.ndarray:
+    """The gradient of x window by window, for weights or gradients that are not finite.
+
+    The convolution multiplies them by the zeros around and between the pixels of the gradient, which would give NaN.
+    """
+    N, C, H, W = shape
+    grad = _arrays.empty(where, shape, g.dtype, "grad_x")
+    groups, per_group, channels = geometry.groups, geometry.OC // geometry.groups, C // geometry.groups
+    K, P = geometry.taps, geometry.rows.out * geometry.columns.out
+    for group in range(groups):
+        outputs = slice(group * per_group, (group + 1) * per_group)
+        cols = _arrays.empty(where, (N, K, P), g.dtype, "the gradient's windows")
+        a = np.ascontiguousarray(weight[outputs].reshape(per_group, K))
+        b = np.ascontiguousarray(g[:, outputs]).reshape(N, per_group, P)
+        matmul(a.reshape(-1), 1, K, b, np.zeros(K, g.dtype), True, cols)
+        grad[:, group * channels : (group + 1) * channels] = fold(cols, (N, channels, H, W), geometry)
     return grad
 
 
 def _weight_gradient(
-    where: str, wide: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
+    where: str, g: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
 ) -> np.ndarray:
-    grad = np.empty((geometry.OC, geometry.taps), wide.dtype)
+    grad = np.empty((geometry.OC, geometry.taps), g.dtype)
     planes = _planes(where, x, geometry)
-    for by_rows in (False, True):
-        step, length = _blocks(geometry, by_rows)
-        kernels.weight_gradient(wide, planes, geometry.offsets, geometry.groups, step, length, grad)
+    OH, OW, WP = geometry.rows.out, geometry.columns.out, geometry.WP
+    N, OC = g.shape[:2]
+    narrow = WP != OW and not geometry.by_rows
+    if narrow:
+        wide = _arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
+        kernels.widen(g.reshape(N * OC, OH, OW), WP, wide.reshape(N * OC, geometry.wide))
+        kernels.weight_gradient(wide, planes, geometry.offsets, geometry.groups, 1, geometry.wide, 0, 0, grad)
         if np.isfinite(grad).all():
-            break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
+            return grad.reshape(shape)
+        # an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
+    runs = (1, OH * OW, 0, 0) if WP == OW else (OH, OW, OW, WP)
+    flat = g.reshape(N, OC, OH * OW)
+    kernels.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
     return grad.reshape(shape)
 
 

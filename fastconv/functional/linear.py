@@ -84,17 +84,18 @@ def linear_backward(
         grads = reference.linear_backward(g, rows, weight, needs=needs)
     else:
         grads = (
-            _product(g, weight) if needs[0] else None,
-            _product(np.ascontiguousarray(g.T), rows) if needs[1] else None,
+            _product(g, g.shape[1], 1, weight, N) if needs[0] else None,
+            _product(g, 1, g.shape[1], rows, g.shape[1]) if needs[1] else None,
             g.sum(axis=0) if needs[2] else None,
         )
     grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
     return None if grad_x is None else grad_x.reshape(x.shape), grad_weight, grad_bias
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    c = np.zeros((1, len(a), b.shape[1]), a.dtype)
-    matmul(a, b[None], c)
+def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) -> np.ndarray:
+    """A @ b of M rows, a given by its strides in elements."""
+    c = np.empty((1, M, b.shape[1]), a.dtype)
+    matmul(a.reshape(-1), a_row, a_column, b[None], np.zeros(M, a.dtype), True, c)
     return c[0]
 
 

@@ -1,9 +1,8 @@
 """Direct convolution and its gradients on wide rows of padded planes (see `ConvGeometry`).
 
 Forward is a matrix product whose right-hand side is never built: y[oc, q] = sum over k of w[oc, k] * x[offsets[k] + q].
-The gradient of the input is its transpose, the gradient of the weights a product over the pixels q. Output pixels are
-taken in blocks of `length` cells, `step` apart: either blocks of the wide row, whose cells between two rows of pixels
-are computed and not used, or single rows of pixels.
+The gradient of the input is a convolution of the output gradient, with turned weights; the gradient of the weights is a
+product over the pixels q.
 """
 
 from __future__ import annotations
@@ -12,26 +11,30 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import helper, kernel
-from fastconv.kernels.simd import add_dots, add_row, add_rows, lane_sum
+from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, lane_sum
 from fastconv.kernels.tiles import LANES
 
-CHANNEL_BLOCK = 16  # output channels that one task computes: enough work for a task, enough tasks for one image
+CHANNEL_BLOCK = 64  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
+PIXEL_BLOCK = 768  # cells of wide rows that one task computes
+SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
+DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
 
 
 @kernel
-def split(x, top, left, sy, sx, planes):
-    """Copy each image into padded planes, split into sy * sx phases.
+def split(x, top, sy, shifts, sx, planes):
+    """Copy each image into padded planes: plane (a, b, i, j) is pixel (i * sy + a - top, j * sx + shifts[b]), or zero.
 
-    Precondition: x (P, H, W), planes (P, sy, sx, HP, WP). Parallel over P, which owns its plane.
+    Precondition: x (P, H, W), planes (P, sy, shifts, HP, WP). Parallel over P, which owns its plane.
     """
     P, H, W = x.shape
-    HP, WP = planes.shape[3:]
+    copies, HP, WP = planes.shape[2:]
     for p in prange(P):
         for a in range(sy):
-            for b in range(sx):
-                first = max(0, -((b - left) // sx))
-                last = max(first, min(WP, -((b - left - W) // sx)))
+            for b in range(copies):
+                shift = shifts[b]
+                first = min(WP, max(0, -(shift // sx)))
+                last = max(first, min(WP, -((shift - W) // sx)))
                 for i in range(HP):
                     row = planes[p, a, b, i]
                     iy = i * sy + a - top
@@ -40,26 +43,33 @@ def split(x, top, left, sy, sx, planes):
                         continue
                     row[:first] = 0
                     if sx == 1:
-                        row[first:last] = x[p, iy, first - left : last - left]
+                        row[first:last] = x[p, iy, first + shift : last + shift]
                     else:
                         for j in range(first, last):
-                            row[j] = x[p, iy, j * sx + b - left]
+                            row[j] = x[p, iy, j * sx + shift]
                     row[last:] = 0
 
 
 @kernel
-def merge(planes, top, left, x):
-    """The transpose of `split`: take each pixel from its phase, drop the padding.
+def merge(planes, top, left, first_row, first_column, x):
+    """Take each pixel from its phase: x[iy, ix] = planes[a, b, i - first_row, j - first_column] for iy = i*sy + a - top.
 
-    Precondition: planes (P, sy, sx, HP, WP), x (P, H, W). Parallel over P, which owns its image.
+    Precondition: planes (P, sy, sx, rows, columns), x (P, H, W). Parallel over P, which owns its image.
+
+    Returns:
+        How many pixels are NaN or infinite.
     """
     P, H, W = x.shape
     sy, sx = planes.shape[1:3]
+    odd = 0
     for p in prange(P):
         for iy in range(H):
-            a, i = (iy + top) % sy, (iy + top) // sy
+            a, i = (iy + top) % sy, (iy + top) // sy - first_row
             for ix in range(W):
-                x[p, iy, ix] = planes[p, a, (ix + left) % sx, i, (ix + left) // sx]
+                value = planes[p, a, (ix + left) % sx, i, (ix + left) // sx - first_column]
+                x[p, iy, ix] = value
+                odd += 0 if np.isfinite(value) else 1
+    return odd
 
 
 @kernel
@@ -76,6 +86,34 @@ def widen(g, WP, wide):
             wide[p, start + OW : start + WP] = 0  # past the last row: an empty slice
 
 
+@kernel
+def turn(weight, row_phases, row_positions, column_phases, column_positions, turned):
+    """turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx] of the tap that reaches phase (a, b) there.
+
+    Precondition: weight (groups, OC, C, KH, KW); turned (groups, C, sy, sx, OC, TH, TW). Parallel over (group, block of
+    channels), each of which owns its part.
+
+    Returns:
+        How many weights are NaN or infinite.
+    """
+    groups, OC, C, KH, KW = weight.shape
+    blocks = -(-C // 16)  # so many channels of one kernel lie side by side in `weight`
+    odd = 0
+    for task in prange(groups * blocks):
+        group, block = divmod(np.int64(task), blocks)
+        first, last = block * 16, min(block * 16 + 16, C)
+        turned[group, first:last] = 0
+        for oc in range(OC):
+            for c in range(first, last):
+                for ky in range(KH):
+                    a, ty = row_phases[ky], row_positions[ky]
+                    for kx in range(KW):
+                        value = weight[group, oc, c, ky, kx]
+                        turned[group, c, a, column_phases[kx], oc, ty, column_positions[kx]] = value
+                        odd += 0 if np.isfinite(value) else 1
+    return odd
+
+
 @helper
 def _store(acc, start, q0, m, WP, y):
     """Copy the pixels among the cells q0 ... q0 + m - 1 of a wide row from acc[start:] to the plane y (OH, OW)."""
@@ -90,112 +128,99 @@ def _store(acc, start, q0, m, WP, y):
 
 
 @kernel
-def forward(planes, weight, bias, offsets, groups, image, WP, step, length, y):
-    """y[n, oc] = bias[oc] + sum over taps k of weight[oc, k] * planes[n, offsets[k] + q], for q in blocks.
+def forward(planes, weight, bias, offsets, groups, image, WP, by_rows, y):
+    """y[n, oc] = bias[oc] + sum over taps k of weight[oc, k] * planes[n, offsets[k] + q].
+
+    Cells q are taken row of pixels by row of pixels, or along the whole wide row; the latter straight into y where no
+    cell of it is not a pixel.
 
     Precondition: planes flat, `image` cells for each image; weight (OC, K), bias (OC,), offsets (K,) uint64,
-    y (N, OC, OH, OW). Parallel over (image, group, block of output channels, block of pixels), each of which owns its
+    y (N, OC, OH, OW). Parallel over (image, group, block of output channels, block of cells), each of which owns its
     part of y.
     """
     N, OC, OH, OW = y.shape
     K = offsets.size
-    flat_weight = weight.reshape(-1)
+    P = OH * OW
+    flat, flat_weight = y.reshape(-1), weight.reshape(-1)
     per_group = OC // groups
     blocks = -(-per_group // CHANNEL_BLOCK)
     Q = (OH - 1) * WP + OW
-    steps = -(-Q // step)
+    length = max(PIXEL_BLOCK // WP, 1) * WP if by_rows else PIXEL_BLOCK
+    steps = -(-Q // length)
     for task in prange(N * groups * blocks * steps):
         rest, s = divmod(np.int64(task), steps)
         rest, block = divmod(rest, blocks)
         n, group = divmod(rest, groups)
-        q0 = s * step
-        m = min(length, Q - q0)
-        source = np.uint64(n * image + group * (image // groups) + q0)
+        start, end = s * length, min((s + 1) * length, Q)
+        source = n * image + group * (image // groups)
         first = group * per_group + block * CHANNEL_BLOCK
-        last = min(first + CHANNEL_BLOCK, (group + 1) * per_group)
-        acc = np.empty(2 * m, y.dtype)
-        for oc in range(first, last, 2):
-            partner = min(oc + 1, last - 1)  # an odd channel is computed twice and stored once
-            acc[:m] = bias[oc]
-            acc[m:] = bias[partner]
+        rows = min(CHANNEL_BLOCK, per_group - block * CHANNEL_BLOCK)
+        target = (n * OC + first) * P
+        if by_rows:
+            for q in range(start, end, WP):
+                add_rows(
+                    flat, target + q // WP * OW, P, rows, bias, first, True, flat_weight, first * K, K, 1, planes,
+                    source + q, offsets, OW,
+                )  # fmt: skip
+        elif WP == OW:
             add_rows(
-                acc, np.uint64(0), np.uint64(m), flat_weight, oc * K, partner * K, planes, source, offsets, np.uint64(m)
-            )
-            _store(acc, 0, q0, m, WP, y[n, oc])
-            if partner != oc:
-                _store(acc, m, q0, m, WP, y[n, partner])
+                flat, target + start, P, rows, bias, first, True, flat_weight, first * K, K, 1, planes, source + start,
+                offsets, end - start,
+            )  # fmt: skip
+        else:
+            acc = np.empty(rows * SCRATCH_CELLS, y.dtype)
+            for q in range(start, end, SCRATCH_CELLS):
+                m = min(SCRATCH_CELLS, end - q)
+                add_rows(
+                    acc, 0, m, rows, bias, first, True, flat_weight, first * K, K, 1, planes, source + q, offsets, m
+                )
+                for i in range(rows):
+                    _store(acc, i * m, q, m, WP, y[n, first + i])
 
 
 @kernel
-def input_gradient(wide, weight, windows, rows, groups, step, length, planes):
-    """planes[n, c, windows[t] + q] = sum over oc of weight[c, t, oc] * wide[n, oc, q], summed over taps t and pixels q.
+def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, grad):
+    """grad[oc, k] = sum over images n and pixels of g[n, oc] * planes[n, offsets[k]].
 
-    Precondition: wide (N, OC, Q); weight (groups, C/groups, T, OC/groups); windows (T,) and rows (OC/groups,) uint64,
-    the latter the offsets of wide's rows; planes (N, C, cells). Parallel over (image, group, pair of channels), each of
-    which owns its planes.
+    The pixels of a plane lie in `runs` runs of `run` cells each, `g_run` apart in g and `planes_run` apart in planes.
+
+    Precondition: g (N, OC, cells); planes (N, cells of an image); offsets (K,) uint64; grad (OC, K). Parallel over
+    (group, block of output channels, block of taps), each of which owns its part of grad and sums the batch in order.
     """
-    N, OC, Q = wide.shape
-    _, C, cells = planes.shape
-    T, per_group = weight.shape[2:]
-    channels = C // groups
-    pairs = -(-channels // 2)
-    flat, flat_wide, flat_weight = planes.reshape(-1), wide.reshape(-1), weight.reshape(-1)
-    for task in prange(N * groups * pairs):
-        rest, couple = divmod(np.int64(task), pairs)
-        n, group = divmod(rest, groups)
-        c = group * channels + 2 * couple
-        alone = 2 * couple + 1 == channels
-        planes[n, c] = 0
-        if not alone:
-            planes[n, c + 1] = 0
-        target = np.uint64((n * C + c) * cells)
-        for q0 in range(0, Q, step):
-            m = np.uint64(min(length, Q - q0))
-            source = np.uint64((n * OC + group * per_group) * Q + q0)
-            for t in range(T):
-                c0 = target + windows[t] + np.uint64(q0)
-                a0 = (c * T + t) * per_group
-                if alone:
-                    add_row(flat, c0, flat_weight, a0, flat_wide, source, rows, m)
-                else:
-                    c1, a1 = c0 + np.uint64(cells), a0 + T * per_group
-                    add_rows(flat, c0, c1, flat_weight, a0, a1, flat_wide, source, rows, m)
-
-
-@kernel
-def weight_gradient(wide, planes, offsets, groups, step, length, grad):
-    """grad[oc, k] = sum over images n and pixels q of wide[n, oc, q] * planes[n, offsets[k] + q].
-
-    Precondition: wide (N, OC, Q); planes (N, cells of an image); offsets (K,) uint64; grad (OC, K). Parallel over
-    (group, pair of output channels, block of taps), each of which owns its part of grad and sums the batch in order.
-    """
-    N, OC, Q = wide.shape
+    N, OC, P = g.shape
     image = planes.shape[1]
     K = offsets.size
     per_group = OC // groups
-    pairs, blocks = -(-per_group // 2), -(-K // TAP_BLOCK)
-    flat, flat_wide = planes.reshape(-1), wide.reshape(-1)
-    for task in prange(groups * pairs * blocks):
+    tiles, blocks = -(-per_group // DOT_ROWS), -(-K // TAP_BLOCK)
+    flat, flat_g = planes.reshape(-1), g.reshape(-1)
+    # runs that one tile sums: of one image, or those of several small images
+    images = max(1, DOT_CELLS // run) if runs == 1 else 1
+    g_step, planes_step = (OC * P, image) if runs == 1 else (g_run, planes_run)
+    together = images if runs == 1 else max(1, DOT_CELLS // run)
+    for task in prange(groups * tiles * blocks):
         rest, block = divmod(np.int64(task), blocks)
-        group, couple = divmod(rest, pairs)
-        oc = group * per_group + 2 * couple
-        partner = min(oc + 1, (group + 1) * per_group - 1)
+        group, tile = divmod(rest, tiles)
+        oc = group * per_group + tile * DOT_ROWS
+        rows = min(DOT_ROWS, per_group - tile * DOT_ROWS)
         first, last = block * TAP_BLOCK, min((block + 1) * TAP_BLOCK, K)
-        sums = np.zeros((TAP_BLOCK // 2, 4, LANES), grad.dtype)
-        for n in range(N):
-            base = n * image + group * (image // groups)
-            for q0 in range(0, Q, step):
-                m = np.uint64(min(length, Q - q0))
-                a0, a1 = np.uint64((n * OC + oc) * Q + q0), np.uint64((n * OC + partner) * Q + q0)
-                source = np.uint64(base + q0)
-                for k in range(first, last, 4):  # past the last tap, that tap again
-                    b0, b1 = source + offsets[k], source + offsets[min(k + 1, K - 1)]
-                    b2, b3 = source + offsets[min(k + 2, K - 1)], source + offsets[min(k + 3, K - 1)]
-                    add_dots(sums, (k - first) // 2, flat_wide, a0, a1, flat, b0, b1, b2, b3, m)
+        sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
+        for n in range(0, N, images):
+            all_runs = min(images, N - n) if runs == 1 else runs
+            for r in range(0, all_runs, together):
+                for q in range(0, run, DOT_CELLS):
+                    a0 = (n * OC + oc) * P + r * g_step + q
+                    source = np.uint64(n * image + group * (image // groups) + r * planes_step + q)
+                    for k in range(first, last, 4):  # past the last tap, that tap again
+                        b0, b1 = source + offsets[k], source + offsets[min(k + 1, K - 1)]
+                        b2, b3 = source + offsets[min(k + 2, K - 1)], source + offsets[min(k + 3, K - 1)]
+                        add_dots(
+                            sums[(k - first) // 4], rows, flat_g, a0, P, g_step, flat, b0, b1, b2, b3, planes_step,
+                            min(together, all_runs - r), min(DOT_CELLS, run - q),
+                        )  # fmt: skip
         for k in range(first, last):
             quad, j = divmod(k - first, 4)
-            grad[oc, k] = lane_sum(sums, 2 * quad, j)
-            grad[partner, k] = lane_sum(sums, 2 * quad + (partner - oc), j)
+            for i in range(rows):
+                grad[oc + i, k] = lane_sum(sums[quad], i, j)
 
 
 @kernel

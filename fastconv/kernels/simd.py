@@ -1,8 +1,8 @@
 """The two inner products that convolution and matrix products are made of.
 
-Each is a vector tile (`tiles.py`), and the same sums as plain loops for where there is no JIT or bounds are checked.
-Indices are unsigned on purpose: for a signed index Numba tests for wrap-around at every access, which keeps LLVM from
-vectorising (measured: 12 against 90 GFLOP/s on one AVX-512 core).
+Each is cut into vector tiles (`tiles.py`), or is the same sums as plain loops for where there is no JIT or bounds are
+checked. Indices are unsigned on purpose: for a signed index Numba tests for wrap-around at every access, which keeps
+LLVM from vectorising (measured: 12 against 90 GFLOP/s on one AVX-512 core).
 """
 
 from __future__ import annotations
@@ -10,91 +10,121 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._jit import helper
-from fastconv.kernels import tiles
-from fastconv.kernels.tiles import dots_tile, rows_tile
+from fastconv.kernels.tiles import (
+    DOT_ROWS,
+    ENABLED,
+    MANY_REGISTERS,
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    dots_tile,
+    rows_tile,
+)
+
+# Terms summed at once: the inputs of so many, a tile wide, stay in the L1 cache while all rows of weights use them.
+TERM_BLOCK = 256
 
 
 @helper
-def add_rows(c, c0, c1, a, a0, a1, b, b0, offsets, n):
-    """c[c0 + q] += sum over k of a[a0 + k] * b[b0 + offsets[k] + q], and the same for c1 with a1; q < n.
+def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_row, a_column, b, b0, offsets, k0, k1, n):
+    """One tile wide and `rows` high, from tiles of as many rows as the registers hold."""
+    i = 0
+    if MANY_REGISTERS:
+        while rows - i >= TILE_ROWS:
+            rows_tile(
+                TILE_ROWS, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0,
+                offsets, k0, k1, n,
+            )  # fmt: skip
+            i += TILE_ROWS
+        if rows - i >= 6:
+            rows_tile(
+                6, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0, offsets,
+                k0, k1, n,
+            )  # fmt: skip
+            i += 6
+    while rows - i >= 4:
+        rows_tile(
+            4, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0, offsets, k0,
+            k1, n,
+        )  # fmt: skip
+        i += 4
+    if rows - i >= 2:
+        rows_tile(
+            2, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0, offsets, k0,
+            k1, n,
+        )  # fmt: skip
+        i += 2
+    if rows - i >= 1:
+        rows_tile(
+            1, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0, offsets, k0,
+            k1, n,
+        )  # fmt: skip
 
-    Without the tile two rows and four terms are taken at a time: six vector loads and two stores for eight
-    multiply-adds.
 
-    Precondition: flat arrays; c0, c1, b0, n and offsets are uint64; the rows c0 and c1 do not overlap.
+@helper
+def add_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_row, a_column, b, b0, offsets, n):
+    """c[c0 + i*c_row + q] += sum over k of a[a0 + i*a_row + k*a_column] * b[b0 + offsets[k] + q], i < rows, q < n.
+
+    Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
+
+    Precondition: flat arrays of one float type; offsets uint64; the numbers not negative.
     """
-    if tiles.ENABLED:
-        rows_tile(c, (c0, c1), a, (np.uint64(a0), np.uint64(a1)), b, b0, offsets, n)
+    K = offsets.size
+    if ENABLED:
+        lanes = VECTOR_BYTES // c.itemsize
+        tiles = -(-n // (lanes * TILE_VECTORS))
+        q = 0
+        for tile in range(tiles):
+            # what is left, shared between the tiles that are left: a narrow last one would starve the multipliers
+            m = min(n - q, -(-(-(-(n - q) // lanes)) // (tiles - tile)) * lanes)
+            for k0 in range(0, max(K, 1), TERM_BLOCK):
+                _tiles_of_rows(
+                    c, c0 + q, c_row, rows, bias, i0, fresh and k0 == 0, a, a0, a_row, a_column, b, b0 + q, offsets,
+                    k0, min(k0 + TERM_BLOCK, K), m,
+                )  # fmt: skip
+            q += m
         return
-    four = offsets.size // 4 * 4
-    for k in range(0, four, 4):
-        o0, o1, o2, o3 = b0 + offsets[k], b0 + offsets[k + 1], b0 + offsets[k + 2], b0 + offsets[k + 3]
-        u0, u1, u2, u3 = a[a0 + k], a[a0 + k + 1], a[a0 + k + 2], a[a0 + k + 3]
-        v0, v1, v2, v3 = a[a1 + k], a[a1 + k + 1], a[a1 + k + 2], a[a1 + k + 3]
-        for q in range(n):
-            b_0, b_1, b_2, b_3 = b[o0 + q], b[o1 + q], b[o2 + q], b[o3 + q]
-            c[c0 + q] += u0 * b_0 + u1 * b_1 + u2 * b_2 + u3 * b_3
-            c[c1 + q] += v0 * b_0 + v1 * b_1 + v2 * b_2 + v3 * b_3
-    for k in range(four, offsets.size):
-        o0, u0, v0 = b0 + offsets[k], a[a0 + k], a[a1 + k]
-        for q in range(n):
-            c[c0 + q] += u0 * b[o0 + q]
-            c[c1 + q] += v0 * b[o0 + q]
+    for i in range(rows):
+        row = np.uint64(c0 + i * c_row)
+        for q in range(np.uint64(n)):
+            total = bias[i0 + i] if fresh else c[row + q]
+            for k in range(K):
+                total += a[a0 + i * a_row + k * a_column] * b[np.uint64(b0) + offsets[k] + q]
+            c[row + q] = total
 
 
 @helper
-def add_row(c, c0, a, a0, b, b0, offsets, n):
-    """c[c0 + q] += sum over k of a[a0 + k] * b[b0 + offsets[k] + q] for q < n: `add_rows` for a row alone."""
-    if tiles.ENABLED:
-        rows_tile(c, (c0,), a, (np.uint64(a0),), b, b0, offsets, n)
-        return
-    four = offsets.size // 4 * 4
-    for k in range(0, four, 4):
-        o0, o1, o2, o3 = b0 + offsets[k], b0 + offsets[k + 1], b0 + offsets[k + 2], b0 + offsets[k + 3]
-        u0, u1, u2, u3 = a[a0 + k], a[a0 + k + 1], a[a0 + k + 2], a[a0 + k + 3]
-        for q in range(n):
-            c[c0 + q] += u0 * b[o0 + q] + u1 * b[o1 + q] + u2 * b[o2 + q] + u3 * b[o3 + q]
-    for k in range(four, offsets.size):
-        o0, u0 = b0 + offsets[k], a[a0 + k]
-        for q in range(n):
-            c[c0 + q] += u0 * b[o0 + q]
+def add_dots(t, rows, a, a0, a_row, a_run, b, b0, b1, b2, b3, b_run, runs, n):
+    """t[i, j, :] += sum over r < runs and q < n of a[a0 + i*a_row + r*a_run + q] * b[b_j + r*b_run + q], i < rows.
 
+    The lanes of t are partial sums that the caller adds up once, at the end. Rows of b may be given twice.
 
-@helper
-def add_dots(t, t0, a, a0, a1, b, b0, b1, b2, b3, n):
-    """t[t0 + i, j, :] += sum over q < n of a[a_i + q] * b[b_j + q], for two rows of a and four of b.
-
-    The lanes of t are partial sums that the caller adds up once, at the end.
-
-    Six vector loads for eight multiply-adds, and nothing is stored until the end. Rows may be given twice: their sums
-    are then equal, and the caller takes one.
-
-    Precondition: a and b flat, t (rows, 4, LANES); a0 ... b3 and n are uint64.
+    Precondition: a and b flat, t (at least rows, 4, LANES), one float type; rows at most DOT_ROWS.
     """
-    if tiles.ENABLED:
-        dots_tile(t, np.uint64(t0), a, (a0, a1), b, (b0, b1, b2, b3), n)
+    starts = (np.uint64(b0), np.uint64(b1), np.uint64(b2), np.uint64(b3))
+    if ENABLED:
+        i = 0
+        if MANY_REGISTERS:
+            if rows >= DOT_ROWS:
+                dots_tile(DOT_ROWS, t, 0, a, a0, a_row, a_run, b, starts, b_run, runs, n)
+                return
+            if rows >= 4:
+                dots_tile(4, t, 0, a, a0, a_row, a_run, b, starts, b_run, runs, n)
+                i = 4
+        if rows - i >= 2:
+            dots_tile(2, t, i, a, a0 + i * a_row, a_row, a_run, b, starts, b_run, runs, n)
+            i += 2
+        if rows - i >= 1:
+            dots_tile(1, t, i, a, a0 + i * a_row, a_row, a_run, b, starts, b_run, runs, n)
         return
-    zero = t.dtype.type(0)
-    s0 = s1 = s2 = s3 = r0 = r1 = r2 = r3 = zero
-    for q in range(n):
-        u, v = a[a0 + q], a[a1 + q]
-        b_0, b_1, b_2, b_3 = b[b0 + q], b[b1 + q], b[b2 + q], b[b3 + q]
-        s0 += u * b_0
-        s1 += u * b_1
-        s2 += u * b_2
-        s3 += u * b_3
-        r0 += v * b_0
-        r1 += v * b_1
-        r2 += v * b_2
-        r3 += v * b_3
-    t[t0, 0, 0] += s0
-    t[t0, 1, 0] += s1
-    t[t0, 2, 0] += s2
-    t[t0, 3, 0] += s3
-    t[t0 + 1, 0, 0] += r0
-    t[t0 + 1, 1, 0] += r1
-    t[t0 + 1, 2, 0] += r2
-    t[t0 + 1, 3, 0] += r3
+    for i in range(rows):
+        for j in range(4):
+            total = t[i, j, 0]
+            for r in range(runs):
+                left, right = np.uint64(a0 + i * a_row + r * a_run), starts[j] + np.uint64(r * b_run)
+                for q in range(np.uint64(n)):
+                    total += a[left + q] * b[right + q]
+            t[i, j, 0] = total
 
 
 @helper

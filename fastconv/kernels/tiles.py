@@ -31,8 +31,12 @@ FEATURES = _features()
 VECTOR_BYTES = 64 if "avx512f" in FEATURES else 32 if "avx" in FEATURES else 16
 # lanes of the partial sums that dot products are kept in: a vector of floats; one of doubles uses the first of them
 LANES = 16
-# vectors along the pixels in a tile of two rows: their sums, the inputs and the weights fit the 32 or 16 registers
-ROW_VECTORS = 8 if "avx512f" in FEATURES else 4
+# 32 registers hold a tile of 8 x 3 vectors of sums, its inputs and a weight; 16 hold 4 x 3
+MANY_REGISTERS = "avx512f" in FEATURES
+TILE_VECTORS = 3
+TILE_ROWS = 8 if MANY_REGISTERS else 4
+# rows of a tile of dot products with four others: 6 x 4 sums or 2 x 4
+DOT_ROWS = 6 if MANY_REGISTERS else 2
 # without the JIT, and for the bounds-checked twins, the same sums are plain loops
 ENABLED = not numba.config.DISABLE_JIT and os.environ.get("FASTCONV_SERIAL", "0") in ("", "0")
 
@@ -98,125 +102,140 @@ def _data(context, builder, array_type, array):
     return context.make_array(array_type)(context, builder, value=array).data
 
 
-def _steps(builder, vectors, n, most, body):
-    """Cover 0 ... n with body(q, width, mask) in blocks of up to `most` vectors, the last of each under a mask.
-
-    What remains after the whole blocks is shared between two of similar width: one narrow block would leave the
-    multipliers waiting for its few sums.
-    """
+def _widths(builder, vectors, n, body):
+    """Run body(width, mask) for the `width` vectors that n cells need, the last of them under a mask."""
     lanes, one = ir.Constant(I64, vectors.lanes), ir.Constant(I64, 1)
-    position = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
-    check, work, end = (builder.append_basic_block(f"steps.{name}") for name in ("check", "work", "end"))
-    builder.branch(check)
-    builder.position_at_end(check)
-    builder.cbranch(builder.icmp_unsigned("<", builder.load(position), n), work, end)
-    builder.position_at_end(work)
-    q = builder.load(position)
-    cells = builder.sub(n, q)
-    rest = builder.udiv(builder.sub(builder.add(cells, lanes), one), lanes)
-    half = builder.lshr(builder.add(rest, one), one)
-    shared = builder.select(builder.icmp_unsigned("<=", rest, ir.Constant(I64, most)), rest, half)
-    width = builder.select(
-        builder.icmp_unsigned(">=", rest, ir.Constant(I64, 2 * most)), ir.Constant(I64, most), shared
-    )
-    switch = builder.switch(width, end)
-    for w in range(1, most + 1):
-        block = builder.append_basic_block(f"steps.width{w}")
-        switch.add_case(ir.Constant(I64, w), block)
+    end = builder.append_basic_block("width.end")
+    switch = builder.switch(builder.udiv(builder.sub(builder.add(n, lanes), one), lanes), end)
+    for width in range(1, TILE_VECTORS + 1):
+        block = builder.append_basic_block(f"width.{width}")
+        switch.add_case(ir.Constant(I64, width), block)
         builder.position_at_end(block)
-        body(q, w, vectors.first(builder.sub(cells, ir.Constant(I64, (w - 1) * vectors.lanes))))
-        builder.store(builder.add(q, ir.Constant(I64, w * vectors.lanes)), position)
-        builder.branch(check)
+        body(width, vectors.first(builder.sub(n, ir.Constant(I64, (width - 1) * vectors.lanes))))
+        builder.branch(end)
     builder.position_at_end(end)
 
 
-@intrinsic
-def rows_tile(typingctx, c, starts, a, a_starts, b, b0, offsets, n):
-    """c[starts[i] + q] += sum over k of a[a_starts[i] + k] * b[b0 + offsets[k] + q] for every row i and q < n.
+def _strided(builder, base, start, stride, count):
+    """Pointers to base[start + i * stride] for i < count."""
+    pointers = []
+    for _ in range(count):
+        pointers.append(builder.gep(base, [start]))
+        start = builder.add(start, stride)
+    return pointers
 
-    Precondition: flat arrays of one float type; offsets uint64; tuples of as many uint64 as rows.
+
+@intrinsic(prefer_literal=True)
+def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, a, a0, a_row, a_column, b, b0, offsets, k0, k1, n):
+    """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + i*a_row + k*a_column] * b[b0 + offsets[k] + q], i < rows.
+
+    Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
+
+    Precondition: `rows` a literal; flat arrays of one float type; offsets uint64; the other numbers of 64 bits;
+    0 < n <= TILE_VECTORS vectors.
     """
-    rows = len(starts)
-    signature = types.void(c, starts, a, a_starts, b, b0, offsets, n)
+    if not isinstance(rows, types.IntegerLiteral):
+        return None
+    M = rows.literal_value
+    numbers = types.uint64
+    signature = types.void(
+        rows, c, numbers, numbers, bias, numbers, types.boolean, a, numbers, numbers, numbers, b, numbers, offsets,
+        numbers, numbers, numbers,
+    )  # fmt: skip
 
     def codegen(context, builder, signature, args):
-        c_type, _, a_type, _, b_type, _, offsets_type, _ = signature.args
-        C, A, B, off = (
-            _data(context, builder, t, v) for t, v in zip((c_type, a_type, b_type, offsets_type), args[0:7:2])
-        )
-        c_start = cgutils.unpack_tuple(builder, args[1], rows)
-        a_row = [builder.gep(A, [start]) for start in cgutils.unpack_tuple(builder, args[3], rows)]
-        b0, n = args[5], args[7]
-        K = builder.extract_value(args[6], 2)  # the array's number of items
-        vectors = _Vectors(builder, c_type.dtype)
+        kinds = signature.args
+        C, bias, A, B, off = (_data(context, builder, kinds[i], args[i]) for i in (1, 4, 7, 11, 13))
+        _, _, c0, c_row, _, i0, fresh, _, a0, a_row, a_column, _, b0, _, k0, k1, n = args
+        vectors = _Vectors(builder, kinds[1].dtype)
+        c_rows, a_rows = _strided(builder, C, c0, c_row, M), _strided(builder, A, a0, a_row, M)
 
-        def block(q, width, mask):
-            shifts = [ir.Constant(I64, j * vectors.lanes) for j in range(width)]
-            at = [[builder.add(builder.add(start, q), shift) for shift in shifts] for start in c_start]
-            # stack slots become registers in mem2reg, because every access is static
-            sums = [[cgutils.alloca_once(builder, vectors.type) for _ in shifts] for _ in c_start]
+        def block(width, mask):
+            at = [ir.Constant(I64, j * vectors.lanes) for j in range(width)]
             masks = [None] * (width - 1) + [mask]
-            for cells, slots in zip(at, sums):
-                for cell, slot, m in zip(cells, slots, masks):
-                    builder.store(vectors.load(C, cell, m), slot)
-            source = builder.add(b0, q)
-            with cgutils.for_range(builder, K) as loop:
-                x = builder.add(source, builder.load(builder.gep(off, [loop.index])))
-                inputs = [vectors.load(B, builder.add(x, shift), m) for shift, m in zip(shifts, masks)]
-                for row, slots in zip(a_row, sums):
-                    weight = vectors.broadcast(builder.load(builder.gep(row, [loop.index])))
+            # stack slots become registers in mem2reg, because every access is static
+            sums = [[cgutils.alloca_once(builder, vectors.type) for _ in at] for _ in range(M)]
+            with builder.if_else(fresh) as (start, go_on):
+                with start:
+                    for i, slots in enumerate(sums):
+                        cell = builder.gep(bias, [builder.add(i0, ir.Constant(I64, i))])
+                        value = vectors.broadcast(builder.load(cell))
+                        for slot in slots:
+                            builder.store(value, slot)
+                with go_on:
+                    for row, slots in zip(c_rows, sums):
+                        for j, slot, m in zip(at, slots, masks):
+                            builder.store(vectors.load(row, j, m), slot)
+            with cgutils.for_range(builder, k1, start=k0) as loop:
+                x = builder.add(b0, builder.load(builder.gep(off, [loop.index])))
+                inputs = [vectors.load(B, builder.add(x, j), m) for j, m in zip(at, masks)]
+                column = builder.mul(loop.index, a_column)
+                for row, slots in zip(a_rows, sums):
+                    weight = vectors.broadcast(builder.load(builder.gep(row, [column])))
                     for value, slot in zip(inputs, slots):
                         vectors.multiply_add(weight, value, slot)
-            for cells, slots in zip(at, sums):
-                for cell, slot, m in zip(cells, slots, masks):
-                    vectors.store(builder.load(slot), C, cell, m)
+            for row, slots in zip(c_rows, sums):
+                for j, slot, m in zip(at, slots, masks):
+                    vectors.store(builder.load(slot), row, j, m)
 
-        _steps(builder, vectors, n, ROW_VECTORS, block)
+        _widths(builder, vectors, n, block)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-@intrinsic
-def dots_tile(typingctx, t, t0, a, a_starts, b, b_starts, n):
-    """t[t0 + i, j, lane] += sum over the q < n of that lane of a[a_starts[i] + q] * b[b_starts[j] + q].
+@intrinsic(prefer_literal=True)
+def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, runs, n):
+    """t[t0 + i, j, lane] += sum over r < runs and the q < n of that lane of a[a0 + i*a_row + r*a_run + q] * b[b_j + r*b_run + q].
 
-    The lanes stay apart, so that a sum over many images is reduced once.
+    i < rows and j < 4. The lanes stay apart, so that a sum over many images is reduced once.
 
-    Precondition: a and b flat; t C-contiguous, (rows, b_starts, LANES), one float type; tuples of uint64.
+    Precondition: `rows` a literal; a and b flat, t C-contiguous, (rows, 4, LANES), one float type; numbers of 64 bits;
+    four b_starts, uint64.
     """
-    M, N = len(a_starts), len(b_starts)
-    signature = types.void(t, t0, a, a_starts, b, b_starts, n)
+    if not isinstance(rows, types.IntegerLiteral):
+        return None
+    M, N = rows.literal_value, len(b_starts)
+    numbers = types.uint64
+    signature = types.void(
+        rows, t, numbers, a, numbers, numbers, numbers, b, b_starts, numbers, numbers, numbers
+    )  # fmt: skip
 
     def codegen(context, builder, signature, args):
-        t_type, _, a_type, _, b_type, _, _ = signature.args
-        T, A, B = (_data(context, builder, t, v) for t, v in zip((t_type, a_type, b_type), args[0:5:2]))
-        a_rows = [builder.gep(A, [start]) for start in cgutils.unpack_tuple(builder, args[3], M)]
-        b_rows = [builder.gep(B, [start]) for start in cgutils.unpack_tuple(builder, args[5], N)]
-        vectors, n = _Vectors(builder, t_type.dtype), args[6]
-        first = builder.mul(args[1], ir.Constant(I64, N * LANES))
+        kinds = signature.args
+        T, A, B = (_data(context, builder, kinds[i], args[i]) for i in (1, 3, 7))
+        _, _, t0, _, a0, a_row, a_run, _, b_starts, b_run, runs, n = args
+        vectors = _Vectors(builder, kinds[1].dtype)
+        a_rows = _strided(builder, A, a0, a_row, M)
+        b_rows = [builder.gep(B, [start]) for start in cgutils.unpack_tuple(builder, b_starts, N)]
+        first = builder.mul(t0, ir.Constant(I64, N * LANES))
         cells = [[builder.add(first, ir.Constant(I64, (i * N + j) * LANES)) for j in range(N)] for i in range(M)]
         sums = [[cgutils.alloca_once(builder, vectors.type) for _ in row] for row in cells]
-        for i, row in enumerate(cells):
-            for j, cell in enumerate(row):
-                builder.store(vectors.load(T, cell), sums[i][j])
+        for row, slots in zip(cells, sums):
+            for cell, slot in zip(row, slots):
+                builder.store(vectors.load(T, cell), slot)
 
-        def block(q, mask):
-            lefts = [vectors.load(row, q, mask) for row in a_rows]
+        def block(p, q, mask):
+            lefts = [vectors.load(row, p, mask) for row in a_rows]
             for j, row in enumerate(b_rows):
                 right = vectors.load(row, q, mask)
                 for i, left in enumerate(lefts):
                     vectors.multiply_add(left, right, sums[i][j])
 
         lanes = ir.Constant(I64, vectors.lanes)
-        with cgutils.for_range(builder, builder.udiv(n, lanes)) as loop:
-            block(builder.mul(loop.index, lanes), None)
-        rest = builder.urem(n, lanes)
-        with builder.if_then(builder.icmp_unsigned("!=", rest, ir.Constant(I64, 0))):
-            block(builder.sub(n, rest), vectors.first(rest))
-        for i, row in enumerate(cells):
-            for j, cell in enumerate(row):
-                vectors.store(builder.load(sums[i][j]), T, cell)
+        whole = builder.mul(builder.udiv(n, lanes), lanes)
+        rest = builder.sub(n, whole)
+        mask, some = vectors.first(rest), builder.icmp_unsigned("!=", rest, ir.Constant(I64, 0))
+        with cgutils.for_range(builder, runs) as run:
+            p, q = builder.mul(run.index, a_run), builder.mul(run.index, b_run)
+            with cgutils.for_range(builder, builder.udiv(n, lanes)) as loop:
+                step = builder.mul(loop.index, lanes)
+                block(builder.add(p, step), builder.add(q, step), None)
+            with builder.if_then(some):
+                block(builder.add(p, whole), builder.add(q, whole), mask)
+        for row, slots in zip(cells, sums):
+            for cell, slot in zip(row, slots):
+                vectors.store(builder.load(slot), T, cell)
         return context.get_dummy_value()
 
     return signature, codegen
