@@ -6,6 +6,7 @@ same shape. The batch size is no part of it.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Sequence
@@ -231,6 +232,27 @@ class ConvGeometry:
         """The offset of tap (c, ky, kx) from the first channel of its group: (taps,) uint64."""
         channels = np.arange(self.C // self.groups, dtype=np.uint64) * np.uint64(self.plane)
         return (channels[:, None] + self.windows).ravel()
+
+    @functools.cached_property
+    def weight_rows(self) -> np.ndarray:
+        """Where the weights of output channel oc begin: (OC,) uint64."""
+        return np.arange(self.OC, dtype=np.uint64) * np.uint64(self.taps)
+
+    @functools.cached_property
+    def weight_terms(self) -> np.ndarray:
+        """Where tap k lies among the weights of its channel: (taps,) uint64."""
+        return np.arange(self.taps, dtype=np.uint64)
+
+    @functools.cached_property
+    def pixels(self) -> np.ndarray:
+        """q of every output pixel: (OH * OW,) uint64."""
+        oy, ox = np.divmod(np.arange(self.rows.out * self.columns.out, dtype=np.uint64), np.uint64(self.columns.out))
+        return oy * np.uint64(self.WP) + ox
+
+    @functools.cached_property
+    def plain(self) -> ConvGeometry:
+        """The same convolution with planes that are not unrolled."""
+        return dataclasses.replace(self, unrolled=False)
 
     @functools.cached_property
     def transposed(self) -> TransposedGeometry:

@@ -17,6 +17,9 @@ from fastconv.kernels.gemm import matmul
 
 ALGORITHMS = ("auto", "direct", "im2col")
 
+# output channels from which a vector of them is full enough to transpose the gradient for
+LEAST_TURNED = 12
+
 
 def conv_output_shape(
     input_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: Int2 = 1, padding: Padding = 0,
@@ -214,9 +217,16 @@ def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
 def _direct(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
+    _convolve(where, x, weight, geometry.weight_rows, geometry.weight_terms, bias, geometry, y)
+
+
+def _convolve(
+    where: str, x: np.ndarray, weight: np.ndarray, weight_rows: np.ndarray, weight_terms: np.ndarray,
+    bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray,
+) -> None:  # fmt: skip
     planes = _planes(where, x, geometry)
     kernels.forward(
-        planes.reshape(-1), weight.reshape(geometry.OC, -1), bias, geometry.offsets, geometry.groups,
+        planes.reshape(-1), weight.reshape(-1), weight_rows, weight_terms, bias, geometry.offsets, geometry.groups,
         geometry.C * geometry.plane, geometry.WP, geometry.by_rows, y,
     )  # fmt: skip
 
@@ -291,22 +301,43 @@ def _scattered_gradient(
 def _weight_gradient(
     where: str, g: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
 ) -> np.ndarray:
-    grad = np.empty((geometry.OC, geometry.taps), g.dtype)
-    planes = _planes(where, x, geometry)
-    OH, OW, WP = geometry.rows.out, geometry.columns.out, geometry.WP
-    N, OC = g.shape[:2]
-    narrow = WP != OW and not geometry.by_rows
-    if narrow:
+    turned = geometry.OC // geometry.groups >= LEAST_TURNED
+    grad = (_turned_weight_gradient if turned else _dotted_weight_gradient)(where, g, x, geometry)
+    return grad.reshape(shape)
+
+
+def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    """A matrix product with vectors along the output channels, for which g is transposed."""
+    N, OC, OH, OW = g.shape
+    geometry = geometry.plain
+    groups, per_group, K = geometry.groups, OC // geometry.groups, geometry.taps
+    turned = _arrays.empty(where, (N, OH * OW, OC), g.dtype, "the transposed gradient")
+    kernels.transposed(g.reshape(N, OC, OH * OW), turned)
+    sums = np.zeros((groups, K, per_group), g.dtype)
+    kernels.weight_gradient_turned(
+        turned, _planes(where, x, geometry), geometry.offsets, geometry.pixels, groups, sums
+    )
+    grad = np.empty((groups, per_group, K), g.dtype)
+    kernels.transposed(sums, grad)
+    return grad
+
+
+def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    """Dot products along the pixels, for few output channels."""
+    N, OC, OH, OW = g.shape
+    grad = np.empty((OC, geometry.taps), g.dtype)
+    planes, WP = _planes(where, x, geometry), geometry.WP
+    if WP != OW and not geometry.by_rows:
         wide = _arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
         kernels.widen(g.reshape(N * OC, OH, OW), WP, wide.reshape(N * OC, geometry.wide))
         kernels.weight_gradient(wide, planes, geometry.offsets, geometry.groups, 1, geometry.wide, 0, 0, grad)
         if np.isfinite(grad).all():
-            return grad.reshape(shape)
+            return grad
         # an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
     runs = (1, OH * OW, 0, 0) if WP == OW else (OH, OW, OW, WP)
     flat = g.reshape(N, OC, OH * OW)
     kernels.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
-    return grad.reshape(shape)
+    return grad
 
 
 def _bias_gradient(g: np.ndarray) -> np.ndarray:

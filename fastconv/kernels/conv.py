@@ -11,13 +11,15 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import helper, kernel
-from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, lane_sum
+from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, copy_cells, lane_sum, row_offsets, transpose
 from fastconv.kernels.tiles import LANES
 
 CHANNEL_BLOCK = 64  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
 PIXEL_BLOCK = 768  # cells of wide rows that one task computes
 SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
+TURNED_TAPS = 48  # taps, and channels, of the weight gradient that one task sums with its gradient transposed
+TURNED_CHANNELS = 96
 DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
 
 
@@ -29,6 +31,7 @@ def split(x, top, sy, shifts, sx, planes):
     """
     P, H, W = x.shape
     copies, HP, WP = planes.shape[2:]
+    flat, flat_x = planes.reshape(-1), x.reshape(-1)
     for p in prange(P):
         for a in range(sy):
             for b in range(copies):
@@ -36,18 +39,11 @@ def split(x, top, sy, shifts, sx, planes):
                 first = min(WP, max(0, -(shift // sx)))
                 last = max(first, min(WP, -((shift - W) // sx)))
                 for i in range(HP):
-                    row = planes[p, a, b, i]
                     iy = i * sy + a - top
-                    if iy < 0 or iy >= H:
-                        row[:] = 0
-                        continue
-                    row[:first] = 0
-                    if sx == 1:
-                        row[first:last] = x[p, iy, first + shift : last + shift]
-                    else:
-                        for j in range(first, last):
-                            row[j] = x[p, iy, j * sx + shift]
-                    row[last:] = 0
+                    there = 0 <= iy < H
+                    target = (((p * sy + a) * copies + b) * HP + i) * WP
+                    source = (p * H + iy) * W + shift
+                    copy_cells(flat, target, flat_x, source, sx, first, last if there else first, WP)
 
 
 @kernel
@@ -57,18 +53,23 @@ def merge(planes, top, left, first_row, first_column, x):
     Precondition: planes (P, sy, sx, rows, columns), x (P, H, W). Parallel over P, which owns its image.
 
     Returns:
-        How many pixels are NaN or infinite.
+        How many images have a pixel that is NaN or infinite.
     """
     P, H, W = x.shape
     sy, sx = planes.shape[1:3]
     odd = 0
     for p in prange(P):
+        check = x.dtype.type(0)
         for iy in range(H):
             a, i = (iy + top) % sy, (iy + top) // sy - first_row
-            for ix in range(W):
-                value = planes[p, a, (ix + left) % sx, i, (ix + left) // sx - first_column]
-                x[p, iy, ix] = value
-                odd += 0 if np.isfinite(value) else 1
+            for start in range(min(sx, W)):
+                row = planes[p, a, (start + left) % sx, i]
+                j = np.uint64((start + left) // sx - first_column)
+                for step in range(np.uint64(-(-(W - start) // sx))):
+                    value = row[j + step]
+                    x[p, iy, np.uint64(start) + step * np.uint64(sx)] = value
+                    check += value * 0  # NaN from what is not finite
+        odd += 0 if check == 0 else 1
     return odd
 
 
@@ -79,11 +80,11 @@ def widen(g, WP, wide):
     Precondition: g (P, OH, OW), wide (P, Q). Parallel over P, which owns its row.
     """
     P, OH, OW = g.shape
+    Q = wide.shape[1]
+    flat, flat_g = wide.reshape(-1), g.reshape(-1)
     for p in prange(P):
         for oy in range(OH):
-            start = oy * WP
-            wide[p, start : start + OW] = g[p, oy]
-            wide[p, start + OW : start + WP] = 0  # past the last row: an empty slice
+            copy_cells(flat, p * Q + oy * WP, flat_g, (p * OH + oy) * OW, 1, 0, OW, WP if oy < OH - 1 else OW)
 
 
 @kernel
@@ -115,33 +116,28 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
 
 
 @helper
-def _store(acc, start, q0, m, WP, y):
-    """Copy the pixels among the cells q0 ... q0 + m - 1 of a wide row from acc[start:] to the plane y (OH, OW)."""
-    OW = y.shape[1]
-    flat = y.reshape(-1)
+def _store(acc, start, q0, m, WP, y, target, OW):
+    """Copy the pixels among the cells q0 ... q0 + m - 1 of a wide row from acc[start:] to y[target:], rows of OW."""
     for oy in range(q0 // WP, (q0 + m - 1) // WP + 1):
         first = max(q0 - oy * WP, 0)
-        last = max(first, min(q0 + m - oy * WP, OW))
-        source, target = np.uint64(start + oy * WP - q0 + first), np.uint64(oy * OW + first)
-        for i in range(np.uint64(last - first)):
-            flat[target + i] = acc[source + i]
+        pixels = max(min(q0 + m - oy * WP, OW) - first, 0)
+        copy_cells(y, target + oy * OW + first, acc, start + oy * WP - q0 + first, 1, 0, pixels, pixels)
 
 
 @kernel
-def forward(planes, weight, bias, offsets, groups, image, WP, by_rows, y):
-    """y[n, oc] = bias[oc] + sum over taps k of weight[oc, k] * planes[n, offsets[k] + q].
+def forward(planes, weight, weight_rows, weight_terms, bias, offsets, groups, image, WP, by_rows, y):
+    """y[n, oc, q] = bias[oc] + sum over taps k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
     Cells q are taken row of pixels by row of pixels, or along the whole wide row; the latter straight into y where no
     cell of it is not a pixel.
 
-    Precondition: planes flat, `image` cells for each image; weight (OC, K), bias (OC,), offsets (K,) uint64,
-    y (N, OC, OH, OW). Parallel over (image, group, block of output channels, block of cells), each of which owns its
+    Precondition: planes flat, `image` cells for each image; weight flat; weight_rows (OC,), weight_terms and offsets
+    (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block of output channels, block of cells), each of which owns its
     part of y.
     """
     N, OC, OH, OW = y.shape
-    K = offsets.size
     P = OH * OW
-    flat, flat_weight = y.reshape(-1), weight.reshape(-1)
+    flat = y.reshape(-1)
     per_group = OC // groups
     blocks = -(-per_group // CHANNEL_BLOCK)
     Q = (OH - 1) * WP + OW
@@ -159,23 +155,63 @@ def forward(planes, weight, bias, offsets, groups, image, WP, by_rows, y):
         if by_rows:
             for q in range(start, end, WP):
                 add_rows(
-                    flat, target + q // WP * OW, P, rows, bias, first, True, flat_weight, first * K, K, 1, planes,
-                    source + q, offsets, OW,
+                    flat, target + q // WP * OW, P, rows, bias, first, True, weight, 0, weight_rows,
+                    weight_terms, planes, source + q, offsets, OW,
                 )  # fmt: skip
         elif WP == OW:
             add_rows(
-                flat, target + start, P, rows, bias, first, True, flat_weight, first * K, K, 1, planes, source + start,
-                offsets, end - start,
+                flat, target + start, P, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes,
+                source + start, offsets, end - start,
             )  # fmt: skip
         else:
             acc = np.empty(rows * SCRATCH_CELLS, y.dtype)
             for q in range(start, end, SCRATCH_CELLS):
                 m = min(SCRATCH_CELLS, end - q)
                 add_rows(
-                    acc, 0, m, rows, bias, first, True, flat_weight, first * K, K, 1, planes, source + q, offsets, m
-                )
+                    acc, 0, m, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + q,
+                    offsets, m,
+                )  # fmt: skip
                 for i in range(rows):
-                    _store(acc, i * m, q, m, WP, y[n, first + i])
+                    _store(acc, i * m, q, m, WP, flat, target + i * P, OW)
+
+
+@kernel
+def transposed(a, b):
+    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), each owns its rows."""
+    N, M, P = a.shape
+    blocks = -(-P // PIXEL_BLOCK)
+    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    for task in prange(N * blocks):
+        n, block = divmod(np.int64(task), blocks)
+        first = block * PIXEL_BLOCK
+        transpose(flat_b, (n * P + first) * M, flat_a, n * M * P + first, M, min(PIXEL_BLOCK, P - first), M, P)
+
+
+@kernel
+def weight_gradient_turned(turned, planes, offsets, pixels, groups, grad):
+    """grad[group, k, oc] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * turned[n, p, oc].
+
+    Precondition: turned (N, P, OC), planes (N, cells of an image), offsets (K,) and pixels (P,) uint64, grad
+    (groups, K, OC/groups). Parallel over (group, block of taps, block of channels), each of which owns its part of grad
+    and sums the batch in order.
+    """
+    N, P, OC = turned.shape
+    image = planes.shape[1]
+    _, K, per_group = grad.shape
+    blocks, steps = -(-K // TURNED_TAPS), -(-per_group // TURNED_CHANNELS)
+    rows_of_pixels = row_offsets(P, OC)
+    flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)
+    nothing = np.zeros(K, grad.dtype)
+    for task in prange(groups * blocks * steps):
+        rest, s = divmod(np.int64(task), steps)
+        group, block = divmod(rest, blocks)
+        k, oc = block * TURNED_TAPS, s * TURNED_CHANNELS
+        for n in range(N):
+            add_rows(
+                flat_grad, (group * K + k) * per_group + oc, per_group, min(TURNED_TAPS, K - k), nothing, k, n == 0,
+                flat, n * image + group * (image // groups), offsets, pixels, flat_turned,
+                n * P * OC + group * per_group + oc, rows_of_pixels, min(TURNED_CHANNELS, per_group - oc),
+            )  # fmt: skip
 
 
 @kernel

@@ -18,7 +18,9 @@ COLUMN_BLOCK = 192  # columns of the result that one task computes
 
 @kernel
 def matmul(a, a_row, a_column, b, bias, fresh, c):
-    """c[i] = a @ b[i], plus what c[i] holds, or plus bias[row] where `fresh`; a[row, k] is a.flat[row * a_row + k * a_column].
+    """c[i] = bias[row] + a @ b[i], or the product added to what c[i] holds unless `fresh`.
+
+    The element [row, k] of a is a[row * a_row + k * a_column].
 
     Precondition: a flat, b (B, K, N), c (B, M, N). Parallel over (i, block of rows, block of columns), each of which
     owns its part of c.
@@ -26,15 +28,15 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
     B, K, N = b.shape
     M = c.shape[1]
     blocks, steps = -(-M // ROW_BLOCK), -(-N // COLUMN_BLOCK)
-    offsets = row_offsets(K, N)
+    rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
     flat_b, flat_c = b.reshape(-1), c.reshape(-1)
     for task in prange(B * blocks * steps):
         rest, s = divmod(np.int64(task), steps)
         i, block = divmod(rest, blocks)
         row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
         add_rows(
-            flat_c, (i * M + row) * N + column, N, min(ROW_BLOCK, M - row), bias, row if fresh else 0, fresh,
-            a, row * a_row, a_row, a_column, flat_b, i * K * N + column, offsets, min(COLUMN_BLOCK, N - column),
+            flat_c, (i * M + row) * N + column, N, min(ROW_BLOCK, M - row), bias, row, fresh, a, 0, rows,
+            columns, flat_b, i * K * N + column, offsets, min(COLUMN_BLOCK, N - column),
         )  # fmt: skip
 
 

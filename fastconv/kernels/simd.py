@@ -17,8 +17,10 @@ from fastconv.kernels.tiles import (
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
+    copy_tile,
     dots_tile,
     rows_tile,
+    transpose_tile,
 )
 
 # Terms summed at once: the inputs of so many, a tile wide, stay in the L1 cache while all rows of weights use them.
@@ -26,50 +28,36 @@ TERM_BLOCK = 256
 
 
 @helper
-def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_row, a_column, b, b0, offsets, k0, k1, n):
+def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
     """One tile wide and `rows` high, from tiles of as many rows as the registers hold."""
-    i = 0
+    i = i0
+    end = i0 + rows
     if MANY_REGISTERS:
-        while rows - i >= TILE_ROWS:
-            rows_tile(
-                TILE_ROWS, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0,
-                offsets, k0, k1, n,
-            )  # fmt: skip
-            i += TILE_ROWS
-        if rows - i >= 6:
-            rows_tile(
-                6, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0, offsets,
-                k0, k1, n,
-            )  # fmt: skip
-            i += 6
-    while rows - i >= 4:
-        rows_tile(
-            4, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0, offsets, k0,
-            k1, n,
-        )  # fmt: skip
-        i += 4
-    if rows - i >= 2:
-        rows_tile(
-            2, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0, offsets, k0,
-            k1, n,
-        )  # fmt: skip
-        i += 2
-    if rows - i >= 1:
-        rows_tile(
-            1, c, c0 + i * c_row, c_row, bias, i0 + i, fresh, a, a0 + i * a_row, a_row, a_column, b, b0, offsets, k0,
-            k1, n,
-        )  # fmt: skip
+        while end - i >= TILE_ROWS:
+            rows_tile(TILE_ROWS, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+            i, c0 = i + TILE_ROWS, c0 + TILE_ROWS * c_row
+        if end - i >= 6:
+            rows_tile(6, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+            i, c0 = i + 6, c0 + 6 * c_row
+    while end - i >= 4:
+        rows_tile(4, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        i, c0 = i + 4, c0 + 4 * c_row
+    if end - i >= 2:
+        rows_tile(2, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        i, c0 = i + 2, c0 + 2 * c_row
+    if end - i >= 1:
+        rows_tile(1, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
 
 
 @helper
-def add_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_row, a_column, b, b0, offsets, n):
-    """c[c0 + i*c_row + q] += sum over k of a[a0 + i*a_row + k*a_column] * b[b0 + offsets[k] + q], i < rows, q < n.
+def add_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, n):
+    """c[c0 + i*c_row + q] += sum over k of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + q].
 
-    Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
+    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
 
-    Precondition: flat arrays of one float type; offsets uint64; the numbers not negative.
+    Precondition: flat arrays of one float type; a_rows, a_terms and b_terms uint64; the numbers int64, not negative.
     """
-    K = offsets.size
+    K = b_terms.size
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
         tiles = -(-n // (lanes * TILE_VECTORS))
@@ -79,18 +67,59 @@ def add_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_row, a_column, b, b0,
             m = min(n - q, -(-(-(-(n - q) // lanes)) // (tiles - tile)) * lanes)
             for k0 in range(0, max(K, 1), TERM_BLOCK):
                 _tiles_of_rows(
-                    c, c0 + q, c_row, rows, bias, i0, fresh and k0 == 0, a, a0, a_row, a_column, b, b0 + q, offsets,
+                    c, c0 + q, c_row, rows, bias, i0, fresh and k0 == 0, a, a0, a_rows, a_terms, b, b0 + q, b_terms,
                     k0, min(k0 + TERM_BLOCK, K), m,
                 )  # fmt: skip
             q += m
         return
     for i in range(rows):
-        row = np.uint64(c0 + i * c_row)
+        target, row = np.uint64(c0 + i * c_row), np.uint64(a0) + a_rows[i0 + i]
         for q in range(np.uint64(n)):
-            total = bias[i0 + i] if fresh else c[row + q]
+            total = bias[i0 + i] if fresh else c[target + q]
             for k in range(K):
-                total += a[a0 + i * a_row + k * a_column] * b[np.uint64(b0) + offsets[k] + q]
-            c[row + q] = total
+                total += a[row + a_terms[k]] * b[np.uint64(b0) + b_terms[k] + q]
+            c[target + q] = total
+
+
+@helper
+def copy_cells(d, d0, s, s0, stride, first, last, n):
+    """d[d0 + q] = s[s0 + q * stride] where first <= q < last, otherwise 0, for q < n.
+
+    Precondition: flat arrays of one float type; int64; 0 <= first <= last <= n; s0 may be negative, s0 + first may not.
+    """
+    if ENABLED and stride == 1:
+        copy_tile(1, d, d0, s, s0, first, last, n)
+    elif ENABLED and stride == 2:
+        copy_tile(2, d, d0, s, s0, first, last, n)
+    elif ENABLED and stride == 4:
+        copy_tile(4, d, d0, s, s0, first, last, n)
+    else:
+        for q in range(first):
+            d[d0 + q] = 0
+        for q in range(first, last):
+            d[d0 + q] = s[s0 + q * stride]
+        for q in range(last, n):
+            d[d0 + q] = 0
+
+
+@helper
+def transpose(d, d0, s, s0, rows, columns, d_row, s_row):
+    """d[d0 + j*d_row + i] = s[s0 + i*s_row + j] for i < rows and j < columns.
+
+    Precondition: flat arrays of one float type that do not overlap.
+    """
+    if ENABLED:
+        lanes = VECTOR_BYTES // d.itemsize
+        for i in range(0, rows, lanes):
+            for j in range(0, columns, lanes):
+                transpose_tile(
+                    d, d0 + j * d_row + i, d_row, s, s0 + i * s_row + j, s_row, min(lanes, rows - i),
+                    min(lanes, columns - j),
+                )  # fmt: skip
+        return
+    for i in range(rows):
+        for j in range(columns):
+            d[d0 + j * d_row + i] = s[s0 + i * s_row + j]
 
 
 @helper

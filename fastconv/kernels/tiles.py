@@ -44,11 +44,11 @@ ENABLED = not numba.config.DISABLE_JIT and os.environ.get("FASTCONV_SERIAL", "0"
 class _Vectors:
     """Emits loads, stores and arithmetic on vectors of one element type."""
 
-    def __init__(self, builder: ir.IRBuilder, element: types.Float):
+    def __init__(self, builder: ir.IRBuilder, element: types.Float, lanes: int | None = None):
         self.builder = builder
         self.bits = element.bitwidth
         self.scalar = ir.FloatType() if self.bits == 32 else ir.DoubleType()
-        self.lanes = VECTOR_BYTES * 8 // self.bits
+        self.lanes = lanes or VECTOR_BYTES * 8 // self.bits
         self.type = ir.VectorType(self.scalar, self.lanes)
         self.mask_type = ir.VectorType(I1, self.lanes)
         self.zero = ir.Constant(self.type, [0.0] * self.lanes)
@@ -126,29 +126,33 @@ def _strided(builder, base, start, stride, count):
 
 
 @intrinsic(prefer_literal=True)
-def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, a, a0, a_row, a_column, b, b0, offsets, k0, k1, n):
-    """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + i*a_row + k*a_column] * b[b0 + offsets[k] + q], i < rows.
+def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
+    """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + q].
 
-    Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
+    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
 
-    Precondition: `rows` a literal; flat arrays of one float type; offsets uint64; the other numbers of 64 bits;
-    0 < n <= TILE_VECTORS vectors.
+    Precondition: `rows` a literal; flat arrays of one float type; a_rows, a_terms, b_terms uint64; the other numbers of
+    64 bits; 0 < n <= TILE_VECTORS vectors.
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
     M = rows.literal_value
     numbers = types.uint64
     signature = types.void(
-        rows, c, numbers, numbers, bias, numbers, types.boolean, a, numbers, numbers, numbers, b, numbers, offsets,
+        rows, c, numbers, numbers, bias, numbers, types.boolean, a, numbers, a_rows, a_terms, b, numbers, b_terms,
         numbers, numbers, numbers,
     )  # fmt: skip
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        C, bias, A, B, off = (_data(context, builder, kinds[i], args[i]) for i in (1, 4, 7, 11, 13))
-        _, _, c0, c_row, _, i0, fresh, _, a0, a_row, a_column, _, b0, _, k0, k1, n = args
+        C, bias, A, a_rows, a_terms, B, b_terms = (
+            _data(context, builder, kinds[i], args[i]) for i in (1, 4, 7, 9, 10, 11, 13)
+        )
+        _, _, c0, c_row, _, i0, fresh, _, a0, _, _, _, b0, _, k0, k1, n = args
         vectors = _Vectors(builder, kinds[1].dtype)
-        c_rows, a_rows = _strided(builder, C, c0, c_row, M), _strided(builder, A, a0, a_row, M)
+        ids = [builder.add(i0, ir.Constant(I64, i)) for i in range(M)]
+        c_rows = _strided(builder, C, c0, c_row, M)
+        a_rows = [builder.gep(A, [builder.add(a0, builder.load(builder.gep(a_rows, [i])))]) for i in ids]
 
         def block(width, mask):
             at = [ir.Constant(I64, j * vectors.lanes) for j in range(width)]
@@ -157,9 +161,8 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, a, a0, a_row, a_co
             sums = [[cgutils.alloca_once(builder, vectors.type) for _ in at] for _ in range(M)]
             with builder.if_else(fresh) as (start, go_on):
                 with start:
-                    for i, slots in enumerate(sums):
-                        cell = builder.gep(bias, [builder.add(i0, ir.Constant(I64, i))])
-                        value = vectors.broadcast(builder.load(cell))
+                    for i, slots in zip(ids, sums):
+                        value = vectors.broadcast(builder.load(builder.gep(bias, [i])))
                         for slot in slots:
                             builder.store(value, slot)
                 with go_on:
@@ -167,11 +170,11 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, a, a0, a_row, a_co
                         for j, slot, m in zip(at, slots, masks):
                             builder.store(vectors.load(row, j, m), slot)
             with cgutils.for_range(builder, k1, start=k0) as loop:
-                x = builder.add(b0, builder.load(builder.gep(off, [loop.index])))
+                x = builder.add(b0, builder.load(builder.gep(b_terms, [loop.index])))
                 inputs = [vectors.load(B, builder.add(x, j), m) for j, m in zip(at, masks)]
-                column = builder.mul(loop.index, a_column)
+                term = builder.load(builder.gep(a_terms, [loop.index]))
                 for row, slots in zip(a_rows, sums):
-                    weight = vectors.broadcast(builder.load(builder.gep(row, [column])))
+                    weight = vectors.broadcast(builder.load(builder.gep(row, [term])))
                     for value, slot in zip(inputs, slots):
                         vectors.multiply_add(weight, value, slot)
             for row, slots in zip(c_rows, sums):
@@ -236,6 +239,87 @@ def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, r
         for row, slots in zip(cells, sums):
             for cell, slot in zip(row, slots):
                 vectors.store(builder.load(slot), T, cell)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def copy_tile(typingctx, stride, d, d0, s, s0, first, last, n):
+    """d[d0 + q] = s[s0 + q * stride] where first <= q < last, otherwise 0, for q < n; nothing else is read.
+
+    Precondition: `stride` a literal; flat arrays of one float type; numbers of 64 bits, s0 may have wrapped around 0.
+    """
+    if not isinstance(stride, types.IntegerLiteral):
+        return None
+    numbers = types.uint64
+    signature = types.void(stride, d, numbers, s, numbers, numbers, numbers, numbers)
+    gap = stride.literal_value
+
+    def codegen(context, builder, signature, args):
+        D, S = (_data(context, builder, signature.args[i], args[i]) for i in (1, 3))
+        _, _, d0, _, s0, first, last, n = args
+        vectors = _Vectors(builder, signature.args[1].dtype)
+        wide = _Vectors(builder, signature.args[1].dtype, vectors.lanes * gap)
+        cell = ir.VectorType(I64, wide.lanes)
+        every = ir.Constant(wide.mask_type, [lane % gap == 0 for lane in range(wide.lanes)])
+        picked = ir.Constant(ir.VectorType(I32, vectors.lanes), list(range(0, wide.lanes, gap)))
+        count = ir.Constant(I64, vectors.lanes)
+        steps = builder.udiv(builder.sub(builder.add(n, count), ir.Constant(I64, 1)), count)
+        with cgutils.for_range(builder, steps) as loop:
+            q = builder.mul(loop.index, count)
+            lane = builder.add(
+                wide.broadcast(q, cell), ir.Constant(cell, [lane // gap for lane in range(wide.lanes)])
+            )
+            there = builder.and_(
+                builder.icmp_unsigned(">=", lane, wide.broadcast(first, cell)),
+                builder.icmp_unsigned("<", lane, wide.broadcast(last, cell)),
+            )
+            at = builder.add(s0, builder.mul(q, ir.Constant(I64, gap)))
+            values = wide.load(S, at, builder.and_(there, every))
+            vectors.store(
+                builder.shuffle_vector(values, values, picked), D, builder.add(d0, q), vectors.first(builder.sub(n, q))
+            )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
+    """d[d0 + j*d_row + i] = s[s0 + i*s_row + j] for i < rows and j < columns, each at most a vector's lanes.
+
+    Precondition: flat arrays of one float type; numbers of 64 bits.
+    """
+    numbers = types.uint64
+    signature = types.void(d, numbers, numbers, s, numbers, numbers, numbers, numbers)
+
+    def codegen(context, builder, signature, args):
+        D, S = (_data(context, builder, signature.args[i], args[i]) for i in (0, 3))
+        _, d0, d_row, _, s0, s_row, rows, columns = args
+        vectors = _Vectors(builder, signature.args[0].dtype)
+        lanes, zero = vectors.lanes, ir.Constant(I64, 0)
+        nothing = ir.Constant(vectors.mask_type, [0] * lanes)
+
+        def masks(there, count):
+            # a row that is not there is neither read nor written
+            inside = [builder.icmp_unsigned("<", ir.Constant(I64, i), there) for i in range(lanes)]
+            return [builder.select(row, vectors.first(count), nothing) for row in inside]
+
+        low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
+        halves = [
+            ir.Constant(ir.VectorType(I32, lanes), [index + shift for index in low]) for shift in (0, lanes // 2)
+        ]
+        block = [
+            vectors.load(row, zero, mask)
+            for row, mask in zip(_strided(builder, S, s0, s_row, lanes), masks(rows, columns))
+        ]
+        # each round interleaves the first half of the vectors with the second: log2(lanes) rounds transpose
+        for _ in range(lanes.bit_length() - 1):
+            pairs = zip(block[: lanes // 2], block[lanes // 2 :])
+            block = [builder.shuffle_vector(a, b, half) for a, b in pairs for half in halves]
+        for value, row, mask in zip(block, _strided(builder, D, d0, d_row, lanes), masks(columns, rows)):
+            vectors.store(value, row, zero, mask)
         return context.get_dummy_value()
 
     return signature, codegen
