@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import helper, kernel
-from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, copy_cells, lane_sum, row_offsets, transpose
+from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, copy_rows, lane_sum, row_offsets, transpose
 from fastconv.kernels.tiles import LANES
 
 CHANNEL_BLOCK = 64  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
@@ -38,12 +38,14 @@ def split(x, top, sy, shifts, sx, planes):
                 shift = shifts[b]
                 first = min(WP, max(0, -(shift // sx)))
                 last = max(first, min(WP, -((shift - W) // sx)))
-                for i in range(HP):
-                    iy = i * sy + a - top
-                    there = 0 <= iy < H
-                    target = (((p * sy + a) * copies + b) * HP + i) * WP
-                    source = (p * H + iy) * W + shift
-                    copy_cells(flat, target, flat_x, source, sx, first, last if there else first, WP)
+                # rows above and below the image are copied as nothing but zeros
+                begin = min(HP, max(0, -((a - top) // sy)))
+                end = max(begin, min(HP, -((a - top - H) // sy)))
+                target = ((p * sy + a) * copies + b) * HP * WP
+                source = (p * H + begin * sy + a - top) * W + shift
+                copy_rows(begin, flat, target, WP, flat_x, 0, 0, 1, 0, 0, WP)
+                copy_rows(end - begin, flat, target + begin * WP, WP, flat_x, source, sy * W, sx, first, last, WP)
+                copy_rows(HP - end, flat, target + end * WP, WP, flat_x, 0, 0, 1, 0, 0, WP)
 
 
 @kernel
@@ -83,8 +85,8 @@ def widen(g, WP, wide):
     Q = wide.shape[1]
     flat, flat_g = wide.reshape(-1), g.reshape(-1)
     for p in prange(P):
-        for oy in range(OH):
-            copy_cells(flat, p * Q + oy * WP, flat_g, (p * OH + oy) * OW, 1, 0, OW, WP if oy < OH - 1 else OW)
+        copy_rows(OH - 1, flat, p * Q, WP, flat_g, p * OH * OW, OW, 1, 0, OW, WP)
+        copy_rows(1, flat, p * Q + (OH - 1) * WP, 0, flat_g, (p * OH + OH - 1) * OW, 0, 1, 0, OW, OW)
 
 
 @kernel
@@ -116,12 +118,12 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
 
 
 @helper
-def _store(acc, start, q0, m, WP, y, target, OW):
-    """Copy the pixels among the cells q0 ... q0 + m - 1 of a wide row from acc[start:] to y[target:], rows of OW."""
+def _store(acc, rows, q0, m, WP, y, target, plane, OW):
+    """Copy the pixels among the cells q0 ... q0 + m - 1 of `rows` wide rows, acc (rows, m), to planes of y, rows of OW."""
     for oy in range(q0 // WP, (q0 + m - 1) // WP + 1):
         first = max(q0 - oy * WP, 0)
         pixels = max(min(q0 + m - oy * WP, OW) - first, 0)
-        copy_cells(y, target + oy * OW + first, acc, start + oy * WP - q0 + first, 1, 0, pixels, pixels)
+        copy_rows(rows, y, target + oy * OW + first, plane, acc, oy * WP - q0 + first, m, 1, 0, pixels, pixels)
 
 
 @kernel
@@ -171,8 +173,7 @@ def forward(planes, weight, weight_rows, weight_terms, bias, offsets, groups, im
                     acc, 0, m, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + q,
                     offsets, m,
                 )  # fmt: skip
-                for i in range(rows):
-                    _store(acc, i * m, q, m, WP, flat, target + i * P, OW)
+                _store(acc, rows, q, m, WP, flat, target, P, OW)
 
 
 @kernel

@@ -82,24 +82,26 @@ def add_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0,
 
 
 @helper
-def copy_cells(d, d0, s, s0, stride, first, last, n):
-    """d[d0 + q] = s[s0 + q * stride] where first <= q < last, otherwise 0, for q < n.
+def copy_rows(rows, d, d0, d_row, s, s0, s_row, stride, first, last, n):
+    """d[d0 + i*d_row + q] = s[s0 + i*s_row + q*stride] where first <= q < last, otherwise 0, for i < rows and q < n.
 
     Precondition: flat arrays of one float type; int64; 0 <= first <= last <= n; s0 may be negative, s0 + first may not.
     """
     if ENABLED and stride == 1:
-        copy_tile(1, d, d0, s, s0, first, last, n)
+        copy_tile(1, rows, d, d0, d_row, s, s0, s_row, first, last, n)
     elif ENABLED and stride == 2:
-        copy_tile(2, d, d0, s, s0, first, last, n)
+        copy_tile(2, rows, d, d0, d_row, s, s0, s_row, first, last, n)
     elif ENABLED and stride == 4:
-        copy_tile(4, d, d0, s, s0, first, last, n)
+        copy_tile(4, rows, d, d0, d_row, s, s0, s_row, first, last, n)
     else:
-        for q in range(first):
-            d[d0 + q] = 0
-        for q in range(first, last):
-            d[d0 + q] = s[s0 + q * stride]
-        for q in range(last, n):
-            d[d0 + q] = 0
+        for i in range(rows):
+            target, source = d0 + i * d_row, s0 + i * s_row
+            for q in range(first):
+                d[target + q] = 0
+            for q in range(first, last):
+                d[target + q] = s[source + q * stride]
+            for q in range(last, n):
+                d[target + q] = 0
 
 
 @helper

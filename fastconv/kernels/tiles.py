@@ -61,10 +61,19 @@ class _Vectors:
     def _pointer(self, base: ir.Value, index: ir.Value) -> ir.Value:
         return self.builder.bitcast(self.builder.gep(base, [index]), self.type.as_pointer())
 
-    def first(self, count: ir.Value) -> ir.Value:
-        """The mask of the first `count` lanes."""
-        lane = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_unsigned("<", lane, self.broadcast(count, ir.VectorType(I64, self.lanes)))
+    def before(self, count: ir.Value, gap: int = 1) -> ir.Value:
+        """The mask of the lanes whose number, divided by `gap`, is below `count`, a signed number."""
+        # compared in integers as wide as the elements: one instruction a vector
+        integer = ir.IntType(self.bits)
+        most = ir.Constant(I64, self.lanes)
+        count = self.builder.select(self.builder.icmp_signed(">", count, most), most, count)
+        if self.bits < 64:
+            none = ir.Constant(I64, 0)
+            count = self.builder.select(self.builder.icmp_signed("<", count, none), none, count)
+            count = self.builder.trunc(count, integer)
+        kind = ir.VectorType(integer, self.lanes)
+        lane = ir.Constant(kind, [lane // gap for lane in range(self.lanes)])
+        return self.builder.icmp_signed("<", lane, self.broadcast(count, kind))
 
     def load(self, base: ir.Value, index: ir.Value, mask: ir.Value | None = None) -> ir.Value:
         pointer = self._pointer(base, index)
@@ -111,7 +120,7 @@ def _widths(builder, vectors, n, body):
         block = builder.append_basic_block(f"width.{width}")
         switch.add_case(ir.Constant(I64, width), block)
         builder.position_at_end(block)
-        body(width, vectors.first(builder.sub(n, ir.Constant(I64, (width - 1) * vectors.lanes))))
+        body(width, vectors.before(builder.sub(n, ir.Constant(I64, (width - 1) * vectors.lanes))))
         builder.branch(end)
     builder.position_at_end(end)
 
@@ -228,7 +237,7 @@ def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, r
         lanes = ir.Constant(I64, vectors.lanes)
         whole = builder.mul(builder.udiv(n, lanes), lanes)
         rest = builder.sub(n, whole)
-        mask, some = vectors.first(rest), builder.icmp_unsigned("!=", rest, ir.Constant(I64, 0))
+        mask, some = vectors.before(rest), builder.icmp_unsigned("!=", rest, ir.Constant(I64, 0))
         with cgutils.for_range(builder, runs) as run:
             p, q = builder.mul(run.index, a_run), builder.mul(run.index, b_run)
             with cgutils.for_range(builder, builder.udiv(n, lanes)) as loop:
@@ -245,41 +254,41 @@ def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, r
 
 
 @intrinsic(prefer_literal=True)
-def copy_tile(typingctx, stride, d, d0, s, s0, first, last, n):
-    """d[d0 + q] = s[s0 + q * stride] where first <= q < last, otherwise 0, for q < n; nothing else is read.
+def copy_tile(typingctx, stride, rows, d, d0, d_row, s, s0, s_row, first, last, n):
+    """d[d0 + i*d_row + q] = s[s0 + i*s_row + q*stride] where first <= q < last, otherwise 0, for i < rows and q < n.
+
+    Nothing else is read.
 
     Precondition: `stride` a literal; flat arrays of one float type; numbers of 64 bits, s0 may have wrapped around 0.
     """
     if not isinstance(stride, types.IntegerLiteral):
         return None
     numbers = types.uint64
-    signature = types.void(stride, d, numbers, s, numbers, numbers, numbers, numbers)
+    signature = types.void(
+        stride, numbers, d, numbers, numbers, s, numbers, numbers, numbers, numbers, numbers
+    )
     gap = stride.literal_value
 
     def codegen(context, builder, signature, args):
-        D, S = (_data(context, builder, signature.args[i], args[i]) for i in (1, 3))
-        _, _, d0, _, s0, first, last, n = args
-        vectors = _Vectors(builder, signature.args[1].dtype)
-        wide = _Vectors(builder, signature.args[1].dtype, vectors.lanes * gap)
-        cell = ir.VectorType(I64, wide.lanes)
+        D, S = (_data(context, builder, signature.args[i], args[i]) for i in (2, 5))
+        _, rows, _, d0, d_row, _, s0, s_row, first, last, n = args
+        vectors = _Vectors(builder, signature.args[2].dtype)
+        wide = _Vectors(builder, signature.args[2].dtype, vectors.lanes * gap)
         every = ir.Constant(wide.mask_type, [lane % gap == 0 for lane in range(wide.lanes)])
         picked = ir.Constant(ir.VectorType(I32, vectors.lanes), list(range(0, wide.lanes, gap)))
         count = ir.Constant(I64, vectors.lanes)
         steps = builder.udiv(builder.sub(builder.add(n, count), ir.Constant(I64, 1)), count)
         with cgutils.for_range(builder, steps) as loop:
             q = builder.mul(loop.index, count)
-            lane = builder.add(
-                wide.broadcast(q, cell), ir.Constant(cell, [lane // gap for lane in range(wide.lanes)])
-            )
             there = builder.and_(
-                builder.icmp_unsigned(">=", lane, wide.broadcast(first, cell)),
-                builder.icmp_unsigned("<", lane, wide.broadcast(last, cell)),
+                wide.before(builder.sub(last, q), gap), builder.not_(wide.before(builder.sub(first, q), gap))
             )
-            at = builder.add(s0, builder.mul(q, ir.Constant(I64, gap)))
-            values = wide.load(S, at, builder.and_(there, every))
-            vectors.store(
-                builder.shuffle_vector(values, values, picked), D, builder.add(d0, q), vectors.first(builder.sub(n, q))
-            )
+            mask, cells = builder.and_(there, every), vectors.before(builder.sub(n, q))
+            source, target = builder.add(s0, builder.mul(q, ir.Constant(I64, gap))), builder.add(d0, q)
+            with cgutils.for_range(builder, rows) as row:
+                values = wide.load(S, builder.add(source, builder.mul(row.index, s_row)), mask)
+                cell = builder.add(target, builder.mul(row.index, d_row))
+                vectors.store(builder.shuffle_vector(values, values, picked), D, cell, cells)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -304,7 +313,7 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
         def masks(there, count):
             # a row that is not there is neither read nor written
             inside = [builder.icmp_unsigned("<", ir.Constant(I64, i), there) for i in range(lanes)]
-            return [builder.select(row, vectors.first(count), nothing) for row in inside]
+            return [builder.select(row, vectors.before(count), nothing) for row in inside]
 
         low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
         halves = [
