@@ -212,9 +212,29 @@ class ConvGeometry:
 
     @functools.cached_property
     def by_rows(self) -> bool:
-        """Whether pixels are computed row by row: where rows fill their vectors, no cell is computed in vain."""
+        """Whether pixels are computed row by row, where that is estimated to take fewer cycles."""
+        return self.WP != self.columns.out and self._cycles_by_rows < self._cycles_of_wide
+
+    def _cycles(self, vectors: int) -> float:
+        """Cycles to compute so many vectors of all output channels: half a cycle a term, 1.5 to begin and end a sum."""
+        return self.OC * vectors * (self.taps / 2 + 1.5)
+
+    @property
+    def _cycles_by_rows(self) -> float:
         vectors = -(-self.columns.out // 16)
-        return self.WP != self.columns.out and 16 * vectors * self.rows.out <= 1.02 * self.wide and vectors > 3
+        starved = 1.25 if vectors == 1 else 1  # more loads than multiply-adds
+        return self._cycles(self.rows.out * vectors) * starved
+
+    @property
+    def _cycles_of_wide(self) -> float:
+        stored = 0 if self.WP == self.columns.out else 12 * self.OC * self.rows.out  # rows copied from the scratch
+        return self._cycles(-(-self.wide // 16)) + stored
+
+    @property
+    def cycles(self) -> float:
+        """An estimate of the cycles that an image takes, to choose between layouts."""
+        rows = 0 if self.in_place else self.C * self.rows.stride * len(self.shifts) * self.HP
+        return min(self._cycles_of_wide, self._cycles_by_rows) + rows * (4 + self.WP / 16)
 
     @functools.cached_property
     def windows(self) -> np.ndarray:
@@ -244,6 +264,12 @@ class ConvGeometry:
         return np.arange(self.taps, dtype=np.uint64)
 
     @functools.cached_property
+    def channel_rows(self) -> np.ndarray:
+        """Where the weights of input channel c begin, with those of its group's first output channel: (C,) uint64."""
+        group, c = np.divmod(np.arange(self.C), self.C // self.groups)
+        return (group * (self.OC // self.groups) * self.taps + c * len(self.windows)).astype(np.uint64)
+
+    @functools.cached_property
     def pixels(self) -> np.ndarray:
         """q of every output pixel: (OH * OW,) uint64."""
         oy, ox = np.divmod(np.arange(self.rows.out * self.columns.out, dtype=np.uint64), np.uint64(self.columns.out))
@@ -254,13 +280,31 @@ class ConvGeometry:
         """The same convolution with planes that are not unrolled."""
         return dataclasses.replace(self, unrolled=False)
 
+    @property
+    def phases(self) -> int:
+        """Phases of the input: vertical times horizontal stride."""
+        return self.rows.stride * self.columns.stride
+
     @functools.cached_property
     def transposed(self) -> TransposedGeometry:
         """The convolution that computes this one's input gradient from its output gradient."""
         rows, columns = _transposed_axis(self.rows), _transposed_axis(self.columns)
-        phases = self.rows.stride * self.columns.stride
-        geometry = _laid_out(self.OC, self.C * phases, self.groups, rows.axis, columns.axis)
-        return TransposedGeometry(geometry, rows, columns)
+        conv = _laid_out(self.OC, self.C * self.phases, self.groups, rows.axis, columns.axis)
+        # for stride 1 the weights are used where they are, the taps of each output channel from last to first
+        oc, tap = np.divmod(np.arange(self.OC // self.groups * len(self.windows)), len(self.windows))
+        terms = (oc * self.taps + len(self.windows) - 1 - tap).astype(np.uint64)
+        return TransposedGeometry(conv, rows, columns, self.channel_rows, terms)
+
+    @functools.cached_property
+    def gathers(self) -> bool:
+        """Whether the input gradient is computed as that convolution, and not tap by tap.
+
+        The former sums over the taps in registers; but near the borders it multiplies zeros, so that an image hardly
+        larger than the kernel is better off with the latter.
+        """
+        conv = self.transposed.conv
+        gathered = conv.rows.out * conv.columns.out * conv.rows.kernel * conv.columns.kernel * self.phases
+        return gathered <= 1.5 * self.rows.out * self.columns.out * len(self.windows)
 
 
 @dataclass(frozen=True)
@@ -282,11 +326,21 @@ class TransposedAxis:
 
 @dataclass(frozen=True)
 class TransposedGeometry:
-    """The input gradient of a convolution as a convolution with C * phases output channels."""
+    """The input gradient of a convolution as a convolution with C * phases output channels.
+
+    Attributes:
+        conv: that convolution.
+        rows: how its vertical axis came about.
+        columns: how its horizontal axis came about.
+        weight_rows: for stride 1, where the weights of each of its output channels begin: (C,) uint64.
+        weight_terms: for stride 1, where its taps lie from there: uint64.
+    """
 
     conv: ConvGeometry
     rows: TransposedAxis
     columns: TransposedAxis
+    weight_rows: np.ndarray
+    weight_terms: np.ndarray
 
 
 def _transposed_axis(axis: Axis) -> TransposedAxis:
@@ -302,21 +356,9 @@ def _transposed_axis(axis: Axis) -> TransposedAxis:
 
 
 def _laid_out(C: int, OC: int, groups: int, rows: Axis, columns: Axis) -> ConvGeometry:
-    """The geometry of a convolution, unrolled where that is estimated to take fewer cycles.
-
-    The estimate: a vector of 16 multiply-adds takes half a cycle, copying a row of a plane 4 cycles and 0.2 for each
-    vector of cells, both counted for one image and one channel of the input.
-    """
-    geometries = [ConvGeometry(C, OC, groups, rows, columns, unrolled) for unrolled in (False, True)]
-
-    def cycles(g: ConvGeometry) -> float:
-        products = g.OC // groups * rows.kernel * columns.kernel * -(-g.wide // 16) / 2
-        copied = 0 if g.in_place else rows.stride * len(g.shifts) * g.HP
-        return products + copied * (4 + g.WP / 16)
-
-    plain, unrolled = geometries
-    settled = plain.WP == columns.out or plain.by_rows
-    return plain if settled or cycles(plain) <= cycles(unrolled) else unrolled
+    """The geometry of a convolution, unrolled where that is estimated to take fewer cycles."""
+    plain, unrolled = (ConvGeometry(C, OC, groups, rows, columns, unrolled) for unrolled in (False, True))
+    return plain if plain.WP == columns.out or plain.cycles <= unrolled.cycles else unrolled
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._geometry import ConvGeometry, Int2, Padding, conv_geometry, layout_argument, sizes
 from fastconv.errors import ShapeError
-from fastconv.functional.im2col import fold, unfold
+from fastconv.functional.im2col import unfold
 from fastconv.kernels import conv as kernels
 from fastconv.kernels.gemm import matmul
 
@@ -19,6 +19,10 @@ ALGORITHMS = ("auto", "direct", "im2col")
 
 # output channels from which a vector of them is full enough to transpose the gradient for
 LEAST_TURNED = 12
+# taps from which the transposition pays: 27 do not, 64 do
+LEAST_TURNED_TAPS = 48
+# images from which each thread takes whole images, and the bytes of an image's planes that stay in its L2 cache
+LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 
 
 def conv_output_shape(
@@ -224,11 +228,17 @@ def _convolve(
     where: str, x: np.ndarray, weight: np.ndarray, weight_rows: np.ndarray, weight_terms: np.ndarray,
     bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray,
 ) -> None:  # fmt: skip
-    planes = _planes(where, x, geometry)
-    kernels.forward(
-        planes.reshape(-1), weight.reshape(-1), weight_rows, weight_terms, bias, geometry.offsets, geometry.groups,
-        geometry.C * geometry.plane, geometry.WP, geometry.by_rows, y,
-    )  # fmt: skip
+    weights = weight.reshape(-1), weight_rows, weight_terms, bias, geometry.offsets, geometry.groups
+    image = geometry.C * geometry.plane
+    rows, columns = geometry.rows, geometry.columns
+    if len(x) >= LEAST_IMAGES and not geometry.in_place and image * x.itemsize <= CACHED_PLANES:
+        kernels.split_and_forward(
+            x, rows.before, rows.stride, geometry.shifts, columns.stride, geometry.HP, *weights, geometry.WP,
+            geometry.by_rows, y,
+        )  # fmt: skip
+    else:
+        planes = _planes(where, x, geometry).reshape(-1)
+        kernels.forward(planes, *weights, image, geometry.WP, geometry.by_rows, y)
 
 
 def _im2col(
@@ -248,60 +258,69 @@ def _im2col(
 def _input_gradient(
     where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """The gradient of x: a convolution of g with turned weights, one for each phase of the stride."""
-    N, C, H, W = shape
-    rows, columns = geometry.rows, geometry.columns
-    transposed, groups = geometry.transposed, geometry.groups
-    conv, phases = transposed.conv, rows.stride * columns.stride
-    turned = _arrays.empty(
-        where,
-        (groups, C // groups, rows.stride, columns.stride, geometry.OC // groups, conv.rows.kernel, conv.columns.kernel),
-        g.dtype,
-        "the turned weights",
-    )
-    odd = kernels.turn(
-        weight.reshape(groups, geometry.OC // groups, *weight.shape[1:]), transposed.rows.phases,
-        transposed.rows.positions, transposed.columns.phases, transposed.columns.positions, turned,
-    )  # fmt: skip
-    if odd:
-        return _scattered_gradient(where, g, weight, geometry, shape)
     grad = _arrays.empty(where, shape, g.dtype, "grad_x")
-    planes_shape = (N, C * phases, conv.rows.out, conv.columns.out)
-    planes = grad if phases == 1 else _arrays.empty(where, planes_shape, g.dtype, "the phases of the gradient")
-    if planes.size:
-        _direct(where, g, turned.reshape(C * phases, -1), np.zeros(C * phases, g.dtype), conv, planes)
-    if phases > 1:
-        split = planes.reshape(N * C, rows.stride, columns.stride, *planes_shape[2:])
-        firsts = transposed.rows.first, transposed.columns.first
-        odd = kernels.merge(split, rows.before, columns.before, *firsts, grad.reshape(N * C, H, W))
-    return _scattered_gradient(where, g, weight, geometry, shape) if odd else grad
-
-
-def _scattered_gradient(
-    where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, shape: tuple[int, ...]
-) -> np.ndarray:
-    """The gradient of x window by window, for weights or gradients that are not finite.
-
-    The convolution multiplies them by the zeros around and between the pixels of the gradient, which would give NaN.
-    """
-    N, C, H, W = shape
-    grad = _arrays.empty(where, shape, g.dtype, "grad_x")
-    groups, per_group, channels = geometry.groups, geometry.OC // geometry.groups, C // geometry.groups
-    K, P = geometry.taps, geometry.rows.out * geometry.columns.out
-    for group in range(groups):
-        outputs = slice(group * per_group, (group + 1) * per_group)
-        cols = _arrays.empty(where, (N, K, P), g.dtype, "the gradient's windows")
-        a = np.ascontiguousarray(weight[outputs].reshape(per_group, K))
-        b = np.ascontiguousarray(g[:, outputs]).reshape(N, per_group, P)
-        matmul(a.reshape(-1), 1, K, b, np.zeros(K, g.dtype), True, cols)
-        grad[:, group * channels : (group + 1) * channels] = fold(cols, (N, channels, H, W), geometry)
+    # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
+    if not (geometry.gathers and kernels.all_finite(weight.reshape(-1)) and _gathered(where, g, weight, geometry, grad)):
+        _scattered(where, g, weight, geometry, grad)
     return grad
+
+
+def _gathered(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray) -> bool:
+    """The gradient of x as a convolution of g, for each phase of the stride; whether it can be relied on."""
+    N, C, H, W = grad.shape
+    transposed, groups, phases = geometry.transposed, geometry.groups, geometry.phases
+    conv, rows, columns = transposed.conv, transposed.rows, transposed.columns
+    zeros = np.zeros(C * phases, g.dtype)
+    if phases == 1:
+        _convolve(where, g, weight, transposed.weight_rows, transposed.weight_terms, zeros, conv, grad)
+        return True
+    strides = geometry.rows.stride, geometry.columns.stride
+    per_group, kernel = geometry.OC // groups, (conv.rows.kernel, conv.columns.kernel)
+    turned = _arrays.empty(where, (groups, C // groups, *strides, per_group, *kernel), g.dtype, "the turned weights")
+    grouped = weight.reshape(groups, per_group, *weight.shape[1:])
+    kernels.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
+    planes = _arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
+    _convolve(where, g, turned, conv.weight_rows, conv.weight_terms, zeros, conv, planes)
+    split = planes.reshape(N * C, *strides, conv.rows.out, conv.columns.out)
+    top, left = geometry.rows.before, geometry.columns.before
+    return kernels.merge(split, top, left, rows.first, columns.first, grad.reshape(N * C, H, W)) == 0
+
+
+def _scattered(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray) -> None:
+    """The gradient of x tap by tap, from rows of pixels of g, added to padded planes."""
+    N, C, H, W = grad.shape
+    geometry = geometry.plain
+    rows, columns, groups = geometry.rows, geometry.columns, geometry.groups
+    planes_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
+    planes = grad if geometry.in_place else _arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
+    finite = kernels.all_finite(weight.reshape(-1))
+    runs, flat = _runs(where, g, geometry, by_rows=not finite)
+    kernels.input_gradient(
+        flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups],
+        geometry.windows, groups, *runs, planes.reshape(N, C, geometry.plane),
+    )  # fmt: skip
+    if not geometry.in_place:
+        kernels.merge(planes, rows.before, columns.before, 0, 0, grad.reshape(N * C, H, W))
+
+
+def _runs(
+    where: str, g: np.ndarray, geometry: ConvGeometry, by_rows: bool
+) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """The runs of pixels (runs, cells of one, distance in g, distance in the planes), and g (N, OC, cells)."""
+    N, OC, OH, OW = g.shape
+    if geometry.WP == OW:
+        return (1, OH * OW, 0, 0), g.reshape(N, OC, OH * OW)
+    if by_rows or geometry.by_rows:
+        return (OH, OW, OW, geometry.WP), g.reshape(N, OC, OH * OW)
+    wide = _arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
+    kernels.widen(g.reshape(N * OC, OH, OW), geometry.WP, wide.reshape(N * OC, geometry.wide))
+    return (1, geometry.wide, 0, 0), wide
 
 
 def _weight_gradient(
     where: str, g: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
 ) -> np.ndarray:
-    turned = geometry.OC // geometry.groups >= LEAST_TURNED
+    turned = geometry.OC // geometry.groups >= LEAST_TURNED and geometry.taps >= LEAST_TURNED_TAPS
     grad = (_turned_weight_gradient if turned else _dotted_weight_gradient)(where, g, x, geometry)
     return grad.reshape(shape)
 
@@ -326,17 +345,12 @@ def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
     """Dot products along the pixels, for few output channels."""
     N, OC, OH, OW = g.shape
     grad = np.empty((OC, geometry.taps), g.dtype)
-    planes, WP = _planes(where, x, geometry), geometry.WP
-    if WP != OW and not geometry.by_rows:
-        wide = _arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
-        kernels.widen(g.reshape(N * OC, OH, OW), WP, wide.reshape(N * OC, geometry.wide))
-        kernels.weight_gradient(wide, planes, geometry.offsets, geometry.groups, 1, geometry.wide, 0, 0, grad)
-        if np.isfinite(grad).all():
-            return grad
-        # an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
-    runs = (1, OH * OW, 0, 0) if WP == OW else (OH, OW, OW, WP)
-    flat = g.reshape(N, OC, OH * OW)
-    kernels.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
+    planes = _planes(where, x, geometry)
+    for by_rows in (False, True):
+        runs, flat = _runs(where, g, geometry, by_rows)
+        kernels.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
+        if flat.size == g.size or np.isfinite(grad).all():
+            break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
     return grad
 
 

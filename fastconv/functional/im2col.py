@@ -38,13 +38,6 @@ def unfold(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     return cols
 
 
-def fold(cols: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry) -> np.ndarray:
-    """The transpose of `unfold`: images of `shape` (N, C, H, W) from the columns (N, taps, OH*OW)."""
-    x = np.empty(shape, cols.dtype)
-    kernels.col2im(cols.reshape(-1), _window(geometry), _layout("unfold", shape[0], geometry)[1], x)
-    return x
-
-
 def _order(where: str, order: Any) -> str:
     if order not in ORDERS:
         raise ValueError(f"{where}: order must be one of {', '.join(ORDERS)}, got {order!r}")

@@ -17,10 +17,30 @@ from fastconv.kernels.tiles import LANES
 CHANNEL_BLOCK = 64  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
 PIXEL_BLOCK = 768  # cells of wide rows that one task computes
 SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
+IMAGE_SHARES = 64  # shares of a batch: enough for many threads, each with one image's planes in flight
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
 TURNED_TAPS = 48  # taps, and channels, of the weight gradient that one task sums with its gradient transposed
 TURNED_CHANNELS = 96
 DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
+
+
+@helper
+def _split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
+    """Copy an image's plane x[x0:] into padded planes[start:], (sy, shifts, HP, WP) cells; see `split`."""
+    copies = shifts.size
+    for a in range(sy):
+        # rows above and below the image are copied as nothing but zeros
+        begin = min(HP, max(0, -((a - top) // sy)))
+        end = max(begin, min(HP, -((a - top - H) // sy)))
+        for b in range(copies):
+            shift = shifts[b]
+            first = min(WP, max(0, -(shift // sx)))
+            last = max(first, min(WP, -((shift - W) // sx)))
+            target = start + (a * copies + b) * HP * WP
+            source = x0 + (begin * sy + a - top) * W + shift
+            copy_rows(begin, planes, target, WP, x, 0, 0, 1, 0, 0, WP)
+            copy_rows(end - begin, planes, target + begin * WP, WP, x, source, sy * W, sx, first, last, WP)
+            copy_rows(HP - end, planes, target + end * WP, WP, x, 0, 0, 1, 0, 0, WP)
 
 
 @kernel
@@ -33,19 +53,7 @@ def split(x, top, sy, shifts, sx, planes):
     copies, HP, WP = planes.shape[2:]
     flat, flat_x = planes.reshape(-1), x.reshape(-1)
     for p in prange(P):
-        for a in range(sy):
-            for b in range(copies):
-                shift = shifts[b]
-                first = min(WP, max(0, -(shift // sx)))
-                last = max(first, min(WP, -((shift - W) // sx)))
-                # rows above and below the image are copied as nothing but zeros
-                begin = min(HP, max(0, -((a - top) // sy)))
-                end = max(begin, min(HP, -((a - top - H) // sy)))
-                target = ((p * sy + a) * copies + b) * HP * WP
-                source = (p * H + begin * sy + a - top) * W + shift
-                copy_rows(begin, flat, target, WP, flat_x, 0, 0, 1, 0, 0, WP)
-                copy_rows(end - begin, flat, target + begin * WP, WP, flat_x, source, sy * W, sx, first, last, WP)
-                copy_rows(HP - end, flat, target + end * WP, WP, flat_x, 0, 0, 1, 0, 0, WP)
+        _split_plane(flat_x, p * H * W, H, W, top, sy, shifts, sx, flat, p * sy * copies * HP * WP, HP, WP)
 
 
 @kernel
@@ -95,13 +103,9 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
 
     Precondition: weight (groups, OC, C, KH, KW); turned (groups, C, sy, sx, OC, TH, TW). Parallel over (group, block of
     channels), each of which owns its part.
-
-    Returns:
-        How many weights are NaN or infinite.
     """
     groups, OC, C, KH, KW = weight.shape
     blocks = -(-C // 16)  # so many channels of one kernel lie side by side in `weight`
-    odd = 0
     for task in prange(groups * blocks):
         group, block = divmod(np.int64(task), blocks)
         first, last = block * 16, min(block * 16 + 16, C)
@@ -111,10 +115,8 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
                 for ky in range(KH):
                     a, ty = row_phases[ky], row_positions[ky]
                     for kx in range(KW):
-                        value = weight[group, oc, c, ky, kx]
-                        turned[group, c, a, column_phases[kx], oc, ty, column_positions[kx]] = value
-                        odd += 0 if np.isfinite(value) else 1
-    return odd
+                        b, tx = column_phases[kx], column_positions[kx]
+                        turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx]
 
 
 @helper
@@ -126,16 +128,41 @@ def _store(acc, rows, q0, m, WP, y, target, plane, OW):
         copy_rows(rows, y, target + oy * OW + first, plane, acc, oy * WP - q0 + first, m, 1, 0, pixels, pixels)
 
 
+@helper
+def _convolve(planes, source, weight, weight_rows, weight_terms, bias, offsets, first, rows, WP, by_rows, start, end, y, target, P, OW):
+    """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into y[target:], planes of P pixels.
+
+    Row of pixels by row of pixels, or along the whole wide row; the latter straight into y where every cell of it is a
+    pixel.
+    """
+    if by_rows:
+        for q in range(start, end, WP):
+            add_rows(
+                y, target + q // WP * OW, P, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes,
+                source + q, offsets, OW,
+            )  # fmt: skip
+    elif WP == OW:
+        add_rows(
+            y, target + start, P, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + start,
+            offsets, end - start,
+        )  # fmt: skip
+    else:
+        acc = np.empty(rows * SCRATCH_CELLS, y.dtype)
+        for q in range(start, end, SCRATCH_CELLS):
+            m = min(SCRATCH_CELLS, end - q)
+            add_rows(
+                acc, 0, m, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + q, offsets, m
+            )
+            _store(acc, rows, q, m, WP, y, target, P, OW)
+
+
 @kernel
 def forward(planes, weight, weight_rows, weight_terms, bias, offsets, groups, image, WP, by_rows, y):
     """y[n, oc, q] = bias[oc] + sum over taps k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
-    Cells q are taken row of pixels by row of pixels, or along the whole wide row; the latter straight into y where no
-    cell of it is not a pixel.
-
     Precondition: planes flat, `image` cells for each image; weight flat; weight_rows (OC,), weight_terms and offsets
-    (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block of output channels, block of cells), each of which owns its
-    part of y.
+    (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block of output channels, block of cells),
+    each of which owns its part of y.
     """
     N, OC, OH, OW = y.shape
     P = OH * OW
@@ -149,31 +176,82 @@ def forward(planes, weight, weight_rows, weight_terms, bias, offsets, groups, im
         rest, s = divmod(np.int64(task), steps)
         rest, block = divmod(rest, blocks)
         n, group = divmod(rest, groups)
-        start, end = s * length, min((s + 1) * length, Q)
-        source = n * image + group * (image // groups)
         first = group * per_group + block * CHANNEL_BLOCK
         rows = min(CHANNEL_BLOCK, per_group - block * CHANNEL_BLOCK)
-        target = (n * OC + first) * P
-        if by_rows:
-            for q in range(start, end, WP):
-                add_rows(
-                    flat, target + q // WP * OW, P, rows, bias, first, True, weight, 0, weight_rows,
-                    weight_terms, planes, source + q, offsets, OW,
-                )  # fmt: skip
-        elif WP == OW:
-            add_rows(
-                flat, target + start, P, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes,
-                source + start, offsets, end - start,
-            )  # fmt: skip
-        else:
-            acc = np.empty(rows * SCRATCH_CELLS, y.dtype)
-            for q in range(start, end, SCRATCH_CELLS):
-                m = min(SCRATCH_CELLS, end - q)
-                add_rows(
-                    acc, 0, m, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + q,
-                    offsets, m,
-                )  # fmt: skip
-                _store(acc, rows, q, m, WP, flat, target, P, OW)
+        _convolve(
+            planes, n * image + group * (image // groups), weight, weight_rows, weight_terms, bias, offsets, first,
+            rows, WP, by_rows, s * length, min((s + 1) * length, Q), flat, (n * OC + first) * P, P, OW,
+        )  # fmt: skip
+
+
+@kernel
+def split_and_forward(x, top, sy, shifts, sx, HP, weight, weight_rows, weight_terms, bias, offsets, groups, WP, by_rows, y):
+    """`split` and `forward`, one image after another, so that its planes stay in the cache.
+
+    Precondition: as for those two, x (N, C, H, W). Parallel over shares of the images, each of which owns its part of y.
+    """
+    N, C, H, W = x.shape
+    OC, OH, OW = y.shape[1:]
+    P = OH * OW
+    flat, flat_x = y.reshape(-1), x.reshape(-1)
+    per_group, plane = OC // groups, sy * shifts.size * HP * WP
+    Q = (OH - 1) * WP + OW
+    shares = min(N, IMAGE_SHARES)
+    for share in prange(shares):
+        planes = np.empty(C * plane, x.dtype)
+        for n in range(share * N // shares, (share + 1) * N // shares):
+            for c in range(C):
+                _split_plane(flat_x, (n * C + c) * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
+            for group in range(groups):
+                for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
+                    rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
+                    _convolve(
+                        planes, group * (C // groups) * plane, weight, weight_rows, weight_terms, bias, offsets, first,
+                        rows, WP, by_rows, 0, Q, flat, (n * OC + first) * P, P, OW,
+                    )  # fmt: skip
+
+
+@kernel
+def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, run, g_run, planes_run, planes):
+    """planes[n, c, windows[t] + q] = sum over oc of weight[.. c, t, oc] * g[n, oc, q], summed over taps t and pixels q.
+
+    The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
+    `weight_gradient`.
+
+    Precondition: g (N, OC, cells); weight flat; weight_rows (C,), weight_terms (OC/groups,), windows (T,) uint64;
+    planes (N, C, cells), overwritten. Parallel over (image, group), each of which owns its planes.
+    """
+    N, OC, Q = g.shape
+    _, C, cells = planes.shape
+    channels, per_group = C // groups, OC // groups
+    flat, flat_g = planes.reshape(-1), g.reshape(-1)
+    offsets, nothing = row_offsets(per_group, Q), np.zeros(C, g.dtype)
+    for task in prange(N * groups):
+        n, group = divmod(np.int64(task), groups)
+        first = group * channels
+        planes[n, first : first + channels] = 0
+        target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
+        for r in range(runs):
+            for q in range(0, run, SCRATCH_CELLS):
+                for t in range(windows.size):
+                    add_rows(
+                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, channels, nothing, first, False,
+                        weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, offsets,
+                        min(SCRATCH_CELLS, run - q),
+                    )  # fmt: skip
+
+
+@kernel
+def all_finite(a):
+    """Whether no element of a flat array is NaN or infinite. Parallel over blocks."""
+    blocks = -(-a.size // 4096)
+    odd = 0
+    for block in prange(blocks):
+        check = a.dtype.type(0)
+        for i in range(np.uint64(block * 4096), np.uint64(min((block + 1) * 4096, a.size))):
+            check += a[i] * 0  # NaN from what is not finite
+        odd += 0 if check == 0 else 1
+    return odd == 0
 
 
 @kernel

@@ -87,7 +87,10 @@ def copy_rows(rows, d, d0, d_row, s, s0, s_row, stride, first, last, n):
 
     Precondition: flat arrays of one float type; int64; 0 <= first <= last <= n; s0 may be negative, s0 + first may not.
     """
-    if ENABLED and stride == 1:
+    if ENABLED and stride == 1 and n > 64:
+        for i in range(rows):  # long rows one by one, as they lie in memory; short ones in strips of one vector
+            copy_tile(1, 1, d, d0 + i * d_row, 0, s, s0 + i * s_row, 0, first, last, n)
+    elif ENABLED and stride == 1:
         copy_tile(1, rows, d, d0, d_row, s, s0, s_row, first, last, n)
     elif ENABLED and stride == 2:
         copy_tile(2, rows, d, d0, d_row, s, s0, s_row, first, last, n)
