@@ -135,25 +135,21 @@ def _convolve(planes, source, weight, weight_rows, weight_terms, bias, offsets, 
     Row of pixels by row of pixels, or along the whole wide row; the latter straight into y where every cell of it is a
     pixel.
     """
-    if by_rows:
-        for q in range(start, end, WP):
-            add_rows(
-                y, target + q // WP * OW, P, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes,
-                source + q, offsets, OW,
-            )  # fmt: skip
-    elif WP == OW:
+    if by_rows or WP == OW:
+        runs, run = (-(-(end - start) // WP), OW) if by_rows else (1, end - start)
         add_rows(
-            y, target + start, P, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + start,
-            offsets, end - start,
+            y, target + start // WP * OW + start % WP, P, OW, rows, bias, first, True, weight, 0, weight_rows,
+            weight_terms, planes, source + start, WP, offsets, runs, run,
         )  # fmt: skip
-    else:
-        acc = np.empty(rows * SCRATCH_CELLS, y.dtype)
-        for q in range(start, end, SCRATCH_CELLS):
-            m = min(SCRATCH_CELLS, end - q)
-            add_rows(
-                acc, 0, m, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + q, offsets, m
-            )
-            _store(acc, rows, q, m, WP, y, target, P, OW)
+        return
+    acc = np.empty(rows * SCRATCH_CELLS, y.dtype)
+    for q in range(start, end, SCRATCH_CELLS):
+        m = min(SCRATCH_CELLS, end - q)
+        add_rows(
+            acc, 0, m, 0, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + q, 0, offsets,
+            1, m,
+        )  # fmt: skip
+        _store(acc, rows, q, m, WP, y, target, P, OW)
 
 
 @kernel
@@ -231,13 +227,14 @@ def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, 
         first = group * channels
         planes[n, first : first + channels] = 0
         target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
-        for r in range(runs):
+        together = max(1, SCRATCH_CELLS // run)
+        for r in range(0, runs, together):
             for q in range(0, run, SCRATCH_CELLS):
                 for t in range(windows.size):
                     add_rows(
-                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, channels, nothing, first, False,
-                        weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, offsets,
-                        min(SCRATCH_CELLS, run - q),
+                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
+                        first, False, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
+                        offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
                     )  # fmt: skip
 
 
@@ -287,9 +284,9 @@ def weight_gradient_turned(turned, planes, offsets, pixels, groups, grad):
         k, oc = block * TURNED_TAPS, s * TURNED_CHANNELS
         for n in range(N):
             add_rows(
-                flat_grad, (group * K + k) * per_group + oc, per_group, min(TURNED_TAPS, K - k), nothing, k, n == 0,
+                flat_grad, (group * K + k) * per_group + oc, per_group, 0, min(TURNED_TAPS, K - k), nothing, k, n == 0,
                 flat, n * image + group * (image // groups), offsets, pixels, flat_turned,
-                n * P * OC + group * per_group + oc, rows_of_pixels, min(TURNED_CHANNELS, per_group - oc),
+                n * P * OC + group * per_group + oc, 0, rows_of_pixels, 1, min(TURNED_CHANNELS, per_group - oc),
             )  # fmt: skip
 
 

@@ -35,8 +35,8 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
         i, block = divmod(rest, blocks)
         row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
         add_rows(
-            flat_c, (i * M + row) * N + column, N, min(ROW_BLOCK, M - row), bias, row, fresh, a, 0, rows,
-            columns, flat_b, i * K * N + column, offsets, min(COLUMN_BLOCK, N - column),
+            flat_c, (i * M + row) * N + column, N, 0, min(ROW_BLOCK, M - row), bias, row, fresh, a, 0, rows,
+            columns, flat_b, i * K * N + column, 0, offsets, 1, min(COLUMN_BLOCK, N - column),
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._jit import helper
+from fastconv._jit import helper, inlined
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
@@ -27,7 +27,7 @@ from fastconv.kernels.tiles import (
 TERM_BLOCK = 256
 
 
-@helper
+@inlined
 def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
     """One tile wide and `rows` high, from tiles of as many rows as the registers hold."""
     i = i0
@@ -50,10 +50,12 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_rows, a_terms, 
 
 
 @helper
-def add_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, n):
-    """c[c0 + i*c_row + q] += sum over k of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + q].
+def add_rows(
+    c, c0, c_row, c_run, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_run, b_terms, runs, n
+):  # fmt: skip
+    """c[c0 + i*c_row + r*c_run + q] += sum over k of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + r*b_run + q].
 
-    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
+    For i < rows, r < runs and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
 
     Precondition: flat arrays of one float type; a_rows, a_terms and b_terms uint64; the numbers int64, not negative.
     """
@@ -61,24 +63,28 @@ def add_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0,
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
         tiles = -(-n // (lanes * TILE_VECTORS))
-        q = 0
-        for tile in range(tiles):
+        for step in range(runs * tiles):
             # what is left, shared between the tiles that are left: a narrow last one would starve the multipliers
+            r, tile = divmod(step, tiles)
+            if tile == 0:
+                q = 0
             m = min(n - q, -(-(-(-(n - q) // lanes)) // (tiles - tile)) * lanes)
             for k0 in range(0, max(K, 1), TERM_BLOCK):
                 _tiles_of_rows(
-                    c, c0 + q, c_row, rows, bias, i0, fresh and k0 == 0, a, a0, a_rows, a_terms, b, b0 + q, b_terms,
-                    k0, min(k0 + TERM_BLOCK, K), m,
+                    c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, a, a0, a_rows, a_terms, b,
+                    b0 + r * b_run + q, b_terms, k0, min(k0 + TERM_BLOCK, K), m,
                 )  # fmt: skip
             q += m
         return
     for i in range(rows):
-        target, row = np.uint64(c0 + i * c_row), np.uint64(a0) + a_rows[i0 + i]
-        for q in range(np.uint64(n)):
-            total = bias[i0 + i] if fresh else c[target + q]
-            for k in range(K):
-                total += a[row + a_terms[k]] * b[np.uint64(b0) + b_terms[k] + q]
-            c[target + q] = total
+        row = np.uint64(a0) + a_rows[i0 + i]
+        for r in range(runs):
+            target, source = np.uint64(c0 + i * c_row + r * c_run), np.uint64(b0 + r * b_run)
+            for q in range(np.uint64(n)):
+                total = bias[i0 + i] if fresh else c[target + q]
+                for k in range(K):
+                    total += a[row + a_terms[k]] * b[source + b_terms[k] + q]
+                c[target + q] = total
 
 
 @helper
