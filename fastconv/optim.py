@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastconv import reference
 from fastconv._backend import on_numpy
+from fastconv._jit import Kernel
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
 
@@ -124,7 +125,7 @@ class SGD(Optimizer):
             return
         rate, momentum, decay = (value.dtype.type(v) for v in (lr, self.momentum, self.weight_decay))
         flat = (a.reshape(-1) for a in (value, grad, velocity))
-        elementwise.sgd(*flat, rate, momentum, self.nesterov, decay)
+        _sized(elementwise.sgd, value)(*flat, rate, momentum, self.nesterov, decay)
 
 
 class Adam(Optimizer):
@@ -171,7 +172,12 @@ class Adam(Optimizer):
             return
         numbers = (lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1**self.steps, 1 - beta2**self.steps)
         flat = (a.reshape(-1) for a in (value, grad, *slots))
-        elementwise.adam(*flat, *(value.dtype.type(n) for n in numbers))
+        _sized(elementwise.adam, value)(*flat, *(value.dtype.type(n) for n in numbers))
+
+
+def _sized(kernel: Kernel, value: np.ndarray) -> Callable:
+    """The form of a kernel for an array: below 2^17 elements a launch on threads costs more than it saves."""
+    return kernel if value.size >= 2**17 else kernel.serial
 
 
 def constant(done: float) -> float:

@@ -55,9 +55,11 @@ def max_pool2d(
         planes = ready(images, _max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
         straight = planes.dtype == y.dtype and layout == "NCHW"
         found = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
-        max_kernels.forward(
-            planes, _max_window(geometry), _lowest(planes.dtype), found.reshape(len(planes), *shape[2:])
-        )
+        window, results = _max_window(geometry), found.reshape(len(planes), *shape[2:])
+        if max_kernels.takes_vectors(planes, window):
+            max_kernels.forward_in_vectors(planes, window, results, np.empty((0, 0, 0), np.int64), False)
+        else:
+            max_kernels.forward(planes, window, _lowest(planes.dtype), results)
     return _delivered(found, y, layout)
 
 
@@ -107,8 +109,11 @@ def max_pool2d_with_indices(
         straight = planes.dtype == y.dtype and layout == "NCHW"
         best = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
         cells = indices.reshape(shape) if layout == "NCHW" else np.empty(shape, np.int64)
-        flat = (len(planes), *shape[2:])
-        max_kernels.forward_with_indices(planes, _max_window(geometry), best.reshape(flat), cells.reshape(flat))
+        flat, window = (len(planes), *shape[2:]), _max_window(geometry)
+        if max_kernels.takes_vectors(planes, window):
+            max_kernels.forward_in_vectors(planes, window, best.reshape(flat), cells.reshape(flat), True)
+        else:
+            max_kernels.forward_with_indices(planes, window, best.reshape(flat), cells.reshape(flat))
     return _delivered(best, y, layout), _delivered(cells, indices, layout)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import strict_helper, strict_kernel
+from fastconv.kernels.tiles import ENABLED, max_tile
 
 
 @strict_helper
@@ -49,40 +50,13 @@ def _wins(value, best):
     return (value > best) | ((value != value) & (best == best))
 
 
-@strict_helper
-def _windows_of_four(x, sy, sx, y, indices):
-    """The usual pooling, 2 x 2 windows that lie inside the plane x (H, W).
-
-    A tournament of four with the index picked by a mask: the processor cannot guess the winner, and LLVM would turn the
-    choice between two indices into a branch (measured: 3 times slower).
-    """
-    W = np.uint64(x.shape[1])
-    flat = x.reshape(-1)
-    for oy in range(y.shape[0]):
-        for ox in range(y.shape[1]):
-            cell = np.uint64(oy * sy) * W + np.uint64(ox * sx)
-            a, b = flat[cell], flat[cell + np.uint64(1)]
-            c, d = flat[cell + W], flat[cell + W + np.uint64(1)]
-            right_above, right_below = _wins(b, a), _wins(d, c)
-            above, below = b if right_above else a, d if right_below else c
-            lower = _wins(below, above)
-            y[oy, ox] = below if lower else above
-            top, bottom = np.int64(right_above), np.int64(W) + np.int64(right_below)
-            indices[oy, ox] = np.int64(cell) + (top ^ ((top ^ bottom) & -np.int64(lower)))
-
-
 @strict_kernel
 def forward_with_indices(x, window, y, indices):
     """As `forward`, and indices[p, oy, ox] = iy * W + ix of that maximum: the first of equals, the first of NaNs."""
     KH, KW, top, left, sy, sx, dy, dx = window
     P, H, W = x.shape
     OH, OW = y.shape[1:]
-    of_four = KH == 2 and KW == 2 and dy == 1 and dx == 1 and top == 0 and left == 0
-    inside = (OH - 1) * sy + 2 <= H and (OW - 1) * sx + 2 <= W
     for p in prange(P):
-        if of_four and inside:
-            _windows_of_four(x[p], sy, sx, y[p], indices[p])
-            continue
         for oy in range(OH):
             for ox in range(OW):
                 y[p, oy, ox] = 0
@@ -99,6 +73,34 @@ def forward_with_indices(x, window, y, indices):
                         better = (index < 0) | _wins(value, best)
                         y[p, oy, ox] = value if better else best
                         indices[p, oy, ox] = iy * W + ox * sx + shift if better else index
+
+
+@strict_kernel
+def forward_in_vectors(x, window, y, indices, keep):
+    """As `forward_with_indices`, a vector of results at a time; the indices are stored where `keep`.
+
+    Precondition: as there, and a horizontal stride of 1 or 2, floats, planes of less than 2^31 pixels; indices as y.
+    """
+    KH, KW, top, left, sy, sx, dy, dx = window
+    P, H, W = x.shape
+    OH, OW = y.shape[1:]
+    flat_x, flat_y, flat_indices = x.reshape(-1), y.reshape(-1), indices.reshape(-1)
+    for p in prange(P):
+        for oy in range(OH):
+            # the first row of the window that lies in the plane, and how many do
+            skipped = max(0, -((oy * sy - top) // dy))
+            iy = oy * sy - top + skipped * dy
+            rows = min(KH - skipped, (H - 1 - iy) // dy + 1)
+            target, source = (p * OH + oy) * OW, (p * H + iy) * W
+            if sx == 1:
+                max_tile(1, flat_y, target, flat_indices, keep, flat_x, source, iy * W, W, rows, dy * W, KW, dx, left, OW)
+            else:
+                max_tile(2, flat_y, target, flat_indices, keep, flat_x, source, iy * W, W, rows, dy * W, KW, dx, left, OW)
+
+
+def takes_vectors(x, window):
+    """Whether `forward_in_vectors` takes x (P, H, W) and window."""
+    return ENABLED and x.dtype.kind == "f" and window[5] <= 2 and x.shape[1] * x.shape[2] < 2**31
 
 
 @strict_kernel

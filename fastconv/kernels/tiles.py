@@ -332,3 +332,82 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def max_tile(typingctx, stride, y, y0, indices, keep, x, x0, cell0, W, ky_count, row_step, kx_count, dx, left, n):
+    """y[y0 + ox] = the maximum of x[x0 + ky*row_step + ix] over ky < ky_count and kx < kx_count, ox < n.
+
+    Where ix = ox*stride + kx*dx - left lies on a row of W pixels. The first of equals wins, and NaN, the first of them.
+    Where `keep`, indices[y0 + ox] = cell0 + ky*row_step + ix of the winner.
+
+    Precondition: `stride` is the literal 1 or 2; flat arrays, y and x of one float type; the other numbers of 64 bits;
+    each window holds a pixel; indices fit into an integer as wide as the float.
+    """
+    if not isinstance(stride, types.IntegerLiteral):
+        return None
+    gap = stride.literal_value
+    numbers = types.int64
+    signature = types.void(stride, y, numbers, indices, types.boolean, x, *[numbers] * 9)
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        Y, I, X = (_data(context, builder, kinds[i], args[i]) for i in (1, 3, 5))  # noqa: E741
+        _, _, y0, _, keep, _, x0, cell0, W, ky_count, row_step, kx_count, dx, left, n = args
+        vectors = _Vectors(builder, kinds[1].dtype)
+        wide = _Vectors(builder, kinds[1].dtype, vectors.lanes * gap)
+        whole = ir.VectorType(ir.IntType(vectors.bits), vectors.lanes)
+        every = ir.Constant(wide.mask_type, [lane % gap == 0 for lane in range(wide.lanes)])
+        picked = ir.Constant(ir.VectorType(I32, vectors.lanes), list(range(0, wide.lanes, gap)))
+        ramp = ir.Constant(whole, list(range(0, wide.lanes, gap)))
+        none, nobody = (ir.Constant(whole, [value] * vectors.lanes) for value in (0, -1))
+        lanes, jump = ir.Constant(I64, vectors.lanes), ir.Constant(I64, gap)
+        best, winner = cgutils.alloca_once(builder, vectors.type), cgutils.alloca_once(builder, whole)
+
+        def outputs_before(pixels):
+            # outputs whose pixel lies before so many: the quotient by the stride, rounded up
+            return builder.ashr(builder.add(pixels, ir.Constant(I64, gap - 1)), ir.Constant(I64, gap - 1))
+
+        def integers(value):
+            return vectors.broadcast(value if vectors.bits == 64 else builder.trunc(value, whole.element), whole)
+
+        steps = builder.udiv(builder.sub(builder.add(n, lanes), ir.Constant(I64, 1)), lanes)
+        with cgutils.for_range(builder, steps) as step:
+            q = builder.mul(step.index, lanes)
+            builder.store(vectors.zero, best)
+            builder.store(nobody, winner)
+            more = builder.sub(n, q)
+            cells = vectors.before(more)
+            with cgutils.for_range(builder, ky_count) as ky, cgutils.for_range(builder, kx_count) as kx:
+                shift = builder.sub(builder.mul(kx.index, dx), left)
+                first = builder.sub(outputs_before(builder.neg(shift)), q)
+                last = builder.sub(outputs_before(builder.sub(W, shift)), q)
+                last = builder.select(builder.icmp_signed("<", last, more), last, more)
+                inside = builder.and_(vectors.before(last), builder.not_(vectors.before(first)))
+                there = builder.and_(wide.before(last, gap), builder.not_(wide.before(first, gap)))
+                cell = builder.add(builder.mul(ky.index, row_step), builder.add(builder.mul(q, jump), shift))
+                values = wide.load(X, builder.add(x0, cell), builder.and_(there, every))
+                value = builder.shuffle_vector(values, values, picked)
+                index = builder.add(integers(builder.add(cell0, cell)), ramp)
+                old, found = builder.load(best), builder.load(winner)
+                # larger, or the first NaN, or the first of all
+                ahead = builder.and_(builder.fcmp_unordered(">", value, old), builder.fcmp_ordered("ord", old, old))
+                wins = builder.and_(inside, builder.or_(ahead, builder.icmp_signed("<", found, none)))
+                builder.store(builder.select(wins, value, old), best)
+                builder.store(builder.select(wins, index, found), winner)
+            target = builder.add(y0, q)
+            vectors.store(builder.load(best), Y, target, cells)
+            with builder.if_then(keep):
+                many = ir.VectorType(I64, vectors.lanes)
+                found = builder.load(winner)
+                found = found if vectors.bits == 64 else builder.sext(found, many)
+                pointer = builder.bitcast(builder.gep(I, [target]), many.as_pointer())
+                store = cgutils.get_or_insert_function(
+                    builder.module,
+                    ir.FunctionType(ir.VoidType(), [many, pointer.type, I32, vectors.mask_type]),
+                    f"llvm.masked.store.v{vectors.lanes}i64.p0",
+                )
+                builder.call(store, [found, pointer, ir.Constant(I32, 8), cells])
+        return context.get_dummy_value()
+
+    return signature, codegen
