@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastconv import reference
 from fastconv._backend import on_numpy
-from fastconv._jit import Kernel
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
 
@@ -125,7 +124,7 @@ class SGD(Optimizer):
             return
         rate, momentum, decay = (value.dtype.type(v) for v in (lr, self.momentum, self.weight_decay))
         flat = (a.reshape(-1) for a in (value, grad, velocity))
-        _sized(elementwise.sgd, value)(*flat, rate, momentum, self.nesterov, decay)
+        elementwise.sgd.sized(value.size)(*flat, rate, momentum, self.nesterov, decay)
 
 
 class Adam(Optimizer):
@@ -172,12 +171,7 @@ class Adam(Optimizer):
             return
         numbers = (lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1**self.steps, 1 - beta2**self.steps)
         flat = (a.reshape(-1) for a in (value, grad, *slots))
-        _sized(elementwise.adam, value)(*flat, *(value.dtype.type(n) for n in numbers))
-
-
-def _sized(kernel: Kernel, value: np.ndarray) -> Callable:
-    """The form of a kernel for an array: below 2^17 elements a launch on threads costs more than it saves."""
-    return kernel if value.size >= 2**17 else kernel.serial
+        elementwise.adam.sized(value.size)(*flat, *(value.dtype.type(n) for n in numbers))
 
 
 def constant(done: float) -> float:

@@ -8,7 +8,7 @@ from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv.errors import DTypeError, ShapeError
-from fastconv.functional.activation import log_softmax
+from fastconv.kernels import elementwise
 
 
 def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
@@ -57,12 +57,9 @@ def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.nda
         weights[np.arange(N), target] = 1
     else:
         weights[...] = target
-    logs = log_softmax(values)
-    # the classes without weight are left out: a logit of -inf there would make 0 * -inf = NaN
-    terms = np.multiply(weights, logs, out=np.zeros_like(logs), where=weights != 0)
-    loss = 0.0 - float(terms.sum(dtype=np.float64)) / N  # from 0.0, so that it is never -0.0
-    grad = (np.exp(logs) * weights.sum(axis=1, keepdims=True) - weights) / compute.type(N)
-    return loss, grad.astype(dtype, copy=False)
+    losses, grad = np.empty(N), np.empty((N, K), compute)
+    elementwise.cross_entropy.sized(N * K)(values, weights, losses, grad)
+    return 0.0 + float(losses.sum()) / N, grad.astype(dtype, copy=False)  # from 0.0, so that it is never -0.0
 
 
 def _check_ids(where: str, target: np.ndarray, N: int, K: int) -> None:

@@ -1,4 +1,7 @@
-"""Loops over single elements: ReLU, and the update rules of the optimisers."""
+"""Loops over single elements or rows: ReLU, softmax cross-entropy, and the update rules of the optimisers.
+
+Indices are unsigned, as in `simd.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from fastconv._jit import strict_kernel
 def relu(x, y):
     """Y = x where x > 0 or x is NaN, else 0. Precondition: flat arrays. Parallel over elements."""
     zero = x.dtype.type(0)
-    for i in prange(x.size):
+    for element in prange(x.size):
+        i = np.uint64(element)
         y[i] = zero if x[i] <= zero else x[i]
 
 
@@ -20,8 +24,37 @@ def relu(x, y):
 def relu_backward(g, y, grad_x):
     """grad_x = g where y > 0, else 0. Precondition: flat arrays. Parallel over elements."""
     zero = g.dtype.type(0)
-    for i in prange(g.size):
+    for element in prange(g.size):
+        i = np.uint64(element)
         grad_x[i] = g[i] if y[i] > zero else zero
+
+
+@strict_kernel
+def cross_entropy(logits, weights, losses, grad):
+    """losses[n] = -sum over k of weights[n, k] * log_softmax(logits[n])[k], and N times the gradient of their mean.
+
+    A class without weight adds nothing, even where its logit is -inf.
+
+    Precondition: logits, weights, grad (N, K), losses (N,) float64. Parallel over N.
+    """
+    N, K = logits.shape
+    for n in prange(N):
+        row, wanted = logits[n], weights[n]
+        most = row[0]
+        for k in range(1, K):
+            # NaN once taken stays, and is taken when it comes
+            most = row[k] if row[k] > most or row[k] != row[k] else most
+        powers = wanted_in_all = row.dtype.type(0)
+        for k in range(K):
+            powers += np.exp(row[k] - most)
+            wanted_in_all += wanted[k]
+        shift, loss = np.log(powers), 0.0
+        for k in range(K):
+            log = row[k] - most - shift
+            if wanted[k] != 0:
+                loss -= wanted[k] * log
+            grad[n, k] = (np.exp(log) * wanted_in_all - wanted[k]) / N
+        losses[n] = loss
 
 
 @strict_kernel
@@ -30,7 +63,8 @@ def sgd(value, grad, velocity, lr, momentum, nesterov, weight_decay):
 
     Precondition: flat arrays, floats of their dtype. Parallel over elements.
     """
-    for i in prange(value.size):
+    for element in prange(value.size):
+        i = np.uint64(element)
         g = grad[i] + weight_decay * value[i]
         v = momentum * velocity[i] + g
         velocity[i] = v
@@ -41,7 +75,8 @@ def sgd(value, grad, velocity, lr, momentum, nesterov, weight_decay):
 def adam(value, grad, m, v, lr, beta1, beta2, eps, weight_decay, scale1, scale2):
     """One step of Adam, in place; scale1 and scale2 are 1 - beta**step. Precondition and axis as for `sgd`."""
     one = value.dtype.type(1)
-    for i in prange(value.size):
+    for element in prange(value.size):
+        i = np.uint64(element)
         g = grad[i] + weight_decay * value[i]
         m[i] = beta1 * m[i] + (one - beta1) * g
         v[i] = beta2 * v[i] + (one - beta2) * g * g

@@ -371,22 +371,32 @@ def max_tile(typingctx, stride, y, y0, indices, keep, x, x0, cell0, W, ky_count,
         def integers(value):
             return vectors.broadcast(value if vectors.bits == 64 else builder.trunc(value, whole.element), whole)
 
-        steps = builder.udiv(builder.sub(builder.add(n, lanes), ir.Constant(I64, 1)), lanes)
+        one = ir.Constant(I64, 1)
+        steps = builder.udiv(builder.sub(builder.add(n, lanes), one), lanes)
+        reach = builder.add(builder.mul(builder.sub(n, one), jump), builder.mul(builder.sub(kx_count, one), dx))
+        no_border = builder.and_(
+            builder.icmp_signed("==", left, ir.Constant(I64, 0)), builder.icmp_signed("<", reach, W)
+        )
         with cgutils.for_range(builder, steps) as step:
             q = builder.mul(step.index, lanes)
             builder.store(vectors.zero, best)
             builder.store(nobody, winner)
-            more = builder.sub(n, q)
-            cells = vectors.before(more)
-            with cgutils.for_range(builder, ky_count) as ky, cgutils.for_range(builder, kx_count) as kx:
-                shift = builder.sub(builder.mul(kx.index, dx), left)
-                first = builder.sub(outputs_before(builder.neg(shift)), q)
-                last = builder.sub(outputs_before(builder.sub(W, shift)), q)
-                last = builder.select(builder.icmp_signed("<", last, more), last, more)
-                inside = builder.and_(vectors.before(last), builder.not_(vectors.before(first)))
-                there = builder.and_(wide.before(last, gap), builder.not_(wide.before(first, gap)))
-                cell = builder.add(builder.mul(ky.index, row_step), builder.add(builder.mul(q, jump), shift))
-                values = wide.load(X, builder.add(x0, cell), builder.and_(there, every))
+            cells = vectors.before(builder.sub(n, q))
+            bound, lane = builder.sub(n, q), builder.mul(q, jump)
+            all_there = builder.and_(wide.before(bound, gap), every)
+
+            def tap(ky, kx, inside_plane):
+                shift = builder.sub(builder.mul(kx, dx), left)
+                inside, there = cells, all_there
+                if not inside_plane:
+                    first = builder.sub(outputs_before(builder.neg(shift)), q)
+                    last = builder.sub(outputs_before(builder.sub(W, shift)), q)
+                    last = builder.select(builder.icmp_signed("<", last, bound), last, bound)
+                    inside = builder.and_(vectors.before(last), builder.not_(vectors.before(first)))
+                    there = builder.and_(wide.before(last, gap), builder.not_(wide.before(first, gap)))
+                    there = builder.and_(there, every)
+                cell = builder.add(builder.mul(ky, row_step), builder.add(lane, shift))
+                values = wide.load(X, builder.add(x0, cell), there)
                 value = builder.shuffle_vector(values, values, picked)
                 index = builder.add(integers(builder.add(cell0, cell)), ramp)
                 old, found = builder.load(best), builder.load(winner)
@@ -395,6 +405,11 @@ def max_tile(typingctx, stride, y, y0, indices, keep, x, x0, cell0, W, ky_count,
                 wins = builder.and_(inside, builder.or_(ahead, builder.icmp_signed("<", found, none)))
                 builder.store(builder.select(wins, value, old), best)
                 builder.store(builder.select(wins, index, found), winner)
+
+            with builder.if_else(no_border) as cases:
+                for case, inside_plane in zip(cases, (True, False)):
+                    with case, cgutils.for_range(builder, ky_count) as ky, cgutils.for_range(builder, kx_count) as kx:
+                        tap(ky.index, kx.index, inside_plane)
             target = builder.add(y0, q)
             vectors.store(builder.load(best), Y, target, cells)
             with builder.if_then(keep):
