@@ -52,14 +52,17 @@ class Section(NamedTuple):
 
 
 def milliseconds(seconds: float) -> str:
-    """Three significant digits."""
+    """Three significant digits, down to a microsecond."""
     ms = seconds * 1e3
-    return f"{ms:.{2 if ms < 10 else 1 if ms < 100 else 0}f} ms"
+    return f"{ms:.{3 if ms < 1 else 2 if ms < 10 else 1 if ms < 100 else 0}f} ms"
 
 
-def times_as_fast(ratio: float) -> str:
-    """A ratio in two digits."""
-    return f"{ratio:.{1 if ratio < 9.95 else 0}f}x"
+def times_as_fast(ratio: float, digits: int = 2) -> str:
+    """A ratio in so many digits, zeros before the point among them."""
+    decimals = digits - 1
+    while decimals and len(f"{ratio:.{decimals}f}") > digits + 1:
+        decimals -= 1
+    return f"{ratio:.{decimals}f}x"
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
