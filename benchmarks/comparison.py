@@ -39,6 +39,8 @@ def started(names: Sequence[str], threads: int, script: Path) -> Iterator[tuple[
                 say(f"{name} is left out: {worker.absent}")
             else:
                 workers[name] = worker
+        if "fastconv" not in workers:
+            raise WorkerError("without fastconv there is nothing to compare with")
         yield workers, absent
 
 
@@ -63,18 +65,24 @@ class Comparison:
         self.repeats, self.rounds, self.block = repeats, rounds, block
 
     def row(self, operation: str, name: str) -> dict[str, Any] | None:
-        """The times of one operation on one shape; None if fastconv does not have the operation."""
+        """The times of one operation on one shape; None if fastconv does not have the operation, or failed."""
         with tempfile.TemporaryDirectory() as folder:
             ready = self._prepared(operation, name, Path(folder))
         if "fastconv" not in ready:
             return None
         seconds: dict[str, list[float]] = {library: [] for library in ready}
+        cores = dict.fromkeys(ready, 0.0)
         for turn in range(self.rounds):
             for library in ready if turn % 2 == 0 else reversed(ready):
-                with self._noting():
-                    seconds[library] += self.workers[library].ask("measure", repeats=self.repeats)["seconds"]
+                if library in self.workers:
+                    with self._noting():
+                        measured = self.workers[library].ask("measure", repeats=self.repeats)
+                        seconds[library] += measured["seconds"]
+                        cores[library] = max(cores[library], measured["cores"])
         shape = OPERATIONS[operation].shapes[name]
         best = {library: min(times) for library, times in seconds.items() if times}
+        if "fastconv" not in best:
+            return None
         return {
             "operation": operation,
             "shape": name,
@@ -82,6 +90,7 @@ class Comparison:
             "groups": getattr(shape, "groups", 1),
             "flops": getattr(shape, "flops", None),
             "seconds": best,
+            "cores": cores,
             "spread": {library: statistics.median(seconds[library]) / least for library, least in best.items()},
             "ratio": {library: least / best["fastconv"] for library, least in best.items() if library != "fastconv"},
         }
@@ -89,7 +98,7 @@ class Comparison:
     def _prepared(self, operation: str, name: str, folder: Path) -> list[str]:
         """The libraries that have the operation and compute what fastconv computes."""
         ready = []
-        for library, worker in self.workers.items():
+        for library, worker in list(self.workers.items()):
             saved = folder / f"{library}.npz"
             with self._noting():
                 asked = {"operation": operation, "shape": name, "block": self.block, "save": str(saved)}
@@ -99,7 +108,7 @@ class Comparison:
                         raise WorkerError(f"{library}'s result of {operation} on {name} is not fastconv's: {wrong}")
                     ready.append(library)
             if not ready:
-                break  # without fastconv there is nothing to compare with
+                break  # fastconv, the first, is what the others are compared with
         return ready
 
     @contextlib.contextmanager

@@ -105,10 +105,15 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def chosen(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """The operations and the names of their shapes."""
+    pairs = [(operation, name) for operation in options.operations for name in OPERATIONS[operation].shapes]
+    return [(operation, name) for operation, name in pairs if not options.shapes or name in options.shapes]
+
+
 def compare(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Measure what the options ask for: the result as it goes into a JSON file, and what went wrong."""
-    jobs = [(operation, name) for operation in options.operations for name in OPERATIONS[operation].shapes]
-    jobs = [(operation, name) for operation, name in jobs if not options.shapes or name in options.shapes]
+    jobs = chosen(options)
     rounds, block = (1, 0.001) if options.quick else (ROUNDS, BLOCK)
     with started(["fastconv", *options.peers], options.threads, Path(__file__).resolve()) as (workers, absent):
         comparison = Comparison(workers, 1 if options.quick else options.repeats, rounds, block)
@@ -120,6 +125,10 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     for operation in dict.fromkeys(job[0] for job, row in zip(jobs, rows) if row is None):
         say(f"{operation} is left out: fastconv does not have it, or failed")
     there = [row for row in rows if row]
+    # threads that wait for a starved one spin, so they keep fewer processors busy only if another program has one
+    starved = sum(row["cores"]["fastconv"] < 0.7 * options.threads for row in there)
+    if starved:
+        say(f"fastconv did not get {options.threads} processors in {starved} of {len(there)} rows: measure them again")
     return {
         "processor": processor(), "threads": options.threads, "versions": versions, "absent": absent,
         "peak_gflops": max(filter(None, peaks), default=None), "rows": there, "summary": summary(there),
@@ -132,7 +141,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     shapes = dict.fromkeys(name for operation in OPERATIONS.values() for name in operation.shapes)
     parser = argparse.ArgumentParser(prog="peers.py", description="Fastconv against other libraries, shape by shape.")
     parser.add_argument("--threads", type=int, default=available, help="of every library (%(default)s)")
-    parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=list(OPERATIONS), metavar="NAME")
+    operations = {"choices": OPERATIONS, "default": list(OPERATIONS), "metavar": "NAME", "help": ", ".join(OPERATIONS)}
+    parser.add_argument("--operations", nargs="+", **operations)
     parser.add_argument("--shapes", nargs="+", choices=shapes, metavar="NAME", help='such as "LeNet c1" (all)')
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="none: fastconv alone")
     parser.add_argument("--repeats", type=int, default=5, help=f"blocks in each of {ROUNDS} rounds (%(default)s)")
@@ -146,6 +156,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--threads must be from 1 to {available}, got {options.threads}")
     if options.repeats < 1:
         parser.error(f"--repeats must be at least 1, got {options.repeats}")
+    if not chosen(options):
+        parser.error("none of the --operations has one of the --shapes")
     return options
 
 
