@@ -26,13 +26,15 @@ def say(message: str) -> None:
 
 
 @contextlib.contextmanager
-def started(names: Sequence[str], threads: int, script: Path) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
-    """The processes of the libraries that are installed, which run `script`, and why the others are missing."""
+def started(
+    names: Sequence[str], threads: int, script: Path, flags: Sequence[str] = ()
+) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
+    """The processes of the libraries that are installed, which run `script` with `flags`, and why others are not."""
     workers: dict[str, Worker] = {}
     absent: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         for name in names:
-            worker = Worker(name, threads, script)
+            worker = Worker(name, threads, script, flags)
             stack.callback(worker.close)
             if worker.absent:
                 absent[name] = worker.absent

@@ -96,6 +96,7 @@ def text(result: dict[str, Any]) -> str:
         "the smallest of the times. float32; every library in a process of its own, in turn.",
         f"{result['processor']}, {threads} thread{'s' if threads != 1 else ''}"
         + (f", peak {peak:.0f} GFLOP/s" if peak else "")
+        + (", cold heap" if result["cold_heap"] else "")
         + f"; Python {platform.python_version()}, {versions}.",
     ]
     for operation in dict.fromkeys(row["operation"] for row in rows):
@@ -115,7 +116,8 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Measure what the options ask for: the result as it goes into a JSON file, and what went wrong."""
     jobs = chosen(options)
     rounds, block = (1, 0.001) if options.quick else (ROUNDS, BLOCK)
-    with started(["fastconv", *options.peers], options.threads, Path(__file__).resolve()) as (workers, absent):
+    names, flags = ["fastconv", *options.peers], ["--cold-heap"] if options.cold_heap else []
+    with started(names, options.threads, Path(__file__).resolve(), flags) as (workers, absent):
         comparison = Comparison(workers, 1 if options.quick else options.repeats, rounds, block)
         fastconv = workers["fastconv"]
         peaks, versions = [fastconv.ask("peak")["gflops"]], {name: worker.version for name, worker in workers.items()}
@@ -130,7 +132,7 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if starved:
         say(f"fastconv did not get {options.threads} processors in {starved} of {len(there)} rows: measure them again")
     return {
-        "processor": processor(), "threads": options.threads, "versions": versions, "absent": absent,
+        "processor": processor(), "threads": options.threads, "versions": versions, "absent": absent, "cold_heap": options.cold_heap,
         "peak_gflops": max(filter(None, peaks), default=None), "rows": there, "summary": summary(there),
     }, comparison.errors  # fmt: skip
 
@@ -146,6 +148,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shapes", nargs="+", choices=shapes, metavar="NAME", help='such as "LeNet c1" (all)')
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="none: fastconv alone")
     parser.add_argument("--repeats", type=int, default=5, help=f"blocks in each of {ROUNDS} rounds (%(default)s)")
+    parser.add_argument("--cold-heap", action="store_true", help="large results may be mapped anew in every call")
     parser.add_argument("--quick", action="store_true", help="one short block each: to try it, not to publish")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every time and ratio")
     between = f"replace what is between {SECTION.begin} and {SECTION.end}"
@@ -165,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write if asked to; 1 if a library failed or a file cannot be written."""
     options = parsed(arguments)
     if options.worker:
-        serve(options.worker, options.threads)
+        serve(options.worker, options.threads, warm=not options.cold_heap)
         return 0
     try:
         if options.write:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -39,11 +39,12 @@ def calibrated(call: Callable[[], Any], seconds: float) -> int:
     return inner
 
 
-def fill_the_heap() -> None:
+def warm_heap() -> None:
     """Let the C library keep blocks of up to 31 MiB instead of returning each to the system, as after some training.
 
-    Otherwise a result of 1.6 MB is mapped and cleared anew in every call, or not, by what else was measured before:
-    PyTorch's 3x3 layer with 128 channels takes 3.1 ms or 2.1 ms.
+    Otherwise large results are mapped and cleared anew in every call, or not, by what else was measured before. PyTorch
+    takes 0.9 ms for the first layer of VGG, or 4.3 ms with the 6,200 page faults of two blocks of 12.8 MB; fastconv
+    and JAX keep memory of their own.
     """
     np.empty(31 << 20, np.uint8)  # freed at once; glibc takes the largest block freed so far for its threshold
 
@@ -67,7 +68,6 @@ class Server:
 
     def __init__(self, library: Library):
         self.library, self.call, self.inner = library, lambda: None, 1
-        fill_the_heap()
 
     def prepare(self, operation: str, shape: str, block: float, save: str) -> dict[str, Any]:
         """Make the arrays and the call, save its result and find out how many calls a block is made of."""
@@ -104,8 +104,10 @@ class Server:
             settle()
 
 
-def serve(name: str, threads: int) -> None:
+def serve(name: str, threads: int, warm: bool) -> None:
     """The worker's side: one JSON object a line, requests in and answers out, until the input ends."""
+    if warm:
+        warm_heap()
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not get between the answers
         try:
@@ -131,10 +133,10 @@ class WorkerError(Exception):
 class Worker:
     """The asking side of one library's process."""
 
-    def __init__(self, name: str, threads: int, script: Path):
+    def __init__(self, name: str, threads: int, script: Path, flags: Sequence[str] = ()):
         variables = ("NUMBA", "OMP", "OPENBLAS", "MKL")
         environment = os.environ | {f"{variable}_NUM_THREADS": str(threads) for variable in variables}
-        command = [sys.executable, str(script), "--worker", name, "--threads", str(threads)]
+        command = [sys.executable, str(script), "--worker", name, "--threads", str(threads), *flags]
         self.name = name
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
