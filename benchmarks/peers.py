@@ -132,8 +132,9 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if starved:
         say(f"fastconv did not get {options.threads} processors in {starved} of {len(there)} rows: measure them again")
     return {
-        "processor": processor(), "threads": options.threads, "versions": versions, "absent": absent, "cold_heap": options.cold_heap,
-        "peak_gflops": max(filter(None, peaks), default=None), "rows": there, "summary": summary(there),
+        "processor": processor(), "threads": options.threads, "cold_heap": options.cold_heap,
+        "versions": versions, "absent": absent, "peak_gflops": max(filter(None, peaks), default=None),
+        "rows": there, "summary": summary(there),
     }, comparison.errors  # fmt: skip
 
 
