@@ -98,6 +98,11 @@ class LinearShape:
     IN: int
     OUT: int
 
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the forward pass; either gradient has as many."""
+        return 2 * self.N * self.IN * self.OUT
+
     def __str__(self) -> str:
         return f"{self.N},{self.IN} → {self.OUT}"
 
@@ -129,6 +134,10 @@ LINEARS = (
     LinearShape("LeNet f3", 64, 84, 10),
 )
 
+# Read backwards: (N, OC, OH, OW) images become (N, C, H, W) ones.
+TRANSPOSES = (ConvShape("upsample 4x4", 8, 64, 56, 56, 128, 4, 2, 1),)
+
 CONV = {shape.name: shape for shape in CONVS}
 POOL = {shape.name: shape for shape in POOLS}
 LINEAR = {shape.name: shape for shape in LINEARS}
+TRANSPOSE = {shape.name: shape for shape in TRANSPOSES}

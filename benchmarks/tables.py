@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -20,10 +19,10 @@ from tqdm import tqdm
 import fastconv
 from benchmarks.cases import BATCH, Conv, Im2col, LeNet, MaxPool
 from benchmarks.measure import Times, against_numpy
+from benchmarks.report import Section, milliseconds, processor, times_as_fast, warn_if_busy
 from benchmarks.shapes import CONVS, POOLS
-from fastconv._files import written_whole
 
-BEGIN, END = "<!-- ratios:begin -->", "<!-- ratios:end -->"
+SECTION = Section("<!-- ratios:begin -->", "<!-- ratios:end -->")
 
 # NumPy takes up to a second for the others, and a gigabyte for their im2col matrices
 CONV_ROWS = tuple(shape for shape in CONVS if shape.flops <= 1e9)
@@ -72,16 +71,9 @@ def measured(jobs: Sequence[Job], quick: bool) -> dict[tuple[str, str], Times]:
     return {(job.row, job.column): against_numpy(job.fast, job.slow, **options) for job in bar}
 
 
-def milliseconds(seconds: float) -> str:
-    """Three significant digits."""
-    ms = seconds * 1e3
-    return f"{ms:.{2 if ms < 10 else 1 if ms < 100 else 0}f} ms"
-
-
 def ratio(times: Times) -> str:
     """How many times as fast as NumPy, in two digits."""
-    value = times.numpy / times.fastconv
-    return f"{value:.{1 if value < 9.95 else 0}f}x"
+    return times_as_fast(times.numpy / times.fastconv)
 
 
 def conv_table(times: dict[tuple[str, str], Times]) -> list[str]:
@@ -100,16 +92,6 @@ def other_table(times: dict[tuple[str, str], Times]) -> list[str]:
     for (row, _), pair in times.items():
         lines.append(f"| {row} | **{ratio(pair)}** | {milliseconds(pair.fastconv)} | {milliseconds(pair.numpy)} |")
     return lines
-
-
-def processor() -> str:
-    """The processor's model, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(found, "") or platform.processor() or platform.machine()
 
 
 def machine() -> str:
@@ -136,49 +118,21 @@ def tables(quick: bool = False) -> str:
     return "\n".join(lines)
 
 
-def warn_if_busy() -> None:
-    """Say so if other programs run: kernels wait for their slowest thread, so beside them a ratio means nothing."""
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if busy > 0.5:
-        print(
-            f"tables.py: about {busy:.1f} processors are busy with something else; ratios will be off", file=sys.stderr
-        )
-
-
-def split(path: Path) -> tuple[str, str]:
-    """The text of a file up to and with the first marker, and from the second one on.
-
-    Raises:
-        ValueError: the markers are not there, each once and in order.
-    """
-    text = path.read_bytes().decode()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{path}: needs the lines {BEGIN} and {END}, each once and in this order")
-    return before + begin, end + after
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write if asked to; 1 if the file cannot be written to."""
     parser = argparse.ArgumentParser(prog="tables.py", description="Ratios of fastconv to its NumPy backend.")
-    parser.add_argument("--write", type=Path, metavar="FILE", help=f"replace what is between {BEGIN} and {END}")
+    between = f"replace what is between {SECTION.begin} and {SECTION.end}"
+    parser.add_argument("--write", type=Path, metavar="FILE", help=between)
     parser.add_argument("--quick", action="store_true", help="few shapes, one call each: to try it, not to publish")
     options = parser.parse_args(arguments)
     try:
         if options.write:
-            split(options.write)  # before measuring for a minute, not after
-            if not os.access(options.write.parent, os.W_OK):
-                raise PermissionError(f"{options.write}: its folder is not writeable")
-        warn_if_busy()
+            SECTION.check(options.write)
+        warn_if_busy(parser.prog)
         text = tables(options.quick)
         print(text)
         if options.write:
-            head, tail = split(options.write)
-            mode = options.write.stat().st_mode
-            with written_whole(options.write) as file:
-                file.write(f"{head}\n{text}\n{tail}".encode())
-            options.write.chmod(mode)
+            SECTION.replace(options.write, text)
     except (OSError, ValueError) as error:
         print(f"tables.py: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from benchmarks import measure, shapes, tables
+from benchmarks import measure, report, shapes, tables
 from fastconv import reference
 
 ROOT = Path(__file__).parents[1]
@@ -116,18 +116,26 @@ def test_sides_take_turns() -> None:
 
 def test_tables_replace_what_is_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "README.md"
-    path.write_bytes(f"before é\r\n{tables.BEGIN}\nold\n{tables.END}\nafter\n".encode())
+    path.write_bytes(f"before é\r\n{tables.SECTION.begin}\nold\n{tables.SECTION.end}\nafter\n".encode())
     path.chmod(0o640)
     assert tables.main(["--quick", "--write", str(path)]) == 0
     text = path.read_bytes().decode()
     printed = capsys.readouterr().out
-    assert text == f"before é\r\n{tables.BEGIN}\n{printed}{tables.END}\nafter\n"
+    assert text == f"before é\r\n{tables.SECTION.begin}\n{printed}{tables.SECTION.end}\nafter\n"
     assert "old" not in text and "LeNet-5 training step" in text and "Numba" in text
     assert path.stat().st_mode & 0o777 == 0o640
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("text", ["", tables.BEGIN, tables.END + tables.BEGIN, 2 * (tables.BEGIN + tables.END)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        tables.SECTION.begin,
+        tables.SECTION.end + tables.SECTION.begin,
+        2 * (tables.SECTION.begin + tables.SECTION.end),
+    ],
+)
 def test_tables_without_markers_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     path = tmp_path / "README.md"
     path.write_text(text)
@@ -141,12 +149,12 @@ def test_tables_of_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "none.md" in capsys.readouterr().err
 
 
-def test_tables_warn_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scripts_warn_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (1.7, 0.0, 0.0))
-    tables.warn_if_busy()
+    report.warn_if_busy("tables.py")
     assert "1.7 processors are busy" in capsys.readouterr().err
     monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.0, 0.0))
-    tables.warn_if_busy()
+    report.warn_if_busy("tables.py")
     assert capsys.readouterr().err == ""
 
 
