@@ -234,7 +234,8 @@ class ConvGeometry:
     def cycles(self) -> float:
         """An estimate of the cycles that an image takes, to choose between layouts."""
         rows = 0 if self.in_place else self.C * self.rows.stride * len(self.shifts) * self.HP
-        return min(self._cycles_of_wide, self._cycles_by_rows) + rows * (4 + self.WP / 16)
+        vector = 1 if self.C * self.plane < 2**17 else 6  # a store to the L2 cache, or beyond
+        return min(self._cycles_of_wide, self._cycles_by_rows) + rows * (4 + vector * self.WP / 16)
 
     @functools.cached_property
     def windows(self) -> np.ndarray:

@@ -21,6 +21,8 @@ ALGORITHMS = ("auto", "direct", "im2col")
 LEAST_TURNED = 12
 # taps from which the transposition pays: 27 do not, 64 do
 LEAST_TURNED_TAPS = 48
+# channels that lie side by side in the transposed gradient: the width of a tile of three vectors
+TURNED_CHANNELS = 48
 # images from which each thread takes whole images, and the bytes of an image's planes that stay in its L2 cache
 LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 
@@ -330,12 +332,13 @@ def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
     N, OC, OH, OW = g.shape
     geometry = geometry.plain
     groups, per_group, K = geometry.groups, OC // geometry.groups, geometry.taps
-    turned = _arrays.empty(where, (N, OH * OW, OC), g.dtype, "the transposed gradient")
-    kernels.transposed(g.reshape(N, OC, OH * OW), turned)
+    width = min(per_group, TURNED_CHANNELS)
+    cells = -(-per_group // width) * OH * OW * width
+    turned = _arrays.empty(where, (N, groups, cells), g.dtype, "the transposed gradient")
+    kernels.turn_gradient(g.reshape(N * groups, per_group, OH * OW), width, turned.reshape(-1))
     sums = np.zeros((groups, K, per_group), g.dtype)
-    kernels.weight_gradient_turned(
-        turned, _planes(where, x, geometry), geometry.offsets, geometry.pixels, groups, sums
-    )
+    planes = _planes(where, x, geometry)
+    kernels.weight_gradient_turned(turned, planes, geometry.offsets, geometry.pixels, width, sums)
     grad = np.empty((groups, per_group, K), g.dtype)
     kernels.transposed(sums, grad)
     return grad

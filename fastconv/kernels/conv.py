@@ -19,8 +19,7 @@ PIXEL_BLOCK = 768  # cells of wide rows that one task computes
 SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
 IMAGE_SHARES = 64  # shares of a batch: enough for many threads, each with one image's planes in flight
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
-TURNED_TAPS = 48  # taps, and channels, of the weight gradient that one task sums with its gradient transposed
-TURNED_CHANNELS = 96
+TURNED_TAPS = 48  # taps of the weight gradient that one task sums with its gradient transposed
 DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
 
 
@@ -157,7 +156,7 @@ def forward(planes, weight, weight_rows, weight_terms, bias, offsets, groups, im
     """y[n, oc, q] = bias[oc] + sum over taps k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
     Precondition: planes flat, `image` cells for each image; weight flat; weight_rows (OC,), weight_terms and offsets
-    (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block of output channels, block of cells),
+    (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block of cells, block of output channels),
     each of which owns its part of y.
     """
     N, OC, OH, OW = y.shape
@@ -168,9 +167,10 @@ def forward(planes, weight, weight_rows, weight_terms, bias, offsets, groups, im
     Q = (OH - 1) * WP + OW
     length = max(PIXEL_BLOCK // WP, 1) * WP if by_rows else PIXEL_BLOCK
     steps = -(-Q // length)
-    for task in prange(N * groups * blocks * steps):
-        rest, s = divmod(np.int64(task), steps)
-        rest, block = divmod(rest, blocks)
+    for task in prange(N * groups * steps * blocks):
+        # all channels of a block of cells before the next cells: its part of the planes stays in the L2 cache
+        rest, block = divmod(np.int64(task), blocks)
+        rest, s = divmod(rest, steps)
         n, group = divmod(rest, groups)
         first = group * per_group + block * CHANNEL_BLOCK
         rows = min(CHANNEL_BLOCK, per_group - block * CHANNEL_BLOCK)
@@ -264,29 +264,46 @@ def transposed(a, b):
 
 
 @kernel
-def weight_gradient_turned(turned, planes, offsets, pixels, groups, grad):
-    """grad[group, k, oc] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * turned[n, p, oc].
+def turn_gradient(g, width, turned):
+    """turned[n, block, p, j] = g[n, block * width + j, p]: pixels of a block of channels one behind the other.
 
-    Precondition: turned (N, P, OC), planes (N, cells of an image), offsets (K,) and pixels (P,) uint64, grad
-    (groups, K, OC/groups). Parallel over (group, block of taps, block of channels), each of which owns its part of grad
-    and sums the batch in order.
+    Precondition: g (N, OC, P); turned flat, N * blocks * P * width cells, of which those past the last channel stay as
+    they are. Parallel over (n, block), which owns its part.
     """
-    N, P, OC = turned.shape
+    N, OC, P = g.shape
+    blocks = -(-OC // width)
+    flat = g.reshape(-1)
+    for task in prange(N * blocks):
+        n, block = divmod(np.int64(task), blocks)
+        oc = block * width
+        transpose(turned, task * P * width, flat, (n * OC + oc) * P, min(width, OC - oc), P, width, P)
+
+
+@kernel
+def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
+    """grad[group, k, oc] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * g[n, group, oc, p].
+
+    Precondition: turned (N, groups, cells), g of each group as `turn_gradient` leaves it; planes (N, cells of an image),
+    offsets (K,) and pixels (P,) uint64, grad (groups, K, OC/groups). Parallel over (group, block of taps, block of
+    channels), each of which owns its part of grad and sums the batch in order.
+    """
+    N, groups, cells = turned.shape
     image = planes.shape[1]
     _, K, per_group = grad.shape
-    blocks, steps = -(-K // TURNED_TAPS), -(-per_group // TURNED_CHANNELS)
-    rows_of_pixels = row_offsets(P, OC)
+    P = pixels.size
+    blocks, steps = -(-K // TURNED_TAPS), -(-per_group // width)
+    rows_of_pixels = row_offsets(P, width)
     flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)
     nothing = np.zeros(K, grad.dtype)
     for task in prange(groups * blocks * steps):
         rest, s = divmod(np.int64(task), steps)
         group, block = divmod(rest, blocks)
-        k, oc = block * TURNED_TAPS, s * TURNED_CHANNELS
+        k, oc = block * TURNED_TAPS, s * width
         for n in range(N):
             add_rows(
                 flat_grad, (group * K + k) * per_group + oc, per_group, 0, min(TURNED_TAPS, K - k), nothing, k, n == 0,
                 flat, n * image + group * (image // groups), offsets, pixels, flat_turned,
-                n * P * OC + group * per_group + oc, 0, rows_of_pixels, 1, min(TURNED_CHANNELS, per_group - oc),
+                (n * groups + group) * cells + s * P * width, 0, rows_of_pixels, 1, min(width, per_group - oc),
             )  # fmt: skip
 
 

@@ -24,7 +24,8 @@ from fastconv.kernels.tiles import (
 )
 
 # Terms summed at once: the inputs of so many, a tile wide, stay in the L1 cache while all rows of weights use them.
-TERM_BLOCK = 256
+# Terms are the outer loop, so that each weight comes from beyond the L2 cache once.
+TERM_BLOCK = 144
 
 
 @inlined
@@ -63,18 +64,19 @@ def add_rows(
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
         tiles = -(-n // (lanes * TILE_VECTORS))
-        for step in range(runs * tiles):
-            # what is left, shared between the tiles that are left: a narrow last one would starve the multipliers
-            r, tile = divmod(step, tiles)
-            if tile == 0:
-                q = 0
-            m = min(n - q, -(-(-(-(n - q) // lanes)) // (tiles - tile)) * lanes)
-            for k0 in range(0, max(K, 1), TERM_BLOCK):
+        for k0 in range(0, max(K, 1), TERM_BLOCK):
+            q = 0
+            for step in range(runs * tiles):
+                r, tile = divmod(step, tiles)
+                if tile == 0:
+                    q = 0
+                # what is left, shared between the tiles that are left: a narrow last one would starve the multipliers
+                m = min(n - q, -(-(-(-(n - q) // lanes)) // (tiles - tile)) * lanes)
                 _tiles_of_rows(
                     c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, a, a0, a_rows, a_terms, b,
                     b0 + r * b_run + q, b_terms, k0, min(k0 + TERM_BLOCK, K), m,
                 )  # fmt: skip
-            q += m
+                q += m
         return
     for i in range(rows):
         row = np.uint64(a0) + a_rows[i0 + i]
