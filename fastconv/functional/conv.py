@@ -96,9 +96,17 @@ def conv2d(
 
     Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning (2016), sections 2 and 5.
     """
-    where = "conv2d"
     if algorithm not in ALGORITHMS:
-        raise ValueError(f"{where}: algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+        raise ValueError(f"conv2d: algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    return convolution(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out)
+
+
+def convolution(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: Int2, padding: Padding, dilation: Int2,
+    groups: int, layout: str = "NCHW", algorithm: str = "auto", out: np.ndarray | None = None, relu: bool = False,
+) -> np.ndarray:  # fmt: skip
+    """`conv2d`, with ReLU applied to the sums before they are stored where `relu`."""
+    where = "conv2d"
     inputs = (x, weight, bias)
     dtype, x, weight, bias = _checked(where, x, weight, bias, layout)
     x, unbatched = _arrays.batched(where, "x", x)
@@ -112,10 +120,13 @@ def conv2d(
     if on_numpy():
         x, weight = x.astype(compute, copy=False), weight.astype(compute, copy=False)
         target[...] = reference.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        if relu:
+            target[...] = reference.relu(target)
     elif target.size:
         run = _im2col if algorithm == "im2col" else _direct
         zeros = np.zeros(geometry.OC, compute) if bias is None else ready(bias, compute)
-        run(where, ready(x, compute), ready(weight, compute), zeros, geometry, target)
+        floor = compute.type(0 if relu else -np.inf)
+        run(where, ready(x, compute), ready(weight, compute), zeros, floor, geometry, target)
     if not direct:
         y[...] = _arrays.channels_as(target, layout).reshape(final)
     return y
@@ -221,16 +232,16 @@ def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
 
 
 def _direct(
-    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray
+    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
-    _convolve(where, x, weight, geometry.weight_rows, geometry.weight_terms, bias, geometry, y)
+    _convolve(where, x, weight, geometry.weight_rows, geometry.weight_terms, bias, floor, geometry, y)
 
 
 def _convolve(
     where: str, x: np.ndarray, weight: np.ndarray, weight_rows: np.ndarray, weight_terms: np.ndarray,
-    bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray,
+    bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray,
 ) -> None:  # fmt: skip
-    weights = weight.reshape(-1), weight_rows, weight_terms, bias, geometry.offsets, geometry.groups
+    weights = weight.reshape(-1), weight_rows, weight_terms, bias, floor, geometry.offsets, geometry.groups
     image = geometry.C * geometry.plane
     rows, columns = geometry.rows, geometry.columns
     if len(x) >= LEAST_IMAGES and not geometry.in_place and image * x.itemsize <= CACHED_PLANES:
@@ -244,7 +255,7 @@ def _convolve(
 
 
 def _im2col(
-    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, y: np.ndarray
+    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
     groups, per_group = geometry.groups, geometry.OC // geometry.groups
     y[...] = bias[:, None, None]
@@ -255,6 +266,7 @@ def _im2col(
         part = np.array(y[:, outputs].reshape(len(y), per_group, cols.shape[2]))
         matmul(weight[outputs].reshape(-1), geometry.taps, 1, cols, bias, False, part)
         y[:, outputs] = part.reshape(y[:, outputs].shape)
+    y[y <= floor] = floor
 
 
 def _input_gradient(
@@ -262,7 +274,7 @@ def _input_gradient(
 ) -> np.ndarray:
     grad = _arrays.empty(where, shape, g.dtype, "grad_x")
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
-    if not (geometry.gathers and kernels.all_finite(weight.reshape(-1)) and _gathered(where, g, weight, geometry, grad)):
+    if not (geometry.gathers and kernels.all_finite.sized(weight.size)(weight.reshape(-1)) and _gathered(where, g, weight, geometry, grad)):
         _scattered(where, g, weight, geometry, grad)
     return grad
 
@@ -272,9 +284,9 @@ def _gathered(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeome
     N, C, H, W = grad.shape
     transposed, groups, phases = geometry.transposed, geometry.groups, geometry.phases
     conv, rows, columns = transposed.conv, transposed.rows, transposed.columns
-    zeros = np.zeros(C * phases, g.dtype)
+    zeros, lowest = np.zeros(C * phases, g.dtype), g.dtype.type(-np.inf)
     if phases == 1:
-        _convolve(where, g, weight, transposed.weight_rows, transposed.weight_terms, zeros, conv, grad)
+        _convolve(where, g, weight, transposed.weight_rows, transposed.weight_terms, zeros, lowest, conv, grad)
         return True
     strides = geometry.rows.stride, geometry.columns.stride
     per_group, kernel = geometry.OC // groups, (conv.rows.kernel, conv.columns.kernel)
@@ -282,7 +294,7 @@ def _gathered(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeome
     grouped = weight.reshape(groups, per_group, *weight.shape[1:])
     kernels.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
     planes = _arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
-    _convolve(where, g, turned, conv.weight_rows, conv.weight_terms, zeros, conv, planes)
+    _convolve(where, g, turned, conv.weight_rows, conv.weight_terms, zeros, lowest, conv, planes)
     split = planes.reshape(N * C, *strides, conv.rows.out, conv.columns.out)
     top, left = geometry.rows.before, geometry.columns.before
     return kernels.merge(split, top, left, rows.first, columns.first, grad.reshape(N * C, H, W)) == 0
@@ -295,7 +307,7 @@ def _scattered(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeom
     rows, columns, groups = geometry.rows, geometry.columns, geometry.groups
     planes_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
     planes = grad if geometry.in_place else _arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
-    finite = kernels.all_finite(weight.reshape(-1))
+    finite = kernels.all_finite.sized(weight.size)(weight.reshape(-1))
     runs, flat = _runs(where, g, geometry, by_rows=not finite)
     kernels.input_gradient(
         flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups],
@@ -340,7 +352,7 @@ def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
     planes = _planes(where, x, geometry)
     kernels.weight_gradient_turned(turned, planes, geometry.offsets, geometry.pixels, width, sums)
     grad = np.empty((groups, per_group, K), g.dtype)
-    kernels.transposed(sums, grad)
+    kernels.transposed.sized(grad.size)(sums, grad)
     return grad
 
 

@@ -10,6 +10,9 @@ from fastconv._backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.kernels.gemm import matmul, matmul_transposed
 
+# multiply-adds that take as long as one element of a loop over memory does
+PRODUCTS_OF_AN_ELEMENT = 16
+
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """Y = x @ weight.T + bias.
@@ -30,6 +33,11 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
         >>> linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]), np.array([5.0]))
         array([[16.]])
     """
+    return affine(x, weight, bias)
+
+
+def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: bool = False) -> np.ndarray:
+    """`linear`, with ReLU applied to the sums before they are stored where `relu`."""
     where = "linear"
     _check(where, x, weight)
     if bias is not None:
@@ -39,10 +47,12 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
     rows, weight = ready(x.reshape(-1 if x.size else len(x), x.shape[-1]), compute), ready(weight, compute)
     if on_numpy():
         y = reference.linear(rows, weight, bias if bias is None else ready(bias, compute))
+        y = reference.relu(y) if relu else y
     else:
         y = _arrays.empty(where, (len(rows), len(weight)), compute)
         zeros = np.zeros(len(weight), compute) if bias is None else ready(bias, compute)
-        matmul_transposed(rows, weight, zeros, y)
+        products = len(rows) * weight.size // PRODUCTS_OF_AN_ELEMENT
+        matmul_transposed.sized(products)(rows, weight, zeros, compute.type(0 if relu else -np.inf), y)
     return y.reshape(*x.shape[:-1], len(weight)).astype(dtype, copy=False)
 
 
@@ -95,7 +105,9 @@ def linear_backward(
 def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) -> np.ndarray:
     """A @ b of M rows, a given by its strides in elements."""
     c = np.empty((1, M, b.shape[1]), a.dtype)
-    matmul(a.reshape(-1), a_row, a_column, b[None], np.zeros(M, a.dtype), True, c)
+    matmul.sized(a.size * b.shape[1] // PRODUCTS_OF_AN_ELEMENT)(
+        a.reshape(-1), a_row, a_column, b[None], np.zeros(M, a.dtype), True, c
+    )
     return c[0]
 
 

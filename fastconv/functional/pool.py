@@ -143,6 +143,14 @@ def max_pool2d_backward(
 
     Source: semantics of PyTorch's `max_pool2d` backward, with the indices checked.
     """
+    return scattered(grad_output, indices, input_shape, layout)
+
+
+def scattered(
+    grad_output: np.ndarray, indices: np.ndarray, input_shape: tuple[int, ...], layout: str = "NCHW",
+    positive: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """`max_pool2d_backward`, and on through a ReLU before the pool where `positive`, the pool's result, is given."""
     where = "max_pool2d_backward"
     g, shape, unbatched = _gradient(where, grad_output, input_shape, layout)
     indices = _arrays.numeric(where, "indices", indices)
@@ -159,7 +167,9 @@ def max_pool2d_backward(
         found = reference.max_pool2d_backward(g, cells, shape)
     else:
         found = _arrays.empty(where, shape, g.dtype, "grad_x")
-        if max_kernels.backward(g.reshape(P, size), cells.reshape(P, size), found.reshape(P, H * W)):
+        gate = g if positive is None else ready(_arrays.channels_first(positive, layout), g.dtype)
+        planes = (a.reshape(P, size) for a in (g, cells, gate))
+        if max_kernels.backward(*planes, positive is not None, found.reshape(P, H * W)):
             raise ValueError(_outside(where, cells, H, W))
     return _gradient_result(found, grad_output, layout, unbatched)
 

@@ -12,14 +12,15 @@ from numba import prange
 
 from fastconv._jit import helper, kernel
 from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, copy_rows, lane_sum, row_offsets, transpose
-from fastconv.kernels.tiles import LANES
+from fastconv.kernels.tiles import LANES, TILE_ROWS
 
 CHANNEL_BLOCK = 64  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
 PIXEL_BLOCK = 768  # cells of wide rows that one task computes
 SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
 IMAGE_SHARES = 64  # shares of a batch: enough for many threads, each with one image's planes in flight
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
-TURNED_TAPS = 48  # taps of the weight gradient that one task sums with its gradient transposed
+TURNED_TAPS = 48  # taps of the weight gradient that one task sums with its gradient transposed, fewer where that
+TURNED_TASKS = 16  # would leave less than so many tasks
 DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
 
 
@@ -128,7 +129,10 @@ def _store(acc, rows, q0, m, WP, y, target, plane, OW):
 
 
 @helper
-def _convolve(planes, source, weight, weight_rows, weight_terms, bias, offsets, first, rows, WP, by_rows, start, end, y, target, P, OW):
+def _convolve(
+    planes, source, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, start, end, y,
+    target, P, OW,
+):  # fmt: skip
     """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into y[target:], planes of P pixels.
 
     Row of pixels by row of pixels, or along the whole wide row; the latter straight into y where every cell of it is a
@@ -137,23 +141,25 @@ def _convolve(planes, source, weight, weight_rows, weight_terms, bias, offsets, 
     if by_rows or WP == OW:
         runs, run = (-(-(end - start) // WP), OW) if by_rows else (1, end - start)
         add_rows(
-            y, target + start // WP * OW + start % WP, P, OW, rows, bias, first, True, weight, 0, weight_rows,
-            weight_terms, planes, source + start, WP, offsets, runs, run,
+            y, target + start // WP * OW + start % WP, P, OW, rows, bias, first, True, floor, weight, 0,
+            weight_rows, weight_terms, planes, source + start, WP, offsets, runs, run,
         )  # fmt: skip
         return
     acc = np.empty(rows * SCRATCH_CELLS, y.dtype)
     for q in range(start, end, SCRATCH_CELLS):
         m = min(SCRATCH_CELLS, end - q)
         add_rows(
-            acc, 0, m, 0, rows, bias, first, True, weight, 0, weight_rows, weight_terms, planes, source + q, 0, offsets,
-            1, m,
+            acc, 0, m, 0, rows, bias, first, True, floor, weight, 0, weight_rows, weight_terms, planes, source + q, 0,
+            offsets, 1, m,
         )  # fmt: skip
         _store(acc, rows, q, m, WP, y, target, P, OW)
 
 
 @kernel
-def forward(planes, weight, weight_rows, weight_terms, bias, offsets, groups, image, WP, by_rows, y):
+def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, WP, by_rows, y):
     """y[n, oc, q] = bias[oc] + sum over taps k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
+
+    Results up to `floor` are stored as `floor`.
 
     Precondition: planes flat, `image` cells for each image; weight flat; weight_rows (OC,), weight_terms and offsets
     (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block of cells, block of output channels),
@@ -175,13 +181,15 @@ def forward(planes, weight, weight_rows, weight_terms, bias, offsets, groups, im
         first = group * per_group + block * CHANNEL_BLOCK
         rows = min(CHANNEL_BLOCK, per_group - block * CHANNEL_BLOCK)
         _convolve(
-            planes, n * image + group * (image // groups), weight, weight_rows, weight_terms, bias, offsets, first,
+            planes, n * image + group * (image // groups), weight, weight_rows, weight_terms, bias, floor, offsets, first,
             rows, WP, by_rows, s * length, min((s + 1) * length, Q), flat, (n * OC + first) * P, P, OW,
         )  # fmt: skip
 
 
 @kernel
-def split_and_forward(x, top, sy, shifts, sx, HP, weight, weight_rows, weight_terms, bias, offsets, groups, WP, by_rows, y):
+def split_and_forward(
+    x, top, sy, shifts, sx, HP, weight, weight_rows, weight_terms, bias, floor, offsets, groups, WP, by_rows, y
+):
     """`split` and `forward`, one image after another, so that its planes stay in the cache.
 
     Precondition: as for those two, x (N, C, H, W). Parallel over shares of the images, each of which owns its part of y.
@@ -202,7 +210,7 @@ def split_and_forward(x, top, sy, shifts, sx, HP, weight, weight_rows, weight_te
                 for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
                     rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
                     _convolve(
-                        planes, group * (C // groups) * plane, weight, weight_rows, weight_terms, bias, offsets, first,
+                        planes, group * (C // groups) * plane, weight, weight_rows, weight_terms, bias, floor, offsets, first,
                         rows, WP, by_rows, 0, Q, flat, (n * OC + first) * P, P, OW,
                     )  # fmt: skip
 
@@ -221,7 +229,7 @@ def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, 
     _, C, cells = planes.shape
     channels, per_group = C // groups, OC // groups
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
-    offsets, nothing = row_offsets(per_group, Q), np.zeros(C, g.dtype)
+    offsets, nothing, lowest = row_offsets(per_group, Q), np.zeros(C, g.dtype), g.dtype.type(-np.inf)
     for task in prange(N * groups):
         n, group = divmod(np.int64(task), groups)
         first = group * channels
@@ -233,7 +241,7 @@ def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, 
                 for t in range(windows.size):
                     add_rows(
                         flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
-                        first, False, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
+                        first, False, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
                         offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
                     )  # fmt: skip
 
@@ -291,18 +299,20 @@ def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
     image = planes.shape[1]
     _, K, per_group = grad.shape
     P = pixels.size
-    blocks, steps = -(-K // TURNED_TAPS), -(-per_group // width)
+    steps = -(-per_group // width)
+    taps = min(TURNED_TAPS, -(-(-(-K * groups * steps // TURNED_TASKS)) // TILE_ROWS) * TILE_ROWS)
+    blocks = -(-K // taps)
     rows_of_pixels = row_offsets(P, width)
     flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)
-    nothing = np.zeros(K, grad.dtype)
+    nothing, lowest = np.zeros(K, grad.dtype), grad.dtype.type(-np.inf)
     for task in prange(groups * blocks * steps):
         rest, s = divmod(np.int64(task), steps)
         group, block = divmod(rest, blocks)
-        k, oc = block * TURNED_TAPS, s * width
+        k, oc = block * taps, s * width
         for n in range(N):
             add_rows(
-                flat_grad, (group * K + k) * per_group + oc, per_group, 0, min(TURNED_TAPS, K - k), nothing, k, n == 0,
-                flat, n * image + group * (image // groups), offsets, pixels, flat_turned,
+                flat_grad, (group * K + k) * per_group + oc, per_group, 0, min(taps, K - k), nothing, k, n == 0,
+                lowest, flat, n * image + group * (image // groups), offsets, pixels, flat_turned,
                 (n * groups + group) * cells + s * P * width, 0, rows_of_pixels, 1, min(width, per_group - oc),
             )  # fmt: skip
 

@@ -29,20 +29,20 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
     M = c.shape[1]
     blocks, steps = -(-M // ROW_BLOCK), -(-N // COLUMN_BLOCK)
     rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
-    flat_b, flat_c = b.reshape(-1), c.reshape(-1)
+    flat_b, flat_c, lowest = b.reshape(-1), c.reshape(-1), c.dtype.type(-np.inf)
     for task in prange(B * blocks * steps):
         rest, s = divmod(np.int64(task), steps)
         i, block = divmod(rest, blocks)
         row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
         add_rows(
-            flat_c, (i * M + row) * N + column, N, 0, min(ROW_BLOCK, M - row), bias, row, fresh, a, 0, rows,
-            columns, flat_b, i * K * N + column, 0, offsets, 1, min(COLUMN_BLOCK, N - column),
+            flat_c, (i * M + row) * N + column, N, 0, min(ROW_BLOCK, M - row), bias, row, fresh, lowest, a, 0,
+            rows, columns, flat_b, i * K * N + column, 0, offsets, 1, min(COLUMN_BLOCK, N - column),
         )  # fmt: skip
 
 
 @kernel
-def matmul_transposed(a, b, bias, c):
-    """c[m, n] = bias[n] + sum over k of a[m, k] * b[n, k].
+def matmul_transposed(a, b, bias, floor, c):
+    """c[m, n] = bias[n] + sum over k of a[m, k] * b[n, k]; results up to `floor` are stored as `floor`.
 
     Precondition: a (M, K), b (N, K), bias (N,), c (M, N). Parallel over (block of rows, block of columns), each of
     which owns its part of c.
@@ -61,4 +61,5 @@ def matmul_transposed(a, b, bias, c):
             add_dots(sums, rows, flat_a, row * K, K, 0, flat_b, b0, b1, b2, b3, 0, 1, K)
             for i in range(rows):
                 for j in range(min(4, N - n)):
-                    c[row + i, n + j] = bias[n + j] + lane_sum(sums, i, j)
+                    total = bias[n + j] + lane_sum(sums, i, j)
+                    c[row + i, n + j] = floor if total <= floor else total

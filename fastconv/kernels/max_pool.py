@@ -104,22 +104,24 @@ def takes_vectors(x, window):
 
 
 @strict_kernel
-def backward(g, indices, grad_x):
-    """grad_x[p, indices[p, o]] += g[p, o]; returns how many indices lay outside the plane (and were left out).
+def backward(g, indices, gate, gated, grad_x):
+    """grad_x[p, indices[p, o]] += g[p, o], where `gated` only if gate[p, o] > 0, the gradient of a ReLU before.
+
+    Returns how many indices lay outside the plane (and were left out).
 
     The count is taken here because a check of its own would read the indices once more.
 
-    Precondition: g and indices (P, OH * OW), grad_x (P, H * W), overwritten. Parallel over P, which owns its plane.
+    Precondition: g, indices and gate (P, OH * OW), grad_x (P, H * W), overwritten. Parallel over P, which owns its plane.
     """
     P, O = g.shape  # noqa: E741
     cells = grad_x.shape[1]
-    outside = 0
+    outside, zero = 0, g.dtype.type(0)
     for p in prange(P):
         grad_x[p] = 0
         for o in range(O):
             index = indices[p, o]
             if 0 <= index < cells:
-                grad_x[p, index] += g[p, o]
+                grad_x[p, index] += zero if gated and not gate[p, o] > zero else g[p, o]
             else:
                 outside += 1
     return outside

@@ -29,34 +29,35 @@ TERM_BLOCK = 144
 
 
 @inlined
-def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
+def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
     """One tile wide and `rows` high, from tiles of as many rows as the registers hold."""
     i = i0
     end = i0 + rows
     if MANY_REGISTERS:
         while end - i >= TILE_ROWS:
-            rows_tile(TILE_ROWS, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+            rows_tile(TILE_ROWS, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
             i, c0 = i + TILE_ROWS, c0 + TILE_ROWS * c_row
         if end - i >= 6:
-            rows_tile(6, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+            rows_tile(6, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
             i, c0 = i + 6, c0 + 6 * c_row
     while end - i >= 4:
-        rows_tile(4, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        rows_tile(4, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
         i, c0 = i + 4, c0 + 4 * c_row
     if end - i >= 2:
-        rows_tile(2, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        rows_tile(2, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
         i, c0 = i + 2, c0 + 2 * c_row
     if end - i >= 1:
-        rows_tile(1, c, c0, c_row, bias, i, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        rows_tile(1, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
 
 
 @helper
 def add_rows(
-    c, c0, c_row, c_run, rows, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_run, b_terms, runs, n
+    c, c0, c_row, c_run, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_run, b_terms, runs, n
 ):  # fmt: skip
     """c[c0 + i*c_row + r*c_run + q] += sum over k of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + r*b_run + q].
 
-    For i < rows, r < runs and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
+    For i < rows, r < runs and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up
+    to `floor` are stored as `floor`: 0 is ReLU, -inf changes nothing.
 
     Precondition: flat arrays of one float type; a_rows, a_terms and b_terms uint64; the numbers int64, not negative.
     """
@@ -64,6 +65,7 @@ def add_rows(
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
         tiles = -(-n // (lanes * TILE_VECTORS))
+        lowest = c.dtype.type(-np.inf)
         for k0 in range(0, max(K, 1), TERM_BLOCK):
             q = 0
             for step in range(runs * tiles):
@@ -73,8 +75,9 @@ def add_rows(
                 # what is left, shared between the tiles that are left: a narrow last one would starve the multipliers
                 m = min(n - q, -(-(-(-(n - q) // lanes)) // (tiles - tile)) * lanes)
                 _tiles_of_rows(
-                    c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, a, a0, a_rows, a_terms, b,
-                    b0 + r * b_run + q, b_terms, k0, min(k0 + TERM_BLOCK, K), m,
+                    c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0,
+                    floor if k0 + TERM_BLOCK >= K else lowest, a, a0, a_rows, a_terms, b, b0 + r * b_run + q, b_terms,
+                    k0, min(k0 + TERM_BLOCK, K), m,
                 )  # fmt: skip
                 q += m
         return
@@ -86,7 +89,7 @@ def add_rows(
                 total = bias[i0 + i] if fresh else c[target + q]
                 for k in range(K):
                     total += a[row + a_terms[k]] * b[source + b_terms[k] + q]
-                c[target + q] = total
+                c[target + q] = floor if total <= floor else total
 
 
 @helper

@@ -135,10 +135,11 @@ def _strided(builder, base, start, stride, count):
 
 
 @intrinsic(prefer_literal=True)
-def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
+def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
     """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + q].
 
-    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds.
+    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up to `floor`
+    are stored as `floor`, NaN as NaN.
 
     Precondition: `rows` a literal; flat arrays of one float type; a_rows, a_terms, b_terms uint64; the other numbers of
     64 bits; 0 < n <= TILE_VECTORS vectors.
@@ -148,16 +149,16 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, a, a0, a_rows, a_t
     M = rows.literal_value
     numbers = types.uint64
     signature = types.void(
-        rows, c, numbers, numbers, bias, numbers, types.boolean, a, numbers, a_rows, a_terms, b, numbers, b_terms,
-        numbers, numbers, numbers,
+        rows, c, numbers, numbers, bias, numbers, types.boolean, c.dtype, a, numbers, a_rows, a_terms, b, numbers,
+        b_terms, numbers, numbers, numbers,
     )  # fmt: skip
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
         C, bias, A, a_rows, a_terms, B, b_terms = (
-            _data(context, builder, kinds[i], args[i]) for i in (1, 4, 7, 9, 10, 11, 13)
+            _data(context, builder, kinds[i], args[i]) for i in (1, 4, 8, 10, 11, 12, 14)
         )
-        _, _, c0, c_row, _, i0, fresh, _, a0, _, _, _, b0, _, k0, k1, n = args
+        _, _, c0, c_row, _, i0, fresh, floor, _, a0, _, _, _, b0, _, k0, k1, n = args
         vectors = _Vectors(builder, kinds[1].dtype)
         ids = [builder.add(i0, ir.Constant(I64, i)) for i in range(M)]
         c_rows = _strided(builder, C, c0, c_row, M)
@@ -186,9 +187,12 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, a, a0, a_rows, a_t
                     weight = vectors.broadcast(builder.load(builder.gep(row, [term])))
                     for value, slot in zip(inputs, slots):
                         vectors.multiply_add(weight, value, slot)
+            lowest = vectors.broadcast(floor)
             for row, slots in zip(c_rows, sums):
                 for j, slot, m in zip(at, slots, masks):
-                    vectors.store(builder.load(slot), row, j, m)
+                    total = builder.load(slot)
+                    low = builder.fcmp_ordered("<=", total, lowest)
+                    vectors.store(builder.select(low, lowest, total), row, j, m)
 
         _widths(builder, vectors, n, block)
         return context.get_dummy_value()

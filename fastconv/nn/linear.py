@@ -47,14 +47,18 @@ class Linear(Layer):
         """The product for a batch, and its gradient."""
 
         def backward(grad_y: np.ndarray) -> np.ndarray:
-            needs = (True, self.weight.trainable, self.bias is not None and self.bias.trainable)
-            grad_x, grad_weight, grad_bias = F.linear_backward(grad_y, x, self.weight.value, needs=needs)
-            self.weight.accumulate(grad_weight)
-            if self.bias is not None:
-                self.bias.accumulate(grad_bias)
-            return grad_x  # type: ignore[return-value]
+            return self.backward(grad_y, x)  # type: ignore[return-value]
 
         return self(x), backward
+
+    def backward(self, grad_y: np.ndarray, x: np.ndarray, need_x: bool = True) -> np.ndarray | None:
+        """Add to the parameters' gradients; the gradient of x, or None where it is not needed."""
+        needs = (need_x, self.weight.trainable, self.bias is not None and self.bias.trainable)
+        grad_x, grad_weight, grad_bias = F.linear_backward(grad_y, x, self.weight.value, needs=needs)
+        self.weight.accumulate(grad_weight)
+        if self.bias is not None:
+            self.bias.accumulate(grad_bias)
+        return grad_x
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OUT)."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 import numpy as np
 
+from fastconv._backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter
-from fastconv.nn.conv import Conv2d
+from fastconv.nn.fusion import Fused, fused
 
 
 class Sequential(Layer):
@@ -29,39 +30,28 @@ class Sequential(Layer):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: layer {i} must be a Layer, got {type(layer).__name__}")
         self.layers = layers
+        self._fused = fused(layers)
+
+    def _steps(self) -> Sequence[Layer]:
+        return self.layers if on_numpy() else self._fused
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
-        for layer in self.layers:
-            x = layer(x)
+        for step in self._steps():
+            x = step(x)
         return x
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The last layer's result, and the function that carries a gradient back through all layers."""
-        backwards = []
-        for layer in self.layers:
-            x, backward = layer.forward(x)
-            backwards.append(backward)
-
-        def backward_all(grad_y: np.ndarray) -> np.ndarray:
-            for backward in reversed(backwards):
-                grad_y = backward(grad_y)
-            return grad_y
-
-        return x, backward_all
+        return _chained(self._steps(), x, [])
 
     def forward_from_data(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """As `forward`, for an x that is data: a convolution in front does not compute a gradient nobody needs."""
-        if not self.layers or not isinstance(self.layers[0], Conv2d):
+        """As `forward`, for an x that is data: the layer in front does not compute a gradient nobody needs."""
+        first, *rest = self._fused or (None,)
+        if not isinstance(first, Fused) or on_numpy():
             return self.forward(x)
-        first = self.layers[0]
-        y, rest = self[1:].forward(first(x))
-
-        def backward(grad_y: np.ndarray) -> np.ndarray:
-            first.backward(rest(grad_y), x, need_x=False)
-            return np.zeros(0, x.dtype)
-
-        return y, backward
+        y, backward = first.forward(x, need_x=False)
+        return _chained(rest, y, [backward])
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the last layer's result."""
@@ -100,3 +90,17 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _chained(steps: Sequence[Layer], x: np.ndarray, backwards: list[Backward]) -> tuple[np.ndarray, Backward]:
+    """Run the steps one after another, after those of `backwards`."""
+    for step in steps:
+        x, backward = step.forward(x)
+        backwards.append(backward)
+
+    def backward_all(grad_y: np.ndarray) -> np.ndarray:
+        for backward in reversed(backwards):
+            grad_y = backward(grad_y)
+        return grad_y
+
+    return x, backward_all
