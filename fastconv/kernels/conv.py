@@ -14,7 +14,7 @@ from fastconv._jit import helper, kernel
 from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, copy_rows, lane_sum, row_offsets, transpose
 from fastconv.kernels.tiles import LANES, TILE_ROWS
 
-CHANNEL_BLOCK = 64  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
+CHANNEL_BLOCK = 256  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
 PIXEL_BLOCK = 768  # cells of wide rows that one task computes
 SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
 IMAGE_SHARES = 64  # shares of a batch: enough for many threads, each with one image's planes in flight
