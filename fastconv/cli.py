@@ -23,6 +23,7 @@ from fastconv._threads import get_num_threads, set_num_threads
 from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fastconv.comparison import compare_backends
 from fastconv.config import VERSION, show_config
+from fastconv.data.mnist import folder_labels_file
 from fastconv.data.pictures import read_pictures
 from fastconv.errors import DataError, DivergenceError, MissingExtraError
 from fastconv.models import MODELS
@@ -34,6 +35,11 @@ DEFAULTS = {
     "model": "lenet5", "data": "digits", "batch_size": 64, "optimizer": "sgd", "schedule": "cosine", "seed": 0,
     "dtype": "float32",
 }  # fmt: skip
+DATA_SETS: dict[str, Callable[[], tuple[Pair, Pair]]] = {
+    "digits": datasets.load_digits,
+    "mnist": datasets.load_mnist,
+    "fashion-mnist": datasets.load_fashion_mnist,
+}
 EPOCHS = {"digits": 30}  # the others are larger
 OTHER_EPOCHS = 10
 
@@ -121,12 +127,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load(name: str) -> tuple[Pair, Pair]:
-    named: dict[str, Callable[[], tuple[Pair, Pair]]] = {
-        "digits": datasets.load_digits,
-        "mnist": datasets.load_mnist,
-        "fashion-mnist": datasets.load_fashion_mnist,
-    }
-    return named[name]() if name in named else datasets.load_folder(name)
+    return DATA_SETS[name]() if name in DATA_SETS else datasets.load_folder(name)
+
+
+def _check_labels(data: str, classes: int, *, train: np.ndarray | None = None, test: np.ndarray) -> None:
+    """Fail before any work, naming the file, where data has a label that a model restored from a file cannot have."""
+    for labels, of_test in ((train, False), (test, True)):
+        if labels is not None and labels.max() >= classes:
+            source = data if data in DATA_SETS else folder_labels_file(data, of_test)
+            raise DataError(
+                f"{source}: has label {labels.max()}, labels from 0 to {classes - 1} were needed by this model"
+            )
 
 
 def _class_names(data: str, count: int) -> Sequence[str]:
@@ -243,6 +254,7 @@ def _train(arguments: argparse.Namespace) -> int:
     train, test = (train[0].astype(dtype, copy=False), train[1]), (test[0].astype(dtype, copy=False), test[1])
     settings.setdefault("classes", int(max(train[1].max(), test[1].max())) + 1)
     settings.setdefault("shape", list(train[0].shape[1:]))
+    _check_labels(settings["data"], settings["classes"], train=train[1], test=test[1])
     model = _build(settings)
     model.output_shape((1, *train[0].shape[1:]))  # images of another size are told here
     make = OPTIMIZERS[settings["optimizer"]]
@@ -341,6 +353,7 @@ def _eval(arguments: argparse.Namespace) -> int:
     model, settings, checkpoint = _restored(arguments.weights)
     data = arguments.data or settings["data"]
     _, (x, labels) = _load(data)
+    _check_labels(data, settings["classes"], test=labels)
     start = time.perf_counter()
     loss, accuracy = evaluate(model, x.astype(settings["dtype"], copy=False), labels)
     seconds = time.perf_counter() - start

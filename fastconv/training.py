@@ -21,6 +21,7 @@ from fastconv._files import written_whole
 from fastconv._geometry import integer
 from fastconv.data import minibatches
 from fastconv.errors import DivergenceError, ShapeError
+from fastconv.functional.loss import cross_entropy_of
 from fastconv.nn import Layer, Sequential
 from fastconv.nn.init import Rng, generator
 from fastconv.optim import Optimizer, constant
@@ -58,10 +59,14 @@ def train_step(
         >>> train_step(model, x, labels, optimizer) < first
         True
     """
+    return _step("train_step", model, x, labels, optimizer, lr_factor)
+
+
+def _step(where: str, model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, lr_factor: float) -> float:
     optimizer.zero_grad()
     run = model.forward_from_data if isinstance(model, Sequential) else model.forward
     logits, backward = run(x)
-    loss, grad = F.cross_entropy(logits, labels)
+    loss, grad = cross_entropy_of(where, "labels", logits, labels)
     backward(grad)
     optimizer.step(lr_factor)
     return loss
@@ -223,7 +228,7 @@ def _epoch(
         start = time.perf_counter()
         done = (position.epoch + position.step / run.steps_per_epoch) / run.epochs
         state.remember()
-        run.loss = train_step(run.model, x, labels, run.optimizer, lr_factor=schedule(done))
+        run.loss = _step("fit", run.model, x, labels, run.optimizer, schedule(done))
         if not math.isfinite(run.loss):
             where = f"step {position.step + 1} of epoch {position.epoch + 1}"
             state.restore()
@@ -245,7 +250,9 @@ def _end_epoch(run: Run, validation: Pair | None) -> None:
     position, start = run.position, time.perf_counter()
     before = run.history.rows[-1]["seconds"] if run.history.rows else 0.0
     training = max(position.seconds - before, 1e-9)
-    test_loss, test_accuracy = evaluate(run.model, *validation) if validation is not None else (None, None)
+    test_loss = test_accuracy = None
+    if validation is not None:
+        test_loss, test_accuracy = _evaluate("fit", "validation's labels", run.model, *validation)
     position.seconds += time.perf_counter() - start
     row = {
         "epoch": position.epoch + 1,
@@ -317,11 +324,16 @@ def evaluate(
         >>> accuracy
         1.0
     """
-    x, labels = _pair("evaluate", "(x, labels)", (x, labels))
+    return _evaluate("evaluate", "labels", model, *_pair("evaluate", "(x, labels)", (x, labels)), batch_size)
+
+
+def _evaluate(
+    where: str, name: str, model: Layer, x: np.ndarray, labels: np.ndarray, batch_size: int = EVALUATION_BATCH
+) -> tuple[float, float]:
     loss, right = 0.0, 0
     for images, wanted in minibatches(x, labels, batch_size):
         logits = model(images)
-        loss += F.cross_entropy(logits, wanted)[0] * len(images)
+        loss += cross_entropy_of(where, name, logits, wanted)[0] * len(images)
         ids = wanted if wanted.ndim == 1 else wanted.argmax(axis=1)
         right += int(np.count_nonzero(logits.argmax(axis=1) == ids))
     return loss / len(x), right / len(x)

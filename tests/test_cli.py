@@ -227,14 +227,24 @@ def test_a_folder_without_a_test_split(run, tmp_path):
 
 
 def test_labels_out_of_range(run, folder, tmp_path):
+    """A model of three classes, data of ten: the message names the file, the label, and what the model takes."""
     small = tmp_path / "small"
     small.mkdir()
     write_folder(small, classes=3)
     path = tmp_path / "small.npz"
     assert run("train", "--data", small, "--epochs", 1, "--save", path, "--json")[0] == 0
-    for words in (("eval", path, "--data", folder), ("train", "--resume", path, "--data", folder, "--epochs", 2)):
-        code, _, err = run(*words)
-        assert code == 1 and "fastconv: error: " in err and "class ids from 0 to 2" in err
+    on_test, on_training = ("eval", path), ("train", "--resume", path, "--epochs", 2)
+    for words, name, largest in ((on_test, FILES[3], 8), (on_training, FILES[1], 9)):
+        code, _, err = run(*words, "--data", folder)
+        assert code == 1
+        assert f"fastconv: error: {folder / name}: has label {largest}, labels from 0 to 2 were needed" in err
+    # without a test split the labels of both parts come from the one file
+    for file in FILES[2:]:
+        (folder / file).unlink()
+    code, _, err = run(*on_test, "--data", folder)
+    assert code == 1 and f"{folder / FILES[1]}: has label " in err
+    code, _, err = run(*on_test, "--data", "digits")
+    assert code == 1 and "fastconv: error: digits: has label 9, labels from 0 to 2 were needed" in err
 
 
 def test_a_truncated_folder(run, folder):

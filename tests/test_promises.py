@@ -381,7 +381,7 @@ def test_out_is_returned_and_nothing_of_its_size_allocated(function):
     finally:
         tracemalloc.stop()
     assert_same_bits(out, expected)
-    assert peak < expected.nbytes / 2
+    assert peak < expected[0, 0].nbytes  # one plane: vectors of a row or a column, and Python's own objects, fit in it
 
 
 def test_a_layer_called_with_other_shapes():

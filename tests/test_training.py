@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from fastconv.errors import DivergenceError
 from fastconv.models import lenet5
 from fastconv.optim import SGD, Adam, cosine
 from fastconv.training import History, Position, evaluate, fit, predict, train_step
+
+LABELS = "^{}: labels must hold class ids from 0 to 9, got {}$"
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def test_lr_factor_scales_the_step(digits):
         ({"train": np.zeros((4, 1, 28, 28), np.float32)}, TypeError, "pair"),
         ({"train": (np.zeros((4, 1, 28, 28), np.float32),)}, TypeError, "pair"),
         ({"train": ([[1.0]], [0])}, TypeError, "NumPy arrays"),
-        ({"train": (np.zeros((4, 1, 28, 28), np.float32), np.full(4, 10))}, ValueError, "class ids from 0 to 9"),
+        ({"train": (np.zeros((4, 1, 28, 28), np.float32), np.full(4, 10))}, ValueError, LABELS.format("fit", 10)),
         ({"validation": (np.zeros((0, 1, 28, 28), np.float32), np.zeros(0, int))}, ValueError, "no samples"),
         ({"validation": 3}, TypeError, "pair"),
     ],
@@ -242,6 +245,27 @@ def test_predict_values():
     wanted = [[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]]
     for batch_size in (1, 2, 256):
         np.testing.assert_allclose(predict(nn.Flatten(), x, batch_size), wanted, rtol=1e-12)
+
+
+def test_label_out_of_range_names_the_function_and_the_argument(digits):
+    (x, labels), _ = digits
+    model, optimizer = trained_parts()
+    before = model.state_dict()
+    for bad in (-1, 10):
+        wrong = labels[:4].copy()
+        wrong[2] = bad
+        with pytest.raises(ValueError, match=LABELS.format("train_step", bad)):
+            train_step(model, x[:4], wrong, optimizer)
+        with pytest.raises(ValueError, match=LABELS.format("evaluate", bad)):
+            evaluate(model, x[:4], wrong)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    with pytest.raises(ValueError, match=r"^fit: validation's labels must hold class ids from 0 to 9, got 10$"):
+        fit(model, (x[:4], labels[:4]), (x[:4], np.full(4, 10)), optimizer=optimizer, epochs=1, rng=0)
+    with pytest.raises(TypeError, match=r"^train_step: labels must hold class ids as integers, got float32$"):
+        train_step(model, x[:4], labels[:4].astype(np.float32), optimizer)
+    with pytest.raises(ValueError, match=re.escape("evaluate: labels must have shape (4, 10), got (4, 3)")):
+        evaluate(model, x[:4], np.eye(3)[[0, 1, 2, 0]])
 
 
 def test_evaluate_and_predict_refuse():

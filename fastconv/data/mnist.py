@@ -128,6 +128,12 @@ def load_folder(root: Root, *, dtype: DTypeLike = np.float32) -> tuple[Split, Sp
     return (np.divide(train[0], 255, dtype=kind), train[1]), (np.divide(test[0], 255, dtype=kind), test[1])
 
 
+def folder_labels_file(root: Root, test: bool) -> Path:
+    """The file that ``load_folder`` took the labels from; a test that was held out has those of the training file."""
+    folder = Path(root).expanduser()
+    return _find(folder, FILES[3 if test and not _missing(folder) else 1])
+
+
 def _load(name: str, root: Root | None, download: bool, dtype: DTypeLike) -> tuple[Split, Split]:
     who = f"load_{name.replace('-', '_')}"
     kind = float_dtype(who, dtype)

@@ -35,15 +35,19 @@ def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.nda
 
     Source: semantics of PyTorch's `cross_entropy`, reduction "mean".
     """
-    where = "cross_entropy"
-    logits, target = _arrays.numeric(where, "logits", logits), _arrays.numeric(where, "target", target)
+    return cross_entropy_of("cross_entropy", "target", logits, target)
+
+
+def cross_entropy_of(where: str, name: str, logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    """`cross_entropy` inside the function `where`, whose argument `name` the targets are: its errors say so."""
+    logits, target = _arrays.numeric(where, "logits", logits), _arrays.numeric(where, name, target)
     if logits.ndim != 2 or logits.shape[1] < 1:
         raise ShapeError(f"{where}: logits must have shape (N, K) with K at least 1, got {logits.shape}")
     N, K = logits.shape
     if target.ndim == 1:
-        _check_ids(where, target, N, K)
+        _check_ids(where, name, target, N, K)
     else:
-        _arrays.same_shape(where, "target", target, (N, K))
+        _arrays.same_shape(where, name, target, (N, K))
     dtype = _arrays.result_dtype(logits)
     compute = _arrays.compute_dtype(dtype)
     values = ready(logits, compute)
@@ -62,10 +66,10 @@ def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.nda
     return 0.0 + float(losses.sum()) / N, grad.astype(dtype, copy=False)  # from 0.0, so that it is never -0.0
 
 
-def _check_ids(where: str, target: np.ndarray, N: int, K: int) -> None:
-    _arrays.same_shape(where, "target", target, (N,))
+def _check_ids(where: str, name: str, target: np.ndarray, N: int, K: int) -> None:
+    _arrays.same_shape(where, name, target, (N,))
     if target.dtype.kind not in "iu":
-        raise DTypeError(f"{where}: target must hold class ids as integers, got {target.dtype}")
+        raise DTypeError(f"{where}: {name} must hold class ids as integers, got {target.dtype}")
     if N and (target.min() < 0 or target.max() >= K):
         bad = target[(target < 0) | (target >= K)][0]
-        raise ValueError(f"{where}: target must hold class ids from 0 to {K - 1}, got {bad}")
+        raise ValueError(f"{where}: {name} must hold class ids from 0 to {K - 1}, got {bad}")

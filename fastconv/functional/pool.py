@@ -211,7 +211,7 @@ def avg_pool2d(
     dtype = _arrays.result_dtype(x)
     compute = _arrays.compute_dtype(dtype)
     shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
-    divisors = _divisors(where, geometry, count_include_pad, divisor_override, compute)
+    divisors = _divisors(where, geometry, count_include_pad, divisor_override)
     y = _arrays.result(where, _arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, x)
     images = ready(images, compute)
     if on_numpy():
@@ -223,7 +223,7 @@ def avg_pool2d(
         found = y.reshape(shape) if straight else np.empty(shape, compute)
         P = shape[0] * shape[1]
         planes = images.reshape(P, *images.shape[2:])
-        avg_kernels.forward(planes, _avg_window(geometry), divisors, found.reshape(P, *shape[2:]))
+        avg_kernels.forward(planes, _avg_window(geometry), *divisors, found.reshape(P, *shape[2:]))
     return _delivered(found, y, layout)
 
 
@@ -264,7 +264,7 @@ def avg_pool2d_backward(
     geometry = pool_geometry(where, shape[2:], kernel_size, stride, padding, 1, ceil_mode)
     expected = (*shape[:2], geometry.rows.out, geometry.columns.out)
     _arrays.same_shape(where, "grad_output", grad_output, _arrays.shape_as(expected, layout)[int(unbatched) :])
-    divisors = _divisors(where, geometry, count_include_pad, divisor_override, g.dtype)
+    divisors = _divisors(where, geometry, count_include_pad, divisor_override)
     if on_numpy():
         found = reference.avg_pool2d_backward(
             g, shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
@@ -273,7 +273,7 @@ def avg_pool2d_backward(
         found = _arrays.empty(where, shape, g.dtype, "grad_x")
         P = shape[0] * shape[1]
         flat = g.reshape(P, *g.shape[2:])
-        avg_kernels.backward(flat, _avg_window(geometry), divisors, found.reshape(P, *shape[2:]))
+        avg_kernels.backward(flat, _avg_window(geometry), *divisors, found.reshape(P, *shape[2:]))
     return _gradient_result(found, grad_output, layout, unbatched)
 
 
@@ -347,17 +347,17 @@ def _avg_window(geometry: PoolGeometry) -> tuple[int, ...]:
 
 
 def _counts(axis: Axis, include_pad: bool) -> np.ndarray:
-    """How many cells of each window of one axis count: those inside the padded image, or its pixels."""
-    first = np.arange(axis.out) * axis.stride - axis.before
+    """How many cells of each window of one axis count: those inside the padded image, or its pixels; (out,) int64."""
+    first = np.arange(axis.out, dtype=np.int64) * axis.stride - axis.before
     last = np.minimum(first + axis.kernel, axis.size + (axis.after if include_pad else 0))
     return last - (first if include_pad else np.maximum(first, 0))
 
 
-def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any, dtype: np.dtype) -> np.ndarray:
+def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What each window is divided by, as a factor of its row and one of its column: no array of the result's size."""
     if not isinstance(include_pad, bool | np.bool_):
         raise TypeError(f"{where}: count_include_pad must be True or False, got {include_pad!r}")
     if override is not None:
-        shape = (geometry.rows.out, geometry.columns.out)
-        return np.full(shape, integer(where, "divisor_override", override, 1), dtype)
-    counts = np.outer(_counts(geometry.rows, bool(include_pad)), _counts(geometry.columns, bool(include_pad)))
-    return counts.astype(dtype)
+        divisor = integer(where, "divisor_override", override, 1)
+        return np.full(geometry.rows.out, divisor, np.int64), np.ones(geometry.columns.out, np.int64)
+    return _counts(geometry.rows, bool(include_pad)), _counts(geometry.columns, bool(include_pad))

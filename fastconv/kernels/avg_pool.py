@@ -8,11 +8,13 @@ from fastconv._jit import strict_kernel
 
 
 @strict_kernel
-def forward(x, window, divisors, y):
-    """y[p, oy, ox] = the sum of the window's pixels, row by row, divided by divisors[oy, ox].
+def forward(x, window, rows, columns, y):
+    """y[p, oy, ox] = the sum of the window's pixels, row by row, divided by rows[oy] * columns[ox].
 
-    Precondition: x (P, H, W); window = (KH, KW, top, left, sy, sx); divisors (OH, OW) of x's dtype; y (P, OH, OW).
-    Parallel over P, which owns its plane.
+    The product is taken in integers, so that it is rounded once.
+
+    Precondition: x (P, H, W); window = (KH, KW, top, left, sy, sx); rows (OH,) and columns (OW,) int64, at least 1;
+    y (P, OH, OW). Parallel over P, which owns its plane.
     """
     KH, KW, top, left, sy, sx = window
     P, H, W = x.shape
@@ -26,12 +28,12 @@ def forward(x, window, divisors, y):
                 for iy in range(max(y0, 0), min(y0 + KH, H)):
                     for ix in range(max(x0, 0), min(x0 + KW, W)):
                         total += x[p, iy, ix]
-                y[p, oy, ox] = total / divisors[oy, ox]
+                y[p, oy, ox] = total / x.dtype.type(rows[oy] * columns[ox])
 
 
 @strict_kernel
-def backward(g, window, divisors, grad_x):
-    """Add g[p, oy, ox] / divisors[oy, ox] to every pixel of its window.
+def backward(g, window, rows, columns, grad_x):
+    """Add g[p, oy, ox] / (rows[oy] * columns[ox]) to every pixel of its window.
 
     Precondition: as for `forward`, g (P, OH, OW), grad_x (P, H, W), overwritten. Parallel over P, which owns its plane.
     """
@@ -44,7 +46,7 @@ def backward(g, window, divisors, grad_x):
             y0 = oy * sy - top
             for ox in range(OW):
                 x0 = ox * sx - left
-                share = g[p, oy, ox] / divisors[oy, ox]
+                share = g[p, oy, ox] / g.dtype.type(rows[oy] * columns[ox])
                 for iy in range(max(y0, 0), min(y0 + KH, H)):
                     for ix in range(max(x0, 0), min(x0 + KW, W)):
                         grad_x[p, iy, ix] += share

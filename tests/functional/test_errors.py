@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
+import os
 import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from fuzz import TorchLike
 
 import fastconv
 from fastconv import reference
 from fastconv.errors import DTypeError, ShapeError
-
-
-class TorchLike:
-    """What a tensor of another library looks like: convertible, but not an array."""
-
-    shape, dtype, ndim = (1, 1, 4, 4), np.dtype(np.float32), 4
-
-    def __array__(self, dtype=None, copy=None):
-        return np.ones(self.shape, dtype)
 
 
 def ones(*shape, dtype=np.float32):
@@ -460,62 +455,55 @@ def test_empty_batch_is_legal(dtype):
         assert getattr(fastconv, name)(rows).shape == (0, 3)
 
 
-ODD_NUMBERS = st.one_of(
-    st.integers(-3, 9),
-    st.sampled_from(
-        [2**31 - 1, 2**31, 2**62, -(2**63), 2**64, np.uint8(200), np.int64(3), 1.5, np.nan, True, None, "2"]
-    ),
-)
-ODD_SIZES = st.one_of(
-    ODD_NUMBERS,
-    st.tuples(ODD_NUMBERS, ODD_NUMBERS),
-    st.lists(ODD_NUMBERS, max_size=4),
-    st.tuples(st.tuples(ODD_NUMBERS, ODD_NUMBERS), st.tuples(ODD_NUMBERS, ODD_NUMBERS)),
-    st.sampled_from(["same", "valid", "full", "same_upper", "", "NHWC", "rows", "numpy"]),
-    st.lists(st.integers(0, 6), min_size=3, max_size=4).map(tuple),
-)
-SHAPE = st.one_of(st.lists(st.integers(1, 5), min_size=2, max_size=4), st.lists(st.integers(0, 4), max_size=5)).map(
-    tuple
-)
-
-
-@st.composite
-def odd_arrays(draw):
-    dtype = draw(st.sampled_from(["f4", "f4", "f8", "f2", ">f4", "i8", "u1", "?", "c8", "O", "S2", "g"]))
-    array = np.random.default_rng(draw(st.integers(0, 9))).integers(-2, 3, draw(SHAPE)).astype(dtype)
-    view = draw(st.sampled_from(["as is", "Fortran", "reversed", "zero strides", "read-only"]))
-    if view == "Fortran":
-        return np.asfortranarray(array)
-    if view == "reversed":
-        return array[::-1] if array.ndim else array
-    if view == "zero strides":
-        return np.broadcast_to(array, (2, *array.shape)) if array.ndim < 4 else array
-    array.flags.writeable = view != "read-only"
-    return array
-
-
-JUNK = st.one_of(odd_arrays(), odd_arrays(), odd_arrays(), st.sampled_from([None, [1.0], "x", 3, TorchLike()]))
-FUNCTIONS = sorted(fastconv.functional.__all__)
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-@given(data=st.data())
-def test_junk_is_an_error_or_right(name, data):
-    """Anything at all: a ValueError, TypeError or MemoryError, or what the NumPy reference says."""
-    function = getattr(fastconv, name)
-    arrays = ("x", "weight", "bias", "grad_output", "cols", "indices", "y", "logits", "target")
-    call = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.default is inspect.Parameter.empty or data.draw(st.integers(0, 2)) == 0:
-            junk = JUNK if parameter.name in (*arrays, "out") else ODD_SIZES
-            call[parameter.name] = data.draw(junk, label=parameter.name)
-    with np.errstate(all="ignore"):
+def fuzz(script, seconds=300):
+    """Run a script of `fuzz` in a process that may die; its exit status, the cases it told of, and its errors."""
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tests, tests.parent)))}
+    with tempfile.TemporaryFile("w+") as told:  # a file, which keeps what was told before a hang or a crash
         try:
-            found = function(**call)
-        except (ValueError, TypeError, MemoryError) as error:
-            assert str(error).strip()
-            return
-        with fastconv.use_backend("numpy"):
-            expected = function(**{**call, "out": None} if "out" in call else call)
-    for a, b in zip(*((r if isinstance(r, tuple) else (r,)) for r in (found, expected))):
-        np.testing.assert_allclose(a, b, rtol=1e-2 if getattr(a, "dtype", None) == np.float16 else 1e-5, atol=1e-6)
+            done = subprocess.run(
+                [sys.executable, "-W", "error", "-X", "faulthandler", "-c", script],
+                cwd=tests.parent, env=environment, stdout=told, stderr=subprocess.PIPE, text=True, timeout=seconds,
+            )  # fmt: skip
+            status, errors = done.returncode, done.stderr
+        except subprocess.TimeoutExpired:
+            status, errors = None, f"no end after {seconds} s"
+        told.seek(0)
+        return status, told.read().splitlines(), errors
+
+
+@pytest.mark.process
+def test_junk_is_an_error_or_right():
+    """Anything at all: a ValueError, TypeError or MemoryError, or what the NumPy reference says; never the end."""
+    status, cases, errors = fuzz("import fuzz; fuzz.run(fuzz.FUNCTIONS); print('finished')")
+    last = cases[-1] if cases else "none"
+    assert (status, last) == (0, "finished"), f"exit status {status}; the last case was\n{last}\n{errors}"
+    called = Counter(case.partition("(")[0] for case in cases[:-1])
+    assert called.keys() == set(fastconv.functional.__all__)
+    assert min(called.values()) >= 10
+
+
+ENDS = {
+    "a crash": ("os.abort()", "Fatal Python error: Aborted"),
+    "an exit": ("os._exit(0)", ""),
+    "a wrong answer": ("np.full(1, on_numpy())", "AssertionError"),
+    "an error of another kind": ("[][0]", "IndexError"),
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("end", ENDS)
+def test_fuzzing_notices(end):
+    """The judge judged: a function that ends its process or lies, after one that does not."""
+    expression, sign = ENDS[end]
+    script = f"""
+import os, fuzz, numpy as np
+from fastconv._backend import on_numpy
+fuzz.run({{"good": lambda x: np.ones(1), "bad": lambda x: {expression}}})
+print("finished")
+"""
+    status, cases, errors = fuzz(script)
+    assert cases[0].startswith("good({'x': ")
+    assert cases[-1].startswith("bad({'x': ")
+    assert sign in errors
+    assert (status == 0) == (end == "an exit")
