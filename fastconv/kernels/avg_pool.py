@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import prange
 
 from fastconv._jit import strict_kernel
+from fastconv.kernels.tiles import ENABLED, mean_tile
 
 
 @strict_kernel
@@ -19,9 +20,18 @@ def forward(x, window, rows, columns, y):
     KH, KW, top, left, sy, sx = window
     P, H, W = x.shape
     OH, OW = y.shape[1:]
+    flat, flat_x = y.reshape(-1), x.reshape(-1)
     for p in prange(P):
         for oy in range(OH):
             y0 = oy * sy - top
+            if ENABLED and sx <= 2:
+                first, last = max(y0, 0), min(y0 + KH, H)
+                cell, source = (p * OH + oy) * OW, (p * H + first) * W
+                if sx == 1:
+                    mean_tile(1, flat, cell, rows[oy], columns, flat_x, source, W, last - first, W, KW, left, OW)
+                else:
+                    mean_tile(2, flat, cell, rows[oy], columns, flat_x, source, W, last - first, W, KW, left, OW)
+                continue
             for ox in range(OW):
                 x0 = ox * sx - left
                 total = x.dtype.type(0)

@@ -93,9 +93,9 @@ def forward_in_vectors(x, window, y, indices, keep):
             rows = min(KH - skipped, (H - 1 - iy) // dy + 1)
             target, source = (p * OH + oy) * OW, (p * H + iy) * W
             if sx == 1:
-                max_tile(1, flat_y, target, flat_indices, keep, flat_x, source, iy * W, W, rows, dy * W, KW, dx, left, OW)
+                max_tile(1, flat_y, target, flat_indices, keep, iy * W, flat_x, source, W, rows, dy * W, KW, dx, left, OW)
             else:
-                max_tile(2, flat_y, target, flat_indices, keep, flat_x, source, iy * W, W, rows, dy * W, KW, dx, left, OW)
+                max_tile(2, flat_y, target, flat_indices, keep, iy * W, flat_x, source, W, rows, dy * W, KW, dx, left, OW)
 
 
 def takes_vectors(x, window):

@@ -44,15 +44,16 @@ ENABLED = not numba.config.DISABLE_JIT and os.environ.get("FASTCONV_SERIAL", "0"
 class _Vectors:
     """Emits loads, stores and arithmetic on vectors of one element type."""
 
-    def __init__(self, builder: ir.IRBuilder, element: types.Float, lanes: int | None = None):
+    def __init__(self, builder: ir.IRBuilder, element: types.Number, lanes: int | None = None):
         self.builder = builder
         self.bits = element.bitwidth
-        self.scalar = ir.FloatType() if self.bits == 32 else ir.DoubleType()
+        whole = isinstance(element, types.Integer)
+        self.scalar = ir.IntType(self.bits) if whole else ir.FloatType() if self.bits == 32 else ir.DoubleType()
         self.lanes = lanes or VECTOR_BYTES * 8 // self.bits
         self.type = ir.VectorType(self.scalar, self.lanes)
         self.mask_type = ir.VectorType(I1, self.lanes)
-        self.zero = ir.Constant(self.type, [0.0] * self.lanes)
-        self.suffix = f"v{self.lanes}f{self.bits}"
+        self.zero = ir.Constant(self.type, [0 if whole else 0.0] * self.lanes)
+        self.suffix = f"v{self.lanes}{'i' if whole else 'f'}{self.bits}"
 
     def _declare(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
         # declare_intrinsic() cannot mangle vector types, so names are written out
@@ -338,8 +339,71 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
     return signature, codegen
 
 
+class _Windows:
+    """Emits the loops of pooling over a row of results: vectors of them, and for each the taps of their windows."""
+
+    def __init__(self, builder, element, gap, X, numbers):  # noqa: N803
+        self.builder, self.gap, self.X = builder, gap, X
+        self.x0, self.W, self.ky_count, self.row_step, self.kx_count, self.dx, self.left, self.n = numbers
+        self.vectors = _Vectors(builder, element)
+        self.wide = _Vectors(builder, element, self.vectors.lanes * gap)
+        self.every = ir.Constant(self.wide.mask_type, [lane % gap == 0 for lane in range(self.wide.lanes)])
+        self.picked = ir.Constant(ir.VectorType(I32, self.vectors.lanes), list(range(0, self.wide.lanes, gap)))
+
+    def _outputs_before(self, pixels):
+        # results whose pixel lies before so many: the quotient by the stride, 1 or 2, rounded up
+        one = ir.Constant(I64, self.gap - 1)
+        return self.builder.ashr(self.builder.add(pixels, one), one)
+
+    def results(self, body):
+        """Run body(q, cells) for each vector of results, from q on, and the mask of those that there are."""
+        builder, lanes, one = self.builder, ir.Constant(I64, self.vectors.lanes), ir.Constant(I64, 1)
+        steps = builder.udiv(builder.sub(builder.add(self.n, lanes), one), lanes)
+        jump = ir.Constant(I64, self.gap)
+        last = builder.mul(builder.sub(self.n, one), jump)
+        reach = builder.add(last, builder.mul(builder.sub(self.kx_count, one), self.dx))
+        self.no_border = builder.and_(
+            builder.icmp_signed("==", self.left, ir.Constant(I64, 0)), builder.icmp_signed("<", reach, self.W)
+        )
+        with cgutils.for_range(builder, steps) as step:
+            q = builder.mul(step.index, lanes)
+            body(q, self.vectors.before(builder.sub(self.n, q)))
+
+    def taps(self, q, cells, body):
+        """Run body(values, inside, cell) for each tap, row by row: a vector of pixels, 0 where there are none.
+
+        `inside` masks the pixels that there are, `cell` is the first one's place from x0.
+        """
+        builder, bound = self.builder, self.builder.sub(self.n, q)
+        lane = builder.mul(q, ir.Constant(I64, self.gap))
+        all_there = builder.and_(self.wide.before(bound, self.gap), self.every)
+
+        def tap(ky, kx, inside_plane):
+            shift = builder.sub(builder.mul(kx, self.dx), self.left)
+            inside, there = cells, all_there
+            if not inside_plane:
+                first = builder.sub(self._outputs_before(builder.neg(shift)), q)
+                last = builder.sub(self._outputs_before(builder.sub(self.W, shift)), q)
+                last = builder.select(builder.icmp_signed("<", last, bound), last, bound)
+                inside = builder.and_(self.vectors.before(last), builder.not_(self.vectors.before(first)))
+                there = builder.and_(self.wide.before(last, self.gap), builder.not_(self.wide.before(first, self.gap)))
+                there = builder.and_(there, self.every)
+            cell = builder.add(builder.mul(ky, self.row_step), builder.add(lane, shift))
+            values = self.wide.load(self.X, builder.add(self.x0, cell), there)
+            body(builder.shuffle_vector(values, values, self.picked), inside, cell)
+
+        with builder.if_else(self.no_border) as cases:
+            for case, inside_plane in zip(cases, (True, False)):
+                with (
+                    case,
+                    cgutils.for_range(builder, self.ky_count) as ky,
+                    cgutils.for_range(builder, self.kx_count) as kx,
+                ):
+                    tap(ky.index, kx.index, inside_plane)
+
+
 @intrinsic(prefer_literal=True)
-def max_tile(typingctx, stride, y, y0, indices, keep, x, x0, cell0, W, ky_count, row_step, kx_count, dx, left, n):
+def max_tile(typingctx, stride, y, y0, indices, keep, cell0, x, x0, W, ky_count, row_step, kx_count, dx, left, n):
     """y[y0 + ox] = the maximum of x[x0 + ky*row_step + ix] over ky < ky_count and kx < kx_count, ox < n.
 
     Where ix = ox*stride + kx*dx - left lies on a row of W pixels. The first of equals wins, and NaN, the first of them.
@@ -350,83 +414,83 @@ def max_tile(typingctx, stride, y, y0, indices, keep, x, x0, cell0, W, ky_count,
     """
     if not isinstance(stride, types.IntegerLiteral):
         return None
-    gap = stride.literal_value
     numbers = types.int64
-    signature = types.void(stride, y, numbers, indices, types.boolean, x, *[numbers] * 9)
+    signature = types.void(stride, y, numbers, indices, types.boolean, numbers, x, *[numbers] * 8)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        Y, I, X = (_data(context, builder, kinds[i], args[i]) for i in (1, 3, 5))  # noqa: E741
-        _, _, y0, _, keep, _, x0, cell0, W, ky_count, row_step, kx_count, dx, left, n = args
-        vectors = _Vectors(builder, kinds[1].dtype)
-        wide = _Vectors(builder, kinds[1].dtype, vectors.lanes * gap)
+        Y, I, X = (_data(context, builder, kinds[i], args[i]) for i in (1, 3, 6))  # noqa: E741
+        _, _, y0, _, keep, cell0 = args[:6]
+        gap = kinds[0].literal_value
+        windows = _Windows(builder, kinds[1].dtype, gap, X, args[7:])
+        vectors = windows.vectors
         whole = ir.VectorType(ir.IntType(vectors.bits), vectors.lanes)
-        every = ir.Constant(wide.mask_type, [lane % gap == 0 for lane in range(wide.lanes)])
-        picked = ir.Constant(ir.VectorType(I32, vectors.lanes), list(range(0, wide.lanes, gap)))
-        ramp = ir.Constant(whole, list(range(0, wide.lanes, gap)))
+        ramp = ir.Constant(whole, list(range(0, windows.wide.lanes, gap)))
         none, nobody = (ir.Constant(whole, [value] * vectors.lanes) for value in (0, -1))
-        lanes, jump = ir.Constant(I64, vectors.lanes), ir.Constant(I64, gap)
         best, winner = cgutils.alloca_once(builder, vectors.type), cgutils.alloca_once(builder, whole)
 
-        def outputs_before(pixels):
-            # outputs whose pixel lies before so many: the quotient by the stride, rounded up
-            return builder.ashr(builder.add(pixels, ir.Constant(I64, gap - 1)), ir.Constant(I64, gap - 1))
+        def tap(value, inside, cell):
+            first = builder.add(cell0, cell)
+            first = first if vectors.bits == 64 else builder.trunc(first, whole.element)
+            index = builder.add(vectors.broadcast(first, whole), ramp)
+            old, found = builder.load(best), builder.load(winner)
+            # larger, or the first NaN, or the first of all
+            ahead = builder.and_(builder.fcmp_unordered(">", value, old), builder.fcmp_ordered("ord", old, old))
+            wins = builder.and_(inside, builder.or_(ahead, builder.icmp_signed("<", found, none)))
+            builder.store(builder.select(wins, value, old), best)
+            builder.store(builder.select(wins, index, found), winner)
 
-        def integers(value):
-            return vectors.broadcast(value if vectors.bits == 64 else builder.trunc(value, whole.element), whole)
-
-        one = ir.Constant(I64, 1)
-        steps = builder.udiv(builder.sub(builder.add(n, lanes), one), lanes)
-        reach = builder.add(builder.mul(builder.sub(n, one), jump), builder.mul(builder.sub(kx_count, one), dx))
-        no_border = builder.and_(
-            builder.icmp_signed("==", left, ir.Constant(I64, 0)), builder.icmp_signed("<", reach, W)
-        )
-        with cgutils.for_range(builder, steps) as step:
-            q = builder.mul(step.index, lanes)
+        def result(q, cells):
             builder.store(vectors.zero, best)
             builder.store(nobody, winner)
-            cells = vectors.before(builder.sub(n, q))
-            bound, lane = builder.sub(n, q), builder.mul(q, jump)
-            all_there = builder.and_(wide.before(bound, gap), every)
-
-            def tap(ky, kx, inside_plane):
-                shift = builder.sub(builder.mul(kx, dx), left)
-                inside, there = cells, all_there
-                if not inside_plane:
-                    first = builder.sub(outputs_before(builder.neg(shift)), q)
-                    last = builder.sub(outputs_before(builder.sub(W, shift)), q)
-                    last = builder.select(builder.icmp_signed("<", last, bound), last, bound)
-                    inside = builder.and_(vectors.before(last), builder.not_(vectors.before(first)))
-                    there = builder.and_(wide.before(last, gap), builder.not_(wide.before(first, gap)))
-                    there = builder.and_(there, every)
-                cell = builder.add(builder.mul(ky, row_step), builder.add(lane, shift))
-                values = wide.load(X, builder.add(x0, cell), there)
-                value = builder.shuffle_vector(values, values, picked)
-                index = builder.add(integers(builder.add(cell0, cell)), ramp)
-                old, found = builder.load(best), builder.load(winner)
-                # larger, or the first NaN, or the first of all
-                ahead = builder.and_(builder.fcmp_unordered(">", value, old), builder.fcmp_ordered("ord", old, old))
-                wins = builder.and_(inside, builder.or_(ahead, builder.icmp_signed("<", found, none)))
-                builder.store(builder.select(wins, value, old), best)
-                builder.store(builder.select(wins, index, found), winner)
-
-            with builder.if_else(no_border) as cases:
-                for case, inside_plane in zip(cases, (True, False)):
-                    with case, cgutils.for_range(builder, ky_count) as ky, cgutils.for_range(builder, kx_count) as kx:
-                        tap(ky.index, kx.index, inside_plane)
+            windows.taps(q, cells, tap)
             target = builder.add(y0, q)
             vectors.store(builder.load(best), Y, target, cells)
             with builder.if_then(keep):
-                many = ir.VectorType(I64, vectors.lanes)
+                many = _Vectors(builder, types.int64, vectors.lanes)
                 found = builder.load(winner)
-                found = found if vectors.bits == 64 else builder.sext(found, many)
-                pointer = builder.bitcast(builder.gep(I, [target]), many.as_pointer())
-                store = cgutils.get_or_insert_function(
-                    builder.module,
-                    ir.FunctionType(ir.VoidType(), [many, pointer.type, I32, vectors.mask_type]),
-                    f"llvm.masked.store.v{vectors.lanes}i64.p0",
-                )
-                builder.call(store, [found, pointer, ir.Constant(I32, 8), cells])
+                many.store(found if vectors.bits == 64 else builder.sext(found, many.type), I, target, cells)
+
+        windows.results(result)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def mean_tile(typingctx, stride, y, y0, row, columns, x, x0, W, ky_count, row_step, kx_count, left, n):
+    """y[y0 + ox] = the sum over the window that `max_tile` takes the maximum of, divided by row * columns[ox].
+
+    Precondition: as there; row int64, columns (n,) int64.
+    """
+    if not isinstance(stride, types.IntegerLiteral):
+        return None
+    numbers = types.int64
+    signature = types.void(stride, y, numbers, numbers, columns, x, *[numbers] * 7)
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        Y, columns, X = (_data(context, builder, kinds[i], args[i]) for i in (1, 4, 5))
+        y0, row = args[2:4]
+        x0, W, ky_count, row_step, kx_count, left, n = args[6:]
+        numbers = x0, W, ky_count, row_step, kx_count, ir.Constant(I64, 1), left, n
+        windows = _Windows(builder, kinds[1].dtype, kinds[0].literal_value, X, numbers)
+        vectors = windows.vectors
+        many = _Vectors(builder, types.int64, vectors.lanes)
+        total = cgutils.alloca_once(builder, vectors.type)
+
+        def tap(value, inside, cell):
+            builder.store(builder.fadd(builder.load(total), value), total)
+
+        def result(q, cells):
+            builder.store(vectors.zero, total)
+            windows.taps(q, cells, tap)
+            # the product is taken in integers, so that it is rounded once; lanes that are not there are divided by 0
+            divisor = builder.mul(many.load(columns, q, cells), many.broadcast(row))
+            mean = builder.fdiv(builder.load(total), builder.sitofp(divisor, vectors.type))
+            vectors.store(mean, Y, builder.add(y0, q), cells)
+
+        windows.results(result)
         return context.get_dummy_value()
 
     return signature, codegen
