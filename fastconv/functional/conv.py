@@ -23,7 +23,7 @@ LEAST_TURNED = 12
 LEAST_TURNED_TAPS = 48
 # channels that lie side by side in the transposed gradient: the width of a tile of three vectors
 TURNED_CHANNELS = 48
-# images from which each thread takes whole images, and the bytes of an image's planes that stay in its L2 cache
+# images, times groups, from which each thread takes whole ones, and the bytes of their planes that stay in its L2 cache
 LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 
 
@@ -244,7 +244,8 @@ def _convolve(
     weights = weight.reshape(-1), weight_rows, weight_terms, bias, floor, geometry.offsets, geometry.groups
     image = geometry.C * geometry.plane
     rows, columns = geometry.rows, geometry.columns
-    if len(x) >= LEAST_IMAGES and not geometry.in_place and image * x.itemsize <= CACHED_PLANES:
+    many, own = len(x) * geometry.groups >= LEAST_IMAGES, image // geometry.groups * x.itemsize
+    if many and not geometry.in_place and own <= CACHED_PLANES:
         kernels.split_and_forward(
             x, rows.before, rows.stride, geometry.shifts, columns.stride, geometry.HP, *weights, geometry.WP,
             geometry.by_rows, y,

@@ -190,29 +190,31 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
 def split_and_forward(
     x, top, sy, shifts, sx, HP, weight, weight_rows, weight_terms, bias, floor, offsets, groups, WP, by_rows, y
 ):
-    """`split` and `forward`, one image after another, so that its planes stay in the cache.
+    """`split` and `forward`, one group of an image after another, so that its planes stay in the cache.
 
-    Precondition: as for those two, x (N, C, H, W). Parallel over shares of the images, each of which owns its part of y.
+    Precondition: as for those two, x (N, C, H, W). Parallel over shares of the images' groups, each of which owns its
+    part of y.
     """
     N, C, H, W = x.shape
     OC, OH, OW = y.shape[1:]
     P = OH * OW
     flat, flat_x = y.reshape(-1), x.reshape(-1)
-    per_group, plane = OC // groups, sy * shifts.size * HP * WP
+    channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
     Q = (OH - 1) * WP + OW
-    shares = min(N, IMAGE_SHARES)
+    shares = min(N * groups, IMAGE_SHARES)
     for share in prange(shares):
-        planes = np.empty(C * plane, x.dtype)
-        for n in range(share * N // shares, (share + 1) * N // shares):
-            for c in range(C):
-                _split_plane(flat_x, (n * C + c) * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
-            for group in range(groups):
-                for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
-                    rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
-                    _convolve(
-                        planes, group * (C // groups) * plane, weight, weight_rows, weight_terms, bias, floor, offsets, first,
-                        rows, WP, by_rows, 0, Q, flat, (n * OC + first) * P, P, OW,
-                    )  # fmt: skip
+        planes = np.empty(channels * plane, x.dtype)
+        for item in range(share * N * groups // shares, (share + 1) * N * groups // shares):
+            n, group = divmod(item, groups)
+            source = (n * C + group * channels) * H * W
+            for c in range(channels):
+                _split_plane(flat_x, source + c * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
+            for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
+                rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
+                _convolve(
+                    planes, 0, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, 0, Q,
+                    flat, (n * OC + first) * P, P, OW,
+                )  # fmt: skip
 
 
 @kernel

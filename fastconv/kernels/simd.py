@@ -14,8 +14,11 @@ from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
     MANY_REGISTERS,
+    ONE_ROW,
+    THREE_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
+    TWO_ROWS,
     VECTOR_BYTES,
     copy_tile,
     dots_tile,
@@ -43,10 +46,11 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_
     while end - i >= 4:
         rows_tile(4, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
         i, c0 = i + 4, c0 + 4 * c_row
-    if end - i >= 2:
+    if end - i == 3:
+        rows_tile(3, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+    elif end - i == 2:
         rows_tile(2, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
-        i, c0 = i + 2, c0 + 2 * c_row
-    if end - i >= 1:
+    elif end - i == 1:
         rows_tile(1, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
 
 
@@ -64,7 +68,8 @@ def add_rows(
     K = b_terms.size
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
-        tiles = -(-n // (lanes * TILE_VECTORS))
+        width = ONE_ROW if rows == 1 else TWO_ROWS if rows == 2 else THREE_ROWS if rows == 3 else TILE_VECTORS
+        tiles = -(-n // (lanes * width))
         lowest = c.dtype.type(-np.inf)
         for k0 in range(0, max(K, 1), TERM_BLOCK):
             q = 0
