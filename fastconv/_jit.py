@@ -103,8 +103,8 @@ class _PackageCache(FunctionCache):
             super().save_overload(sig, data)
 
 
-def _compiled(function: Callable, fastmath: bool, parallel: bool = False, forceinline: bool = False) -> Any:
-    options = {"fastmath": FASTMATH if fastmath else False, "parallel": parallel, "forceinline": forceinline}
+def _compiled(function: Callable, fastmath: bool, parallel: bool = False, inline: str = "never") -> Any:
+    options = {"fastmath": FASTMATH if fastmath else False, "parallel": parallel, "inline": inline}
     dispatcher = numba.njit(function, error_model="numpy", nogil=True, **options)
     if not numba.config.DISABLE_JIT:
         # a read-only or home-less install has no folder for a cache: then every process compiles anew
@@ -119,8 +119,12 @@ def helper(function: Callable) -> Any:
 
 
 def inlined(function: Callable) -> Any:
-    """Compile a `helper` into its callers: a call with a dozen arrays costs some 50 ns, mostly counting references."""
-    return _compiled(function, fastmath=True, forceinline=True)
+    """Compile a `helper` as a part of each of its callers, for helpers around others.
+
+    A call with a dozen arrays costs some 50 ns, mostly counting references; and each function in between is code for
+    the tiles compiled once more.
+    """
+    return _compiled(function, fastmath=True, inline="always")
 
 
 def strict_helper(function: Callable) -> Any:

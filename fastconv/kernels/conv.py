@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import helper, kernel
+from fastconv._jit import inlined, kernel
 from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, copy_rows, lane_sum, row_offsets, transpose
 from fastconv.kernels.tiles import LANES, TILE_ROWS
 
@@ -24,10 +24,10 @@ TURNED_TASKS = 16  # would leave less than so many tasks
 DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
 
 
-@helper
+@inlined
 def _split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
     """Copy an image's plane x[x0:] into padded planes[start:], (sy, shifts, HP, WP) cells; see `split`."""
-    copies = shifts.size
+    copies, zero, one = shifts.size, np.int64(0), np.int64(1)
     for a in range(sy):
         # rows above and below the image are copied as nothing but zeros
         begin = min(HP, max(0, -((a - top) // sy)))
@@ -38,9 +38,9 @@ def _split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
             last = max(first, min(WP, -((shift - W) // sx)))
             target = start + (a * copies + b) * HP * WP
             source = x0 + (begin * sy + a - top) * W + shift
-            copy_rows(begin, planes, target, WP, x, 0, 0, 1, 0, 0, WP)
+            copy_rows(begin, planes, target, WP, x, zero, zero, one, zero, zero, WP)
             copy_rows(end - begin, planes, target + begin * WP, WP, x, source, sy * W, sx, first, last, WP)
-            copy_rows(HP - end, planes, target + end * WP, WP, x, 0, 0, 1, 0, 0, WP)
+            copy_rows(HP - end, planes, target + end * WP, WP, x, zero, zero, one, zero, zero, WP)
 
 
 @kernel
@@ -92,9 +92,10 @@ def widen(g, WP, wide):
     P, OH, OW = g.shape
     Q = wide.shape[1]
     flat, flat_g = wide.reshape(-1), g.reshape(-1)
+    zero, one = np.int64(0), np.int64(1)
     for p in prange(P):
-        copy_rows(OH - 1, flat, p * Q, WP, flat_g, p * OH * OW, OW, 1, 0, OW, WP)
-        copy_rows(1, flat, p * Q + (OH - 1) * WP, 0, flat_g, (p * OH + OH - 1) * OW, 0, 1, 0, OW, OW)
+        copy_rows(OH - 1, flat, p * Q, WP, flat_g, p * OH * OW, OW, one, zero, OW, WP)
+        copy_rows(one, flat, p * Q + (OH - 1) * WP, zero, flat_g, (p * OH + OH - 1) * OW, zero, one, zero, OW, OW)
 
 
 @kernel
@@ -119,16 +120,17 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
                         turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx]
 
 
-@helper
+@inlined
 def _store(acc, rows, q0, m, WP, y, target, plane, OW):
     """Copy the pixels among the cells q0 ... q0 + m - 1 of `rows` wide rows, acc (rows, m), to planes of y, rows of OW."""
+    zero, one = np.int64(0), np.int64(1)
     for oy in range(q0 // WP, (q0 + m - 1) // WP + 1):
         first = max(q0 - oy * WP, 0)
         pixels = max(min(q0 + m - oy * WP, OW) - first, 0)
-        copy_rows(rows, y, target + oy * OW + first, plane, acc, oy * WP - q0 + first, m, 1, 0, pixels, pixels)
+        copy_rows(rows, y, target + oy * OW + first, plane, acc, oy * WP - q0 + first, m, one, zero, pixels, pixels)
 
 
-@helper
+@inlined
 def _convolve(
     planes, source, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, start, end, y,
     target, P, OW,
@@ -138,10 +140,11 @@ def _convolve(
     Row of pixels by row of pixels, or along the whole wide row; the latter straight into y where every cell of it is a
     pixel.
     """
+    zero, one, fresh = np.int64(0), np.int64(1), np.bool_(True)
     if by_rows or WP == OW:
         runs, run = (-(-(end - start) // WP), OW) if by_rows else (1, end - start)
         add_rows(
-            y, target + start // WP * OW + start % WP, P, OW, rows, bias, first, True, floor, weight, 0,
+            y, target + start // WP * OW + start % WP, P, OW, rows, bias, first, fresh, floor, weight, zero,
             weight_rows, weight_terms, planes, source + start, WP, offsets, runs, run,
         )  # fmt: skip
         return
@@ -149,8 +152,8 @@ def _convolve(
     for q in range(start, end, SCRATCH_CELLS):
         m = min(SCRATCH_CELLS, end - q)
         add_rows(
-            acc, 0, m, 0, rows, bias, first, True, floor, weight, 0, weight_rows, weight_terms, planes, source + q, 0,
-            offsets, 1, m,
+            acc, zero, m, zero, rows, bias, first, fresh, floor, weight, zero, weight_rows, weight_terms, planes,
+            source + q, zero, offsets, one, m,
         )  # fmt: skip
         _store(acc, rows, q, m, WP, y, target, P, OW)
 
@@ -201,7 +204,7 @@ def split_and_forward(
     flat, flat_x = y.reshape(-1), x.reshape(-1)
     channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
     Q = (OH - 1) * WP + OW
-    shares = min(N * groups, IMAGE_SHARES)
+    shares, zero = min(N * groups, IMAGE_SHARES), np.int64(0)
     for share in prange(shares):
         planes = np.empty(channels * plane, x.dtype)
         for item in range(share * N * groups // shares, (share + 1) * N * groups // shares):
@@ -212,7 +215,7 @@ def split_and_forward(
             for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
                 rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
                 _convolve(
-                    planes, 0, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, 0, Q,
+                    planes, zero, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, zero, Q,
                     flat, (n * OC + first) * P, P, OW,
                 )  # fmt: skip
 
@@ -232,6 +235,7 @@ def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, 
     channels, per_group = C // groups, OC // groups
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
     offsets, nothing, lowest = row_offsets(per_group, Q), np.zeros(C, g.dtype), g.dtype.type(-np.inf)
+    fresh = np.bool_(False)
     for task in prange(N * groups):
         n, group = divmod(np.int64(task), groups)
         first = group * channels
@@ -243,7 +247,7 @@ def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, 
                 for t in range(windows.size):
                     add_rows(
                         flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
-                        first, False, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
+                        first, fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
                         offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
                     )  # fmt: skip
 
@@ -307,15 +311,16 @@ def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
     rows_of_pixels = row_offsets(P, width)
     flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)
     nothing, lowest = np.zeros(K, grad.dtype), grad.dtype.type(-np.inf)
+    zero, one = np.int64(0), np.int64(1)
     for task in prange(groups * blocks * steps):
         rest, s = divmod(np.int64(task), steps)
         group, block = divmod(rest, blocks)
         k, oc = block * taps, s * width
         for n in range(N):
             add_rows(
-                flat_grad, (group * K + k) * per_group + oc, per_group, 0, min(taps, K - k), nothing, k, n == 0,
+                flat_grad, (group * K + k) * per_group + oc, per_group, zero, min(taps, K - k), nothing, k, n == 0,
                 lowest, flat, n * image + group * (image // groups), offsets, pixels, flat_turned,
-                (n * groups + group) * cells + s * P * width, 0, rows_of_pixels, 1, min(width, per_group - oc),
+                (n * groups + group) * cells + s * P * width, zero, rows_of_pixels, one, min(width, per_group - oc),
             )  # fmt: skip
 
 
@@ -350,10 +355,11 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
             for r in range(0, all_runs, together):
                 for q in range(0, run, DOT_CELLS):
                     a0 = (n * OC + oc) * P + r * g_step + q
-                    source = np.uint64(n * image + group * (image // groups) + r * planes_step + q)
+                    source = np.int64(n * image + group * (image // groups) + r * planes_step + q)
                     for k in range(first, last, 4):  # past the last tap, that tap again
-                        b0, b1 = source + offsets[k], source + offsets[min(k + 1, K - 1)]
-                        b2, b3 = source + offsets[min(k + 2, K - 1)], source + offsets[min(k + 3, K - 1)]
+                        b0, b1 = source + np.int64(offsets[k]), source + np.int64(offsets[min(k + 1, K - 1)])
+                        b2 = source + np.int64(offsets[min(k + 2, K - 1)])
+                        b3 = source + np.int64(offsets[min(k + 3, K - 1)])
                         add_dots(
                             sums[(k - first) // 4], rows, flat_g, a0, P, g_step, flat, b0, b1, b2, b3, planes_step,
                             min(together, all_runs - r), min(DOT_CELLS, run - q),

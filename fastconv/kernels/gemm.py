@@ -30,13 +30,14 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
     blocks, steps = -(-M // ROW_BLOCK), -(-N // COLUMN_BLOCK)
     rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
     flat_b, flat_c, lowest = b.reshape(-1), c.reshape(-1), c.dtype.type(-np.inf)
+    zero, one = np.int64(0), np.int64(1)
     for task in prange(B * blocks * steps):
         rest, s = divmod(np.int64(task), steps)
         i, block = divmod(rest, blocks)
         row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
         add_rows(
-            flat_c, (i * M + row) * N + column, N, 0, min(ROW_BLOCK, M - row), bias, row, fresh, lowest, a, 0,
-            rows, columns, flat_b, i * K * N + column, 0, offsets, 1, min(COLUMN_BLOCK, N - column),
+            flat_c, (i * M + row) * N + column, N, zero, min(ROW_BLOCK, M - row), bias, row, fresh, lowest, a, zero,
+            rows, columns, flat_b, i * K * N + column, zero, offsets, one, min(COLUMN_BLOCK, N - column),
         )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def matmul_transposed(a, b, bias, floor, c):
     N = b.shape[0]
     tiles, steps = -(-M // DOT_ROWS), -(-N // ROW_BLOCK)
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    zero, one = np.int64(0), np.int64(1)
     for task in prange(tiles * steps):
         tile, s = divmod(np.int64(task), steps)
         row, rows = tile * DOT_ROWS, min(DOT_ROWS, M - tile * DOT_ROWS)
@@ -58,7 +60,7 @@ def matmul_transposed(a, b, bias, floor, c):
         for n in range(s * ROW_BLOCK, min((s + 1) * ROW_BLOCK, N), 4):
             sums[:] = 0
             b0, b1, b2, b3 = n * K, min(n + 1, N - 1) * K, min(n + 2, N - 1) * K, min(n + 3, N - 1) * K
-            add_dots(sums, rows, flat_a, row * K, K, 0, flat_b, b0, b1, b2, b3, 0, 1, K)
+            add_dots(sums, rows, flat_a, row * K, K, zero, flat_b, b0, b1, b2, b3, zero, one, K)
             for i in range(rows):
                 for j in range(min(4, N - n)):
                     total = bias[n + j] + lane_sum(sums, i, j)

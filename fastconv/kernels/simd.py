@@ -13,6 +13,7 @@ from fastconv._jit import helper, inlined
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
+    FEW_ROWS,
     MANY_REGISTERS,
     ONE_ROW,
     THREE_ROWS,
@@ -29,6 +30,18 @@ from fastconv.kernels.tiles import (
 # Terms summed at once: the inputs of so many, a tile wide, stay in the L1 cache while all rows of weights use them.
 # Terms are the outer loop, so that each weight comes from beyond the L2 cache once.
 TERM_BLOCK = 144
+
+
+@helper
+def _width(rows, left):
+    """The vectors of the next tile of `rows` rows, of those that are left."""
+    if rows > FEW_ROWS:
+        # shared between the tiles that are left: a narrow last one would starve the multipliers
+        return -(-left // -(-left // TILE_VECTORS))
+    for width in ONE_ROW if rows == 1 else TWO_ROWS if rows == 2 else THREE_ROWS:
+        if width <= left:
+            return width
+    return 1
 
 
 @inlined
@@ -63,28 +76,24 @@ def add_rows(
     For i < rows, r < runs and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up
     to `floor` are stored as `floor`: 0 is ReLU, -inf changes nothing.
 
-    Precondition: flat arrays of one float type; a_rows, a_terms and b_terms uint64; the numbers int64, not negative.
+    Precondition: flat arrays of one float type; a_rows, a_terms and b_terms uint64; the numbers int64, not negative (and
+    not literals, for each of which Numba would compile once more).
     """
     K = b_terms.size
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
-        width = ONE_ROW if rows == 1 else TWO_ROWS if rows == 2 else THREE_ROWS if rows == 3 else TILE_VECTORS
-        tiles = -(-n // (lanes * width))
         lowest = c.dtype.type(-np.inf)
         for k0 in range(0, max(K, 1), TERM_BLOCK):
-            q = 0
-            for step in range(runs * tiles):
-                r, tile = divmod(step, tiles)
-                if tile == 0:
-                    q = 0
-                # what is left, shared between the tiles that are left: a narrow last one would starve the multipliers
-                m = min(n - q, -(-(-(-(n - q) // lanes)) // (tiles - tile)) * lanes)
-                _tiles_of_rows(
-                    c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0,
-                    floor if k0 + TERM_BLOCK >= K else lowest, a, a0, a_rows, a_terms, b, b0 + r * b_run + q, b_terms,
-                    k0, min(k0 + TERM_BLOCK, K), m,
-                )  # fmt: skip
-                q += m
+            last = floor if k0 + TERM_BLOCK >= K else lowest
+            for r in range(runs):
+                q = 0
+                while q < n:
+                    m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
+                    _tiles_of_rows(
+                        c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, last, a, a0, a_rows, a_terms,
+                        b, b0 + r * b_run + q, b_terms, k0, min(k0 + TERM_BLOCK, K), m,
+                    )  # fmt: skip
+                    q += m
         return
     for i in range(rows):
         row = np.uint64(a0) + a_rows[i0 + i]

@@ -35,10 +35,13 @@ LANES = 16
 MANY_REGISTERS = "avx512f" in FEATURES
 TILE_ROWS = 8 if MANY_REGISTERS else 4
 TILE_VECTORS = 3
-# few rows alone take more vectors, so that there are enough sums to keep the multipliers busy
+# few rows alone take more vectors, so that there are enough sums to keep the multipliers busy; each width is code of its
+# own, which takes time to compile, so there are not all of them
 FEW_ROWS = 3
-FEW_VECTORS = {1: 8, 2: 8, 3: 6} if MANY_REGISTERS else {1: 6, 2: 4, 3: 3}
-ONE_ROW, TWO_ROWS, THREE_ROWS = FEW_VECTORS[1], FEW_VECTORS[2], FEW_VECTORS[3]
+ONE_ROW, TWO_ROWS, THREE_ROWS = ((8, 4, 2, 1), (8, 4, 2, 1), (6, 3, 2, 1)) if MANY_REGISTERS else (
+    (4, 2, 1), (4, 2, 1), (3, 2, 1)
+)  # fmt: skip
+WIDTHS = {1: ONE_ROW, 2: TWO_ROWS, 3: THREE_ROWS}
 # rows of a tile of dot products with four others: 6 x 4 sums or 2 x 4
 DOT_ROWS = 6 if MANY_REGISTERS else 2
 # without the JIT, and for the bounds-checked twins, the same sums are plain loops
@@ -116,12 +119,12 @@ def _data(context, builder, array_type, array):
     return context.make_array(array_type)(context, builder, value=array).data
 
 
-def _widths(builder, vectors, most, n, body):
-    """Run body(width, mask) for the `width` vectors that n cells need, at most `most`, the last of them under a mask."""
+def _widths(builder, vectors, widths, n, body):
+    """Run body(width, mask) for the `width` vectors that n cells need, one of `widths`, the last of them under a mask."""
     lanes, one = ir.Constant(I64, vectors.lanes), ir.Constant(I64, 1)
     end = builder.append_basic_block("width.end")
     switch = builder.switch(builder.udiv(builder.sub(builder.add(n, lanes), one), lanes), end)
-    for width in range(1, most + 1):
+    for width in widths:
         block = builder.append_basic_block(f"width.{width}")
         switch.add_case(ir.Constant(I64, width), block)
         builder.position_at_end(block)
@@ -147,7 +150,7 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
     are stored as `floor`, NaN as NaN.
 
     Precondition: `rows` a literal; flat arrays of one float type; a_rows, a_terms, b_terms uint64; the other numbers of
-    64 bits; n at most TILE_VECTORS vectors, or FEW_VECTORS[rows].
+    64 bits; n takes 1 to TILE_VECTORS vectors, or one of WIDTHS[rows].
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
@@ -199,7 +202,7 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
                     low = builder.fcmp_ordered("<=", total, lowest)
                     vectors.store(builder.select(low, lowest, total), row, j, m)
 
-        _widths(builder, vectors, FEW_VECTORS.get(M, TILE_VECTORS), n, block)
+        _widths(builder, vectors, WIDTHS.get(M, range(1, TILE_VECTORS + 1)), n, block)
         return context.get_dummy_value()
 
     return signature, codegen
