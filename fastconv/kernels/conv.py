@@ -58,7 +58,9 @@ def split(x, top, sy, shifts, sx, planes):
 
 @kernel
 def merge(planes, top, left, first_row, first_column, x):
-    """Take each pixel from its phase: x[iy, ix] = planes[a, b, i - first_row, j - first_column] for iy = i*sy + a - top.
+    """Take each pixel from its phase: x[iy, ix] = planes[a, b, i - first_row, j - first_column].
+
+    Where iy = i*sy + a - top and ix = j*sx + b - left.
 
     Precondition: planes (P, sy, sx, rows, columns), x (P, H, W). Parallel over P, which owns its image.
 
@@ -122,7 +124,7 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
 
 @inlined
 def _store(acc, rows, q0, m, WP, y, target, plane, OW):
-    """Copy the pixels among the cells q0 ... q0 + m - 1 of `rows` wide rows, acc (rows, m), to planes of y, rows of OW."""
+    """Copy the pixels among the cells q0 ... q0 + m - 1 of `rows` wide rows, acc (rows, m), to planes of y."""
     zero, one = np.int64(0), np.int64(1)
     for oy in range(q0 // WP, (q0 + m - 1) // WP + 1):
         first = max(q0 - oy * WP, 0)
@@ -135,7 +137,7 @@ def _convolve(
     planes, source, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, start, end, y,
     target, P, OW,
 ):  # fmt: skip
-    """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into y[target:], planes of P pixels.
+    """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into planes of y[target:].
 
     Row of pixels by row of pixels, or along the whole wide row; the latter straight into y where every cell of it is a
     pixel.
@@ -160,9 +162,9 @@ def _convolve(
 
 @kernel
 def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, WP, by_rows, y):
-    """y[n, oc, q] = bias[oc] + sum over taps k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
+    """y[n, oc, q] = bias[oc] + sum over k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
-    Results up to `floor` are stored as `floor`.
+    The k are the taps. Results up to `floor` are stored as `floor`.
 
     Precondition: planes flat, `image` cells for each image; weight flat; weight_rows (OC,), weight_terms and offsets
     (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block of cells, block of output channels),
@@ -184,8 +186,8 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
         first = group * per_group + block * CHANNEL_BLOCK
         rows = min(CHANNEL_BLOCK, per_group - block * CHANNEL_BLOCK)
         _convolve(
-            planes, n * image + group * (image // groups), weight, weight_rows, weight_terms, bias, floor, offsets, first,
-            rows, WP, by_rows, s * length, min((s + 1) * length, Q), flat, (n * OC + first) * P, P, OW,
+            planes, n * image + group * (image // groups), weight, weight_rows, weight_terms, bias, floor, offsets,
+            first, rows, WP, by_rows, s * length, min((s + 1) * length, Q), flat, (n * OC + first) * P, P, OW,
         )  # fmt: skip
 
 
@@ -215,8 +217,8 @@ def split_and_forward(
             for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
                 rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
                 _convolve(
-                    planes, zero, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, zero, Q,
-                    flat, (n * OC + first) * P, P, OW,
+                    planes, zero, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows,
+                    zero, Q, flat, (n * OC + first) * P, P, OW,
                 )  # fmt: skip
 
 
@@ -247,8 +249,8 @@ def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, 
                 for t in range(windows.size):
                     add_rows(
                         flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
-                        first, fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
-                        offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
+                        first, fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q,
+                        g_run, offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
                     )  # fmt: skip
 
 
@@ -267,7 +269,7 @@ def all_finite(a):
 
 @kernel
 def transposed(a, b):
-    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), each owns its rows."""
+    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), its own."""
     N, M, P = a.shape
     blocks = -(-P // PIXEL_BLOCK)
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
@@ -297,16 +299,17 @@ def turn_gradient(g, width, turned):
 def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
     """grad[group, k, oc] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * g[n, group, oc, p].
 
-    Precondition: turned (N, groups, cells), g of each group as `turn_gradient` leaves it; planes (N, cells of an image),
-    offsets (K,) and pixels (P,) uint64, grad (groups, K, OC/groups). Parallel over (group, block of taps, block of
-    channels), each of which owns its part of grad and sums the batch in order.
+    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it; planes (N, cells of an image), offsets (K,)
+    and pixels (P,) uint64, grad (groups, K, OC/groups). Parallel over (group, block of taps, block of channels), each
+    of which owns its part of grad and sums the batch in order.
     """
     N, groups, cells = turned.shape
     image = planes.shape[1]
     _, K, per_group = grad.shape
     P = pixels.size
     steps = -(-per_group // width)
-    taps = min(TURNED_TAPS, -(-(-(-K * groups * steps // TURNED_TASKS)) // TILE_ROWS) * TILE_ROWS)
+    taps = (K * groups * steps // TURNED_TASKS + TILE_ROWS) // TILE_ROWS * TILE_ROWS
+    taps = min(taps, TURNED_TAPS)
     blocks = -(-K // taps)
     rows_of_pixels = row_offsets(P, width)
     flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)

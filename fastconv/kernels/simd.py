@@ -19,7 +19,6 @@ from fastconv.kernels.tiles import (
     THREE_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
-    TWO_ROWS,
     VECTOR_BYTES,
     copy_tile,
     dots_tile,
@@ -38,7 +37,11 @@ def _width(rows, left):
     if rows > FEW_ROWS:
         # shared between the tiles that are left: a narrow last one would starve the multipliers
         return -(-left // -(-left // TILE_VECTORS))
-    for width in ONE_ROW if rows == 1 else TWO_ROWS if rows == 2 else THREE_ROWS:
+    if rows == 3:
+        for width in THREE_ROWS:
+            if width <= left:
+                return width
+    for width in ONE_ROW:
         if width <= left:
             return width
     return 1
@@ -71,13 +74,13 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_
 def add_rows(
     c, c0, c_row, c_run, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_run, b_terms, runs, n
 ):  # fmt: skip
-    """c[c0 + i*c_row + r*c_run + q] += sum over k of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + r*b_run + q].
+    """c[c0 + i*c_row + r*c_run + q] += sum over k of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[.. + b_terms[k] + q].
 
-    For i < rows, r < runs and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up
-    to `floor` are stored as `floor`: 0 is ReLU, -inf changes nothing.
+    For i < rows, r < runs and q < n, from b0 + r*b_run on. Where `fresh`, the sum starts from bias[i0 + i] and not from
+    what c holds. Sums up to `floor` are stored as `floor`: 0 is ReLU, -inf changes nothing.
 
-    Precondition: flat arrays of one float type; a_rows, a_terms and b_terms uint64; the numbers int64, not negative (and
-    not literals, for each of which Numba would compile once more).
+    Precondition: flat arrays of one float type; a_rows, a_terms and b_terms uint64; the numbers int64, not negative
+    (and not literals, for each of which Numba would compile once more).
     """
     K = b_terms.size
     if ENABLED:

@@ -35,13 +35,12 @@ LANES = 16
 MANY_REGISTERS = "avx512f" in FEATURES
 TILE_ROWS = 8 if MANY_REGISTERS else 4
 TILE_VECTORS = 3
-# few rows alone take more vectors, so that there are enough sums to keep the multipliers busy; each width is code of its
-# own, which takes time to compile, so there are not all of them
+# few rows alone take more vectors, so that there are enough sums to keep the multipliers busy; each width is code of
+# its own, which takes time to compile, so there are not all of them; 1 to TILE_VECTORS are needed below taller tiles
 FEW_ROWS = 3
-ONE_ROW, TWO_ROWS, THREE_ROWS = ((8, 4, 2, 1), (8, 4, 2, 1), (6, 3, 2, 1)) if MANY_REGISTERS else (
-    (4, 2, 1), (4, 2, 1), (3, 2, 1)
-)  # fmt: skip
-WIDTHS = {1: ONE_ROW, 2: TWO_ROWS, 3: THREE_ROWS}
+ONE_ROW = (8, 4, 3, 2, 1) if MANY_REGISTERS else (4, 3, 2, 1)
+THREE_ROWS = (6, 3, 2, 1) if MANY_REGISTERS else (3, 2, 1)
+WIDTHS = {1: ONE_ROW, 2: ONE_ROW, 3: THREE_ROWS}
 # rows of a tile of dot products with four others: 6 x 4 sums or 2 x 4
 DOT_ROWS = 6 if MANY_REGISTERS else 2
 # without the JIT, and for the bounds-checked twins, the same sums are plain loops
@@ -120,7 +119,7 @@ def _data(context, builder, array_type, array):
 
 
 def _widths(builder, vectors, widths, n, body):
-    """Run body(width, mask) for the `width` vectors that n cells need, one of `widths`, the last of them under a mask."""
+    """Run body(width, mask) for the vectors that n cells need, one of `widths`, the last of them under a mask."""
     lanes, one = ir.Constant(I64, vectors.lanes), ir.Constant(I64, 1)
     end = builder.append_basic_block("width.end")
     switch = builder.switch(builder.udiv(builder.sub(builder.add(n, lanes), one), lanes), end)
@@ -146,8 +145,8 @@ def _strided(builder, base, start, stride, count):
 def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
     """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + q].
 
-    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up to `floor`
-    are stored as `floor`, NaN as NaN.
+    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up to
+    `floor` are stored as `floor`, NaN as NaN.
 
     Precondition: `rows` a literal; flat arrays of one float type; a_rows, a_terms, b_terms uint64; the other numbers of
     64 bits; n takes 1 to TILE_VECTORS vectors, or one of WIDTHS[rows].
@@ -210,9 +209,10 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
 
 @intrinsic(prefer_literal=True)
 def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, runs, n):
-    """t[t0 + i, j, lane] += sum over r < runs and the q < n of that lane of a[a0 + i*a_row + r*a_run + q] * b[b_j + r*b_run + q].
+    """t[t0 + i, j, lane] += sum over r and q of a[a0 + i*a_row + r*a_run + q] * b[b_starts[j] + r*b_run + q].
 
-    i < rows and j < 4. The lanes stay apart, so that a sum over many images is reduced once.
+    For i < rows, j < 4, r < runs and the q < n of that lane. The lanes stay apart, so that a sum over many images is
+    reduced once.
 
     Precondition: `rows` a literal; a and b flat, t C-contiguous, (rows, 4, LANES), one float type; numbers of 64 bits;
     four b_starts, uint64.
@@ -276,9 +276,7 @@ def copy_tile(typingctx, stride, rows, d, d0, d_row, s, s0, s_row, first, last, 
     if not isinstance(stride, types.IntegerLiteral):
         return None
     numbers = types.uint64
-    signature = types.void(
-        stride, numbers, d, numbers, numbers, s, numbers, numbers, numbers, numbers, numbers
-    )
+    signature = types.void(stride, numbers, d, numbers, numbers, s, numbers, numbers, numbers, numbers, numbers)
     gap = stride.literal_value
 
     def codegen(context, builder, signature, args):
@@ -328,9 +326,7 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
             return [builder.select(row, vectors.before(count), nothing) for row in inside]
 
         low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
-        halves = [
-            ir.Constant(ir.VectorType(I32, lanes), [index + shift for index in low]) for shift in (0, lanes // 2)
-        ]
+        halves = [ir.Constant(ir.VectorType(I32, lanes), [index + shift for index in low]) for shift in (0, lanes // 2)]
         block = [
             vectors.load(row, zero, mask)
             for row, mask in zip(_strided(builder, S, s0, s_row, lanes), masks(rows, columns))
@@ -349,7 +345,7 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
 class _Windows:
     """Emits the loops of pooling over a row of results: vectors of them, and for each the taps of their windows."""
 
-    def __init__(self, builder, element, gap, X, numbers):  # noqa: N803
+    def __init__(self, builder, element, gap, X, numbers):
         self.builder, self.gap, self.X = builder, gap, X
         self.x0, self.W, self.ky_count, self.row_step, self.kx_count, self.dx, self.left, self.n = numbers
         self.vectors = _Vectors(builder, element)
