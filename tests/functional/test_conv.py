@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
 import pytest
+import variants
 from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import ConvCase, assert_identical, assert_same_bits, conv_cases, inner, integers, real
@@ -14,6 +17,7 @@ import fastconv
 from fastconv import reference
 from fastconv.functional import conv as module
 from fastconv.kernels import conv as kernels
+from fastconv.kernels import simd, tiles
 
 ALGORITHMS = ("auto", "direct", "im2col")
 
@@ -124,39 +128,133 @@ def around(B, prime):
     return sorted({1, max(B - 1, 1), B, B + 1, 2 * B - 1, 2 * B, 2 * B + 1, prime})
 
 
+# outputs along a row: around one vector of 4, 8 and 16 lanes, and around a tile of them
+LANES_AROUND = sorted({n for lanes in (2, 4, 8, 16) for n in around(lanes, 29)})
+WIDTHS = sorted({n for lanes in (2, 4, 8, 16) for n in around(lanes * tiles.TILE_VECTORS, 61)} | set(LANES_AROUND))
+# rows of a tile and what is left of them: 8, 6, 4, 2 and 1
+ROWS = range(1, 2 * tiles.TILE_ROWS + 2)
+
 BLOCKS = [
-    # pairs of output channels, tasks of CHANNEL_BLOCK of them
-    *[case((1, 2, 3, 3), (n, 2, 2, 2)) for n in around(2, 7)],
+    # output channels: tiles and their remainders, tasks of CHANNEL_BLOCK, also in groups
+    *[case((1, 2, 3, 3), (n, 2, 2, 2)) for n in ROWS],
+    *[case((1, 4, 3, 3), (2 * n, 2, 2, 2), groups=2, padding=1) for n in ROWS],
     *[case((2, 1, 3, 3), (n, 1, 2, 2)) for n in around(kernels.CHANNEL_BLOCK, 19)],
-    *[case((1, 4, 3, 3), (2 * n, 2, 2, 2), groups=2) for n in around(2, 7)],
-    # pairs of input channels in the gradient of x
-    *[case((1, n, 3, 4), (3, n, 2, 2), padding=1) for n in around(2, 11)],
+    *[case((1, 2, 3, 3), (2 * n, 1, 2, 2), groups=2) for n in around(kernels.CHANNEL_BLOCK, 37)],
+    # input channels, the rows of the gradient of x
+    *[case((1, n, 3, 4), (3, n, 2, 2), padding=1) for n in ROWS],
+    *[case((1, n, 4, 4), (2, n, 2, 2), stride=2) for n in around(16, 11)],
+    *[case((1, n, 2, 2), (2, n, 1, 1)) for n in around(kernels.CHANNEL_BLOCK, 37)],
+    # terms of a sum: of the output, and of the gradient of x
+    *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(simd.TERM_BLOCK, 241)],
+    *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(simd.TERM_BLOCK // 2, 83)],
+    *[case((1, 2, 2, 3), (n, 2, 1, 1)) for n in around(simd.TERM_BLOCK, 241)],
+    *[case((1, 1, 3, 4), (n, 1, 2, 2), padding=1) for n in around(simd.TERM_BLOCK // 4, 61)],
     # quadruples of taps, blocks of TAP_BLOCK of them
     *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(4, 13)],
     *[case((1, 1, 2, n), (2, 1, 1, n), padding=(0, 1)) for n in around(kernels.TAP_BLOCK, 23)],
-    *[case((1, n, 3, 2), (n, n, 2, 1), dilation=2) for n in around(kernels.TAP_BLOCK, 37)],
+    *[case((1, n, 3, 2), (n, n, 2, 1), dilation=2, padding=(1, 0)) for n in around(kernels.TAP_BLOCK, 37)],
+    # where the gradient of the weights turns from dot products to the transposed gradient, and its blocks
+    *[case((2, 12, 3, 3), (n, 12, 2, 2)) for n in around(module.LEAST_TURNED, 17)],
+    *[case((2, n, 2, 3), (16, n, 1, 1)) for n in around(module.LEAST_TURNED_TAPS, 67)],
+    *[case((1, n, 4, 3), (48, n, 3, 1)) for n in around(kernels.TURNED_TAPS, 67)],
+    *[case((2, 48, 2, 3), (n, 48, 1, 1)) for n in around(module.TURNED_CHANNELS, 113)],
+    *[case((1, 26, 4, 3), (2 * n, 13, 2, 2), groups=2) for n in around(module.TURNED_CHANNELS, 67)],
+    *[case((1, 12, 1, n + 1), (13, 12, 2, 2), padding=((1, 0), (0, 0))) for n in around(kernels.PIXEL_BLOCK, 769)],
+    # rows of dot products, cells summed at once, runs of small images
+    *[case((2, 2, 4, 5), (n, 2, 2, 3)) for n in range(1, 2 * tiles.DOT_ROWS + 2)],
+    *[case((1, 1, 1, n), (1, 1, 1, 1)) for n in around(kernels.DOT_CELLS, 613)],
+    *[case((n, 1, 4, 8), (2, 1, 1, 1)) for n in around(kernels.DOT_CELLS // 32, 37)],
+    *[case((2, 1, n + 1, 35), (2, 1, 2, 4)) for n in around(kernels.DOT_CELLS // 32, 37)],
     # pixels along the wide row: in one row, in rows that end inside a block, in phases, with a kernel of one pixel
-    *[case((1, 1, 1, n), (1, 1, 1, 1)) for n in around(module.PIXEL_BLOCK, 613)],
-    *[case((1, 1, 1, n + 2), (3, 1, 1, 3)) for n in around(module.PIXEL_BLOCK, 1021)],
-    *[case((2, 2, 3, n + 1), (2, 2, 2, 2)) for n in around(module.PIXEL_BLOCK // 2, 251)],
-    *[case((1, 2, n, 17), (2, 2, 3, 3), padding=1) for n in around(module.PIXEL_BLOCK // 19, 29)],
+    *[case((1, 1, 1, n + 2), (3, 1, 1, 3)) for n in around(kernels.PIXEL_BLOCK, 1021)],
+    *[case((2, 2, 3, n + 1), (2, 2, 2, 2)) for n in around(kernels.PIXEL_BLOCK // 2, 251)],
+    *[case((1, 2, n, 17), (2, 2, 3, 3), padding=1) for n in around(kernels.PIXEL_BLOCK // 19, 29)],
     *[case((1, 1, 2, 2 * n), (2, 1, 2, 3), stride=2, padding=((0, 0), (0, 1))) for n in around(512, 601)],
-    # vectors of 4, 8 and 16 lanes
-    *[case((1, 3, 2, n), (3, 3, 1, 1)) for n in around(4, 5)],
-    *[case((1, 3, 2, n), (3, 3, 1, 1)) for n in around(8, 11)],
-    *[case((1, 3, 2, n), (3, 3, 1, 1)) for n in around(16, 29)],
+    *[case((2, 2, 4, n + 2), (2, 2, 2, 3)) for n in around(kernels.SCRATCH_CELLS, 211)],
+    *[case((1, 1, 8, n), (2, 1, 3, 4)) for n in around(kernels.SCRATCH_CELLS // 8, 29) if n > 3],
+    # images from which each thread takes whole images, and of which there are shares
+    *[case((n, 2, 4, 5), (3, 2, 3, 3), padding=1) for n in around(module.LEAST_IMAGES, 11)],
+    *[case((n, 1, 3, 4), (2, 1, 2, 3), padding=1, stride=2) for n in around(kernels.IMAGE_SHARES, 67)],
+    # vectors and tiles: straight, row by row, in the scratch, in phases
+    *[case((1, 3, 2, n), (3, 3, 1, 1)) for n in WIDTHS],
+    *[case((1, 2, 2, n + 2), (3, 2, 2, 3)) for n in WIDTHS],
+    *[case((1, 2, 3, 2 * n), (3, 2, 2, 3), stride=2, padding=((0, 0), (1, 0))) for n in LANES_AROUND],
+    *[case((1, 2, 3, 3 * n), (3, 2, 2, 3), stride=(1, 3)) for n in LANES_AROUND],
+    *[case((1, 2, 3, 4 * n), (3, 2, 2, 3), stride=(2, 4)) for n in LANES_AROUND],
+]
+# one small case for each way of computing that the lists above do not reach
+WAYS = [
+    case((1, 1, 5, 40), (1, 1, 3, 2)),
+    case((1, 2, 16, 5), (1, 2, 3, 4)),
+    case((1, 2, 16, 5), (1, 2, 3, 4), padding=(2, 3)),
+    case((1, 2, 16, 5), (1, 2, 3, 4), padding=((0, 1), (0, 0))),
+    case((1, 1, 16, 5), (1, 1, 3, 4), stride=2),
+    case((1, 5, 5, 1), (1, 5, 3, 2), stride=3, padding=((2, 2), (0, 1))),
+    case((8, 1, 16, 5), (1, 1, 2, 1), stride=3),
+    case((8, 2, 16, 1), (2, 1, 3, 2), stride=3, padding=((1, 1), (0, 2)), groups=2),
+    case((9, 2, 5, 1), (2, 2, 5, 3), padding=((0, 1), (1, 2))),
+    case((9, 1, 1, 5), (12, 1, 1, 3), padding=((2, 1), (2, 0))),
+    case((9, 2, 16, 1), (4, 1, 3, 3), padding=2, groups=2),
+    case((1, 1, 5, 5), (12, 1, 1, 3), padding=((0, 0), (1, 2))),
+    case((8, 1, 16, 1), (3, 1, 2, 1)),
+    case((1, 2, 5, 1), (32, 1, 5, 1), groups=2),
+    case((2, 1, 1, 17), (3, 1, 1, 5), stride=2, padding=((0, 1), (0, 0))),
+    case((1, 1, 1, 17), (12, 1, 1, 1)),
+    case((2, 4, 1, 1), (2, 4, 3, 1), stride=2, padding=((1, 1), (1, 2))),
+    case((1, 3, 40, 1), (1, 3, 1, 3), padding=((1, 0), (1, 1))),
+    case((1, 4, 1, 17), (2, 2, 1, 2), stride=3, padding=((1, 0), (0, 2)), groups=2),
 ]
 
 
-@pytest.mark.parametrize("case", BLOCKS, ids=lambda c: f"{c.x_shape}*{c.weight_shape}")
-def test_around_block_sizes(case):
+def assert_equals_reference(case, algorithms=("direct",)):
     x, weight, bias, g = case.arrays()
-    for algorithm in ("direct", "im2col"):
-        y = fastconv.conv2d(x, weight, bias, algorithm=algorithm, **case.keywords)
-        assert_identical(y, reference.conv2d(x, weight, bias, **case.keywords))
+    expected = reference.conv2d(x, weight, bias, **case.keywords)
+    for algorithm in algorithms:
+        assert_identical(fastconv.conv2d(x, weight, bias, algorithm=algorithm, **case.keywords), expected)
     found = fastconv.conv2d_backward(g, x, weight, **case.keywords)
-    for gradient, expected in zip(found, reference.conv2d_backward(g, x, weight, **case.keywords)):
-        assert_identical(gradient, expected)
+    for gradient, wanted in zip(found, reference.conv2d_backward(g, x, weight, **case.keywords)):
+        assert_identical(gradient, wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", BLOCKS + WAYS, ids=lambda c: f"{c.x_shape}*{c.weight_shape}")
+def test_around_block_sizes(case, dtype):
+    assert_equals_reference(dataclasses.replace(case, dtype=dtype), ("direct", "im2col"))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("demand", variants.every_demand(), ids=lambda d: "-".join(map(str, d.values())))
+def test_every_variant_around_block_sizes(demand, dtype):
+    with variants.demanded(**demand):
+        for case in BLOCKS + WAYS:
+            assert_equals_reference(dataclasses.replace(case, dtype=dtype))
+
+
+def test_every_variant_occurs_among_the_cases():
+    """Without a demand, so that what is tested here is also what users get."""
+    with variants.recorded() as seen:
+        for case in BLOCKS + WAYS:
+            x, weight, bias, g = case.arrays()
+            fastconv.conv2d(x, weight, bias, **case.keywords)
+            fastconv.conv2d_backward(g, x, weight, **case.keywords)
+    assert seen == variants.EVERY
+
+
+def test_demands_are_met():
+    """A demand that does nothing would let the tests of a variant pass without it."""
+    x, weight, _, g = case((2, 3, 9, 9), (4, 3, 3, 3), padding=1).arrays()
+    for layout, gathers, shared, turned in itertools.product(variants.LAYOUTS, *[(True, False)] * 3):
+        demand = {"layout": layout, "gathers": gathers, "shared": shared, "turned": turned}
+        with variants.demanded(**demand), variants.recorded() as seen:
+            fastconv.conv2d(x, weight)
+            fastconv.conv2d(x, weight, padding=1)
+            fastconv.conv2d_backward(g, x, weight, padding=1)
+        way = {"unrolled": "unrolled, straight", "by rows": "split, by rows", "wide": "split, scratch"}[layout]
+        assert f"forward: {way}{', shared' if shared else ''}" in seen
+        assert any(name.startswith("gathered") for name in seen) == gathers
+        assert any(name.startswith("scattered") for name in seen) != gathers
+        assert any(name.startswith("weight: turned") for name in seen) == turned
+        assert any(name.startswith("weight: dotted") for name in seen) != turned
 
 
 @given(conv_cases(), st.tuples(st.booleans(), st.booleans(), st.booleans()))

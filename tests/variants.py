@@ -1,0 +1,169 @@
+"""The ways in which the engine computes a convolution: which were taken, and how to make it take another.
+
+The engine chooses by estimates of time. A test that relied on them would stop testing a variant, in silence, as soon as
+an estimate changes; so tests either demand the variant, or assert that it occurred.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+from hypothesis import strategies as st
+
+from fastconv import _geometry
+from fastconv._geometry import ConvGeometry
+from fastconv.functional import conv as module
+from fastconv.kernels import conv as kernels
+
+
+def _forward(geometry: ConvGeometry, shared: bool) -> str:
+    planes = "in place" if geometry.in_place else "unrolled" if geometry.unrolled else "split"
+    cells = "straight" if geometry.WP == geometry.columns.out else "by rows" if geometry.by_rows else "scratch"
+    return f"{planes}, {cells}{', shared' if shared else ''}"
+
+
+# in place, nothing is copied, so shares of images have no planes to keep; unrolled planes have no garbage cells
+FORWARD = frozenset(
+    {
+        *(f"{planes}, {cells}" for planes in ("in place", "split") for cells in ("straight", "by rows", "scratch")),
+        *(f"split, {cells}, shared" for cells in ("straight", "by rows", "scratch")),
+        "unrolled, straight",
+        "unrolled, straight, shared",
+    }
+)
+RUNS = ("straight", "by rows", "wide")
+EVERY = frozenset(
+    {
+        *(f"forward: {way}" for way in FORWARD),
+        *(f"gathered: {way}" for way in FORWARD),
+        "turned weights",
+        *(f"scattered: {planes}, {runs}" for planes in ("in place", "merged") for runs in RUNS),
+        *(f"weight: dotted, {planes}, {runs}" for planes in ("in place", "split") for runs in RUNS),
+        "weight: dotted, unrolled, straight",
+        *(f"weight: turned, {planes}" for planes in ("in place", "split")),
+    }
+)
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[set[str]]:
+    """The set of the variants that are taken inside."""
+    seen: set[str] = set()
+    purpose = ["forward"]
+    last_runs: list[str] = []
+
+    def spy(place: Any, name: str, note: Any) -> Any:
+        original = getattr(place, name)
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            note(*args, **keywords)
+            return original(*args, **keywords)
+
+        return mock.patch.object(place, name, call)
+
+    def convolve(where, x, weight, rows, terms, bias, floor, geometry, y):
+        # which of the two kernels ran is noted by themselves
+        last_runs[:] = [geometry]
+
+    def ran(shared):
+        return lambda *args: seen.add(f"{purpose[-1]}: {_forward(last_runs[0], shared)}")
+
+    original_gathered, original_runs = module._gathered, module._runs
+
+    def gathered(*args):
+        purpose.append("gathered")
+        try:
+            return original_gathered(*args)
+        finally:
+            purpose.pop()
+
+    def runs(where, g, geometry, by_rows):
+        result, flat = original_runs(where, g, geometry, by_rows)
+        kind = "wide" if flat.size != g.size else "straight" if geometry.WP == geometry.columns.out else "by rows"
+        last_runs[:] = [geometry, kind]
+        return result, flat
+
+    def scattered(*args):
+        geometry, kind = last_runs
+        seen.add(f"scattered: {'in place' if geometry.in_place else 'merged'}, {kind}")
+
+    def dotted(*args):
+        geometry, kind = last_runs
+        planes = "in place" if geometry.in_place else "unrolled" if geometry.unrolled else "split"
+        seen.add(f"weight: dotted, {planes}, {kind}")
+
+    def turned_gradient(where, g, x, geometry):
+        seen.add(f"weight: turned, {'in place' if geometry.plain.in_place else 'split'}")
+
+    with contextlib.ExitStack() as stack:
+        for patch in (
+            spy(module, "_convolve", convolve),
+            spy(kernels, "forward", ran(False)),
+            spy(kernels, "split_and_forward", ran(True)),
+            mock.patch.object(module, "_gathered", gathered),
+            spy(kernels, "turn", lambda *args: seen.add("turned weights")),
+            mock.patch.object(module, "_runs", runs),
+            spy(kernels, "input_gradient", scattered),
+            spy(kernels, "weight_gradient", dotted),
+            spy(module, "_turned_weight_gradient", turned_gradient),
+        ):
+            stack.enter_context(patch)
+        yield seen
+
+
+LAYOUTS = ("unrolled", "by rows", "wide")
+
+
+@contextlib.contextmanager
+def demanded(
+    layout: str | None = None, gathers: bool | None = None, shared: bool | None = None, turned: bool | None = None
+) -> Iterator[None]:
+    """Make the engine take these variants wherever it can; None leaves a choice to it."""
+    laid_out = _geometry._laid_out
+
+    def chosen(C, OC, groups, rows, columns):
+        return (
+            ConvGeometry(C, OC, groups, rows, columns, layout == "unrolled")
+            if layout
+            else laid_out(C, OC, groups, rows, columns)
+        )
+
+    patches = [mock.patch.object(_geometry, "_laid_out", chosen)]
+    if layout:
+        by_rows = property(lambda self: layout == "by rows" and self.WP != self.columns.out)
+        patches.append(mock.patch.object(ConvGeometry, "by_rows", by_rows))
+    if gathers is not None:
+        patches.append(mock.patch.object(ConvGeometry, "gathers", property(lambda self: gathers)))
+    if shared is not None:
+        patches.append(mock.patch.object(module, "LEAST_IMAGES", 1 if shared else 2**31))
+    if turned is not None:
+        patches += [
+            mock.patch.object(module, name, 1 if turned else 2**31) for name in ("LEAST_TURNED", "LEAST_TURNED_TAPS")
+        ]
+    with contextlib.ExitStack() as stack:
+        # geometries are cached with their layouts
+        stack.callback(_geometry._conv_geometry.cache_clear)
+        for patch in patches:
+            stack.enter_context(patch)
+        _geometry._conv_geometry.cache_clear()
+        yield
+
+
+def every_demand() -> list[dict[str, Any]]:
+    """All the demands that differ in what they make the engine do."""
+    return [
+        dict(layout=layout, gathers=other, shared=other, turned=other)
+        for layout, other in itertools.product((None, *LAYOUTS), (True, False))
+    ]
+
+
+def demands() -> st.SearchStrategy[dict[str, Any]]:
+    """Demands drawn independently of each other."""
+    choice = st.sampled_from([None, True, False])
+    return st.fixed_dictionaries(
+        {"layout": st.sampled_from([None, *LAYOUTS]), "gathers": choice, "shared": choice, "turned": choice}
+    )
