@@ -10,6 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import variants
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import assert_identical, assert_same_bits, conv_cases, inner, pool_cases, real
@@ -80,6 +81,32 @@ def test_same_bits_for_any_number_of_threads(name, dtype):
             found.append(results(name, arrays))
     assert_all_same_bits(found[1], found[0])
     assert_all_same_bits(found[2], found[0])
+
+
+VARIANT_SHAPES = [
+    ((9, 4, 19, 23), (18, 2, 3, 3), {"stride": 2, "padding": 1, "groups": 2}),
+    ((2, 6, 17, 50), (70, 6, 3, 5), {"padding": ((1, 0), (2, 1))}),
+    ((9, 13, 21, 45), (65, 13, 2, 2), {}),
+    ((3, 30, 7, 9), (14, 30, 3, 3), {"dilation": 2, "padding": 1}),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("demand", variants.every_demand(), ids=lambda d: "-".join(map(str, d.values())))
+def test_every_variant_gives_the_same_bits_for_any_number_of_threads(demand, dtype):
+    for x_shape, weight_shape, options in VARIANT_SHAPES:
+        rng = np.random.default_rng(0)
+        x, weight, bias = (real(rng, shape, dtype) for shape in (x_shape, weight_shape, weight_shape[:1]))
+        found = []
+        with variants.demanded(**demand):
+            g = None
+            for n in (1, 2, 4):
+                with fastconv.num_threads(n):
+                    y = fastconv.conv2d(x, weight, bias, **options)
+                    g = real(rng, y.shape, dtype) if g is None else g
+                    found.append((y, *fastconv.conv2d_backward(g, x, weight, **options)))
+        assert_all_same_bits(found[1], found[0])
+        assert_all_same_bits(found[2], found[0])
 
 
 @pytest.mark.parametrize("optimizer", [lambda p: optim.SGD(p, 0.1, 0.9, True, 0.01), lambda p: optim.Adam(p, 0.1)])

@@ -20,8 +20,8 @@ I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
 def _features() -> set[str]:
-    """The target's features, as Numba takes them: `NUMBA_CPU_FEATURES` if set, otherwise the host's."""
-    given = os.environ.get("NUMBA_CPU_FEATURES")
+    """The target's features, as Numba takes them: those it is told to use, otherwise the host's."""
+    given = numba.config.CPU_FEATURES  # of `NUMBA_CPU_FEATURES`; none for the CPU "generic"
     if given is not None:
         return {feature[1:] for feature in given.split(",") if feature.startswith("+")}
     return {name for name, there in llvmlite.binding.get_host_cpu_features().items() if there}

@@ -1,0 +1,195 @@
+"""Nothing outside an array is touched: each array ends, and then begins, at a page that may not be accessed.
+
+Guard words around an array would show stores alone. Here a load faults too, even of a lane whose value is not used. The
+calls run in a process of their own, so that a crash is a failure and not the end of the tests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).parent.parent
+MPROTECT = None if sys.platform == "win32" else ctypes.CDLL(None, use_errno=True).mprotect
+
+
+def fenced(shape, dtype, at_end):
+    """Memory for an array between two pages that may not be accessed, directly before the second or after the first."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    page = mmap.PAGESIZE
+    pages = -(-size // page) + 2
+    memory = np.frombuffer(mmap.mmap(-1, pages * page), np.uint8)
+    for number in (0, pages - 1):
+        address = ctypes.c_void_p(memory.ctypes.data + number * page)
+        # PROT_NONE is 0 wherever there is mprotect
+        if MPROTECT(address, ctypes.c_size_t(page), 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    start = (pages - 1) * page - size if at_end else page
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def fence(array, at_end):
+    inside = fenced(array.shape, array.dtype, at_end)
+    inside[...] = array
+    return inside
+
+
+def conv_shapes():
+    """(x, weight, options): all remainders of a vector and of a tile's rows, straight, in rows, in phases, padded."""
+    for n in (*range(1, 18), 31, 33, 47, 48, 49, 63, 65):
+        yield (1, 1, 2, n), (1, 1, 1, 1), {}
+        yield (2, 2, 3, n + 2), (3, 2, 2, 3), {}
+        yield (1, 2, 3, n), (2, 2, 3, 3), {"padding": 1}
+        yield (1, 1, 4, 2 * n + 1), (2, 1, 2, 3), {"stride": 2}
+        yield (1, 1, 3, 3 * n), (2, 1, 2, 3), {"stride": (1, 3), "padding": ((0, 1), (1, 0))}
+    for n in range(1, 10):
+        yield (1, 2, 3, 4), (n, 2, 2, 2), {}
+        yield (1, n, 4, 5), (13, n, 3, 2), {"padding": ((1, 0), (0, 2))}
+        yield (9, n, 3, 3), (n, 1, 2, 2), {"groups": n, "dilation": 2, "padding": 1}
+        yield (n, 12, 2, 3), (17, 12, 2, 2), {"stride": 2}
+
+
+def conv_calls(fastconv, at_end):
+    import variants
+
+    count = 0
+    for demand in variants.every_demand():
+        with variants.demanded(**demand):
+            for dtype in (np.float32, np.float64):
+                for x_shape, weight_shape, options in conv_shapes():
+                    rng = np.random.default_rng(0)
+                    x, weight = (rng.integers(-4, 5, s).astype(dtype) for s in (x_shape, weight_shape))
+                    expected = fastconv.reference.conv2d(x, weight, **options)
+                    g = rng.integers(-4, 5, expected.shape).astype(dtype)
+                    gradients = fastconv.reference.conv2d_backward(g, x, weight, **options)
+                    x, weight, g = (fence(a, at_end) for a in (x, weight, g))
+                    bias = fence(np.zeros(len(weight), dtype), at_end)
+                    y = fenced(expected.shape, dtype, at_end)
+                    fastconv.conv2d(x, weight, bias, **options, out=y)
+                    np.testing.assert_array_equal(y, expected)
+                    for a, b in zip(fastconv.conv2d_backward(g, x, weight, **options), gradients):
+                        np.testing.assert_array_equal(a, b)
+                    count += 1
+    return count
+
+
+def pool_calls(fastconv, at_end):
+    count, reference = 0, fastconv.reference
+    for dtype in (np.float32, np.float64):
+        for n in (*range(3, 20), 31, 33, 34, 65):
+            x = np.random.default_rng(n).integers(-4, 5, (2, 3, n)).astype(dtype)[:, None]
+            for stride in (1, 2, 3):
+                for padding in (0, 1):
+                    window = (3, stride, padding)
+                    best, places = reference.max_pool2d_with_indices(x, *window)
+                    inside, y = fence(x, at_end), fenced(best.shape, dtype, at_end)
+                    np.testing.assert_array_equal(fastconv.max_pool2d(inside, *window, out=y), best)
+                    found, indices = fastconv.max_pool2d_with_indices(inside, *window)
+                    np.testing.assert_array_equal(found, best)
+                    np.testing.assert_array_equal(indices, places)
+                    g = fence(best, at_end)
+                    np.testing.assert_array_equal(
+                        fastconv.max_pool2d_backward(g, fence(indices, at_end), x.shape),
+                        reference.max_pool2d_backward(best, places, x.shape),
+                    )
+                    mean = fastconv.avg_pool2d(inside, *window, out=y)
+                    np.testing.assert_allclose(mean, reference.avg_pool2d(x, *window), rtol=1e-5)
+                    np.testing.assert_allclose(
+                        fastconv.avg_pool2d_backward(g, x.shape, *window),
+                        reference.avg_pool2d_backward(best, x.shape, *window), rtol=1e-5,
+                    )  # fmt: skip
+                    count += 1
+    return count
+
+
+def other_calls(fastconv, at_end):
+    count, reference = 0, fastconv.reference
+    for dtype in (np.float32, np.float64):
+        for n in (*range(1, 18), 31, 33, 49):
+            for rows in range(1, 10):
+                rng = np.random.default_rng(n)
+                shapes = ((rows, n), (n + 1, n), (rows, n + 1))
+                x, weight, g = (rng.integers(-4, 5, shape).astype(dtype) for shape in shapes)
+                inside = [fence(a, at_end) for a in (g, x, weight)]
+                np.testing.assert_array_equal(fastconv.linear(*inside[1:]), reference.linear(x, weight))
+                for a, b in zip(fastconv.linear_backward(*inside), reference.linear_backward(g, x, weight)):
+                    np.testing.assert_array_equal(a, b)
+                np.testing.assert_array_equal(fastconv.relu(inside[1]), reference.relu(x))
+                count += 1
+            x = np.random.default_rng(n).integers(-4, 5, (2, 1, 3, n + 1)).astype(dtype)
+            for order in ("rows", "cols", "unfold"):
+                cols = reference.im2col(x, 2, padding=1, order=order)
+                out = fenced(cols.shape, dtype, at_end)
+                fastconv.im2col(fence(x, at_end), 2, padding=1, order=order, out=out)
+                np.testing.assert_array_equal(out, cols)
+                back = fenced(x.shape, dtype, at_end)
+                fastconv.col2im(out, x.shape, 2, padding=1, order=order, out=back)
+                np.testing.assert_array_equal(back, reference.col2im(cols, x.shape, 2, padding=1, order=order))
+                count += 1
+    return count
+
+
+CALLS = {"conv": conv_calls, "pool": pool_calls, "other": other_calls}
+
+
+def main(name, end):
+    import fastconv
+    import fastconv.reference
+    from fastconv import _arrays
+
+    def empty(where, shape, dtype, what=""):
+        return fenced(shape, dtype, end == "end")
+
+    fastconv.set_num_threads(2)
+    # what the functions allocate on the way, padded planes and gradients, is fenced as well
+    with mock.patch.object(_arrays, "empty", empty):
+        sys.stdout.write(f"{CALLS[name](fastconv, end == 'end')} calls\n")
+
+
+def in_a_process(*arguments):
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    return subprocess.run(
+        [sys.executable, __file__, *arguments], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+        timeout=580,
+    )  # fmt: skip
+
+
+needs_mprotect = pytest.mark.skipif(MPROTECT is None, reason="the system has no mprotect")
+
+
+@needs_mprotect
+@pytest.mark.process
+@pytest.mark.parametrize("end", ["start", "end"])
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_outside_the_arrays_is_touched(name, end):
+    done = in_a_process(name, end)
+    assert done.returncode == 0, f"{done.returncode}\n{done.stderr}"
+    assert int(done.stdout.split()[0]) > 100
+
+
+@needs_mprotect
+@pytest.mark.process
+@pytest.mark.parametrize("end", ["start", "end"])
+def test_the_fence_is_there(end):
+    """One element too far must end the process, or the other tests test nothing."""
+    done = in_a_process("fence", end)
+    assert done.returncode < 0, done.stdout
+
+
+def beyond(end):
+    array = fenced((5,), np.float32, end == "end")
+    array[...] = 1
+    step = 5 * 4 if end == "end" else -4
+    sys.stdout.write(f"read {ctypes.c_float.from_address(array.ctypes.data + step).value}\n")
+
+
+if __name__ == "__main__":
+    beyond(sys.argv[2]) if sys.argv[1] == "fence" else main(*sys.argv[1:])
