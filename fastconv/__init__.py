@@ -2,6 +2,7 @@
 
 from fastconv._backend import get_backend, use_backend
 from fastconv._threads import get_num_threads, num_threads, set_num_threads
+from fastconv._warmup import warmup
 from fastconv.config import VERSION as __version__
 from fastconv.config import show_config
 from fastconv.functional import *  # noqa: F403
@@ -16,4 +17,5 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "use_backend",
+    "warmup",
 ]

@@ -297,15 +297,14 @@ class ConvGeometry:
         return TransposedGeometry(conv, rows, columns, self.channel_rows, terms)
 
     @functools.cached_property
-    def gathers(self) -> bool:
-        """Whether the input gradient is computed as that convolution, and not tap by tap.
+    def gathered_products(self) -> float:
+        """How many products the input gradient as that convolution takes for each that is needed.
 
-        The former sums over the taps in registers; but near the borders it multiplies zeros, so that an image hardly
-        larger than the kernel is better off with the latter.
+        Near the borders it multiplies zeros, which counts for an image hardly larger than the kernel.
         """
         conv = self.transposed.conv
         gathered = conv.rows.out * conv.columns.out * conv.rows.kernel * conv.columns.kernel * self.phases
-        return gathered <= 1.5 * self.rows.out * self.columns.out * len(self.windows)
+        return gathered / (self.rows.out * self.columns.out * len(self.windows))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command: train, eval, predict, bench, info."""
+"""The command: train, eval, predict, bench, info, warmup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from tqdm import tqdm
 from fastconv import data as datasets
 from fastconv._backend import use_backend
 from fastconv._files import check_writeable
+from fastconv._plan import explain
 from fastconv._threads import get_num_threads, set_num_threads
+from fastconv._warmup import warmup
 from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fastconv.comparison import compare_backends
 from fastconv.config import VERSION, show_config
@@ -53,6 +55,13 @@ def _whole(least: int) -> Any:
 
     parse.__name__ = "integer"  # argparse shows it: invalid integer value
     return parse
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(part) for part in text.split(","))
+    if len(numbers) != 9:
+        raise argparse.ArgumentTypeError(f"must be 9 integers, got {len(numbers)}")
+    return numbers
 
 
 def _rate(text: str) -> float:
@@ -106,7 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(run=_bench)
 
     info = commands.add_parser("info", parents=[common], help="show versions, threads, cache and extras")
+    sizes = "N,C,H,W,OC,KH,KW,STRIDE,PAD"
+    info.add_argument("--explain", type=_sizes, metavar=sizes, help="show what would compute a convolution, and why")
     info.set_defaults(run=_info)
+
+    warm = commands.add_parser("warmup", parents=[common], help="compile the kernels into the disk cache")
+    warm.add_argument("--dtype", choices=("float32", "float64", "both"), default="both", help="(default: both)")
+    warm.set_defaults(run=_warmup)
     return parser
 
 
@@ -404,6 +419,21 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
+    if arguments.explain:
+        N, C, H, W, OC, KH, KW, stride, padding = arguments.explain
+        found = explain(N, (C, H, W), (OC, C, KH, KW), stride, padding)
+        print(json.dumps({"explain": found.splitlines()}) if arguments.json else found)
+        return 0
     text = show_config()
     print(json.dumps(dict(line.split(None, 1) for line in text.splitlines())) if arguments.json else text)
+    return 0
+
+
+def _warmup(arguments: argparse.Namespace) -> int:
+    dtypes = ("float32", "float64") if arguments.dtype == "both" else (arguments.dtype,)
+    seconds = warmup(dtypes)
+    if arguments.json:
+        print(json.dumps({"dtypes": dtypes, "seconds": seconds}))
+    else:
+        print(f"kernels for {' and '.join(dtypes)} ready after {seconds:.1f} s")
     return 0

@@ -18,7 +18,7 @@ from strategies import assert_identical, assert_same_bits, conv_cases, inner, po
 import fastconv
 from fastconv import nn, optim, reference
 from fastconv._jit import Kernel
-from fastconv.kernels import avg_pool, conv, elementwise, gemm, im2col, max_pool, simd
+from fastconv.kernels import avg_pool, conv, elementwise, gemm, im2col, max_pool
 
 
 def sample(dtype=np.float32, seed=0):

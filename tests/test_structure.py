@@ -22,6 +22,7 @@ LAYERS = (
     ("_geometry", "_arrays"),
     ("reference",),
     ("kernels",),
+    ("_plan",),
     ("functional", "config"),
     ("nn",),
     ("models",),
@@ -29,7 +30,7 @@ LAYERS = (
     ("data",),
     ("training",),
     ("viz", "checkpoint", "onnx", "distributed", "compat"),
-    ("testing", "comparison"),
+    ("testing", "comparison", "_warmup"),
     ("cli",),
     ("__main__",),
 )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
 from hypothesis import strategies as st
 
-from fastconv import _geometry
+from fastconv import _geometry, _plan
 from fastconv._geometry import ConvGeometry
 from fastconv.functional import conv as module
 from fastconv.kernels import conv as kernels
@@ -137,12 +138,12 @@ def demanded(
         by_rows = property(lambda self: layout == "by rows" and self.WP != self.columns.out)
         patches.append(mock.patch.object(ConvGeometry, "by_rows", by_rows))
     if gathers is not None:
-        patches.append(mock.patch.object(ConvGeometry, "gathers", property(lambda self: gathers)))
+        patches.append(mock.patch.object(_plan, "MOST_PRODUCTS", math.inf if gathers else 0))
     if shared is not None:
-        patches.append(mock.patch.object(module, "LEAST_IMAGES", 1 if shared else 2**31))
+        patches.append(mock.patch.object(_plan, "LEAST_IMAGES", 1 if shared else 2**31))
     if turned is not None:
         patches += [
-            mock.patch.object(module, name, 1 if turned else 2**31) for name in ("LEAST_TURNED", "LEAST_TURNED_TAPS")
+            mock.patch.object(_plan, name, 1 if turned else 2**31) for name in ("LEAST_TURNED", "LEAST_TURNED_TAPS")
         ]
     with contextlib.ExitStack() as stack:
         # geometries are cached with their layouts

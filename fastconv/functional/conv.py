@@ -10,21 +10,13 @@ from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._geometry import ConvGeometry, Int2, Padding, conv_geometry, layout_argument, sizes
+from fastconv._plan import TURNED_CHANNELS, declines_by_image, declines_gathered, declines_turned
 from fastconv.errors import ShapeError
 from fastconv.functional.im2col import unfold
 from fastconv.kernels import conv as kernels
 from fastconv.kernels.gemm import matmul
 
 ALGORITHMS = ("auto", "direct", "im2col")
-
-# output channels from which a vector of them is full enough to transpose the gradient for
-LEAST_TURNED = 12
-# taps from which the transposition pays: 27 do not, 64 do
-LEAST_TURNED_TAPS = 48
-# channels that lie side by side in the transposed gradient: the width of a tile of three vectors
-TURNED_CHANNELS = 48
-# images, times groups, from which each thread takes whole ones, and the bytes of their planes that stay in its L2 cache
-LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 
 
 def conv_output_shape(
@@ -242,8 +234,7 @@ def _convolve(
     weights = weight.reshape(-1), weight_rows, weight_terms, bias, floor, geometry.offsets, geometry.groups
     image = geometry.C * geometry.plane
     rows, columns = geometry.rows, geometry.columns
-    many, own = len(x) * geometry.groups >= LEAST_IMAGES, image // geometry.groups * x.itemsize
-    if many and not geometry.in_place and own <= CACHED_PLANES:
+    if not declines_by_image(geometry, len(x), x.itemsize):
         kernels.split_and_forward(
             x, rows.before, rows.stride, geometry.shifts, columns.stride, geometry.HP, *weights, geometry.WP,
             geometry.by_rows, y,
@@ -274,7 +265,7 @@ def _input_gradient(
     grad = _arrays.empty(where, shape, g.dtype, "grad_x")
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
     finite = kernels.all_finite.sized(weight.size)(weight.reshape(-1))
-    if not (geometry.gathers and finite and _gathered(where, g, weight, geometry, grad)):
+    if not (finite and not declines_gathered(geometry) and _gathered(where, g, weight, geometry, grad)):
         _scattered(where, g, weight, finite, geometry, grad)
     return grad
 
@@ -335,8 +326,7 @@ def _runs(
 def _weight_gradient(
     where: str, g: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
 ) -> np.ndarray:
-    turned = geometry.OC // geometry.groups >= LEAST_TURNED and geometry.taps >= LEAST_TURNED_TAPS
-    grad = (_turned_weight_gradient if turned else _dotted_weight_gradient)(where, g, x, geometry)
+    grad = (_dotted_weight_gradient if declines_turned(geometry) else _turned_weight_gradient)(where, g, x, geometry)
     return grad.reshape(shape)
 
 

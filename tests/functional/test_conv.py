@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from strategies import ConvCase, assert_identical, assert_same_bits, conv_cases, inner, integers, real
 
 import fastconv
+from fastconv import _plan as plan
 from fastconv import reference
-from fastconv.functional import conv as module
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import simd, tiles
 
@@ -154,11 +154,11 @@ BLOCKS = [
     *[case((1, 1, 2, n), (2, 1, 1, n), padding=(0, 1)) for n in around(kernels.TAP_BLOCK, 23)],
     *[case((1, n, 3, 2), (n, n, 2, 1), dilation=2, padding=(1, 0)) for n in around(kernels.TAP_BLOCK, 37)],
     # where the gradient of the weights turns from dot products to the transposed gradient, and its blocks
-    *[case((2, 12, 3, 3), (n, 12, 2, 2)) for n in around(module.LEAST_TURNED, 17)],
-    *[case((2, n, 2, 3), (16, n, 1, 1)) for n in around(module.LEAST_TURNED_TAPS, 67)],
+    *[case((2, 12, 3, 3), (n, 12, 2, 2)) for n in around(plan.LEAST_TURNED, 17)],
+    *[case((2, n, 2, 3), (16, n, 1, 1)) for n in around(plan.LEAST_TURNED_TAPS, 67)],
     *[case((1, n, 4, 3), (48, n, 3, 1)) for n in around(kernels.TURNED_TAPS, 67)],
-    *[case((2, 48, 2, 3), (n, 48, 1, 1)) for n in around(module.TURNED_CHANNELS, 113)],
-    *[case((1, 26, 4, 3), (2 * n, 13, 2, 2), groups=2) for n in around(module.TURNED_CHANNELS, 67)],
+    *[case((2, 48, 2, 3), (n, 48, 1, 1)) for n in around(plan.TURNED_CHANNELS, 113)],
+    *[case((1, 26, 4, 3), (2 * n, 13, 2, 2), groups=2) for n in around(plan.TURNED_CHANNELS, 67)],
     *[case((1, 12, 1, n + 1), (13, 12, 2, 2), padding=((1, 0), (0, 0))) for n in around(kernels.PIXEL_BLOCK, 769)],
     # rows of dot products, cells summed at once, runs of small images
     *[case((2, 2, 4, 5), (n, 2, 2, 3)) for n in range(1, 2 * tiles.DOT_ROWS + 2)],
@@ -173,7 +173,7 @@ BLOCKS = [
     *[case((2, 2, 4, n + 2), (2, 2, 2, 3)) for n in around(kernels.SCRATCH_CELLS, 211)],
     *[case((1, 1, 8, n), (2, 1, 3, 4)) for n in around(kernels.SCRATCH_CELLS // 8, 29) if n > 3],
     # images from which each thread takes whole images, and of which there are shares
-    *[case((n, 2, 4, 5), (3, 2, 3, 3), padding=1) for n in around(module.LEAST_IMAGES, 11)],
+    *[case((n, 2, 4, 5), (3, 2, 3, 3), padding=1) for n in around(plan.LEAST_IMAGES, 11)],
     *[case((n, 1, 3, 4), (2, 1, 2, 3), padding=1, stride=2) for n in around(kernels.IMAGE_SHARES, 67)],
     # vectors and tiles: straight, row by row, in the scratch, in phases
     *[case((1, 3, 2, n), (3, 3, 1, 1)) for n in WIDTHS],

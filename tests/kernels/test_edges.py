@@ -15,7 +15,7 @@ from strategies import DTYPES, ConvCase, assert_identical, integers, pool_cases
 
 import fastconv
 from fastconv import reference
-from fastconv.functional.conv import LEAST_IMAGES
+from fastconv._plan import LEAST_IMAGES
 
 
 @st.composite

@@ -1,0 +1,100 @@
+"""Which variant of a kernel computes a convolution: pure functions of its geometry, the batch and the host.
+
+For each of the three products there are two variants. The first is taken unless it declines, and says why it does; the
+layout of the planes is chosen with the geometry (`_geometry._laid_out`). Measured limits, all of them.
+"""
+
+from __future__ import annotations
+
+from fastconv._geometry import ConvGeometry, conv_geometry
+from fastconv.kernels import tiles
+
+# images, times groups, from which each thread takes whole ones, and the bytes of their planes that fit its L2 cache
+LEAST_IMAGES, CACHED_PLANES = 8, 2**20
+# how many products the gradient as a convolution may take, zeros near the borders included, for each that is needed
+MOST_PRODUCTS = 1.5
+# output channels from which a vector of them is full enough to transpose the gradient for, and the taps that repay it
+LEAST_TURNED, LEAST_TURNED_TAPS = 12, 48
+# channels that lie side by side in the transposed gradient: the width of a tile of three vectors
+TURNED_CHANNELS = 48
+
+
+def declines_by_image(geometry: ConvGeometry, N: int, itemsize: int) -> str:
+    """Why `split_and_forward`, image by image, does not compute the forward product; empty where it does."""
+    if geometry.in_place:
+        return "the input needs no padded planes"
+    if N * geometry.groups < LEAST_IMAGES:
+        return f"{N} images x {geometry.groups} groups are fewer than {LEAST_IMAGES}"
+    size = geometry.C // geometry.groups * geometry.plane * itemsize
+    if size > CACHED_PLANES:
+        return f"an image's planes of {size:,} bytes are more than {CACHED_PLANES:,}"
+    return ""
+
+
+def declines_gathered(geometry: ConvGeometry) -> str:
+    """Why the input gradient is not a convolution of the output gradient, but scattered; empty where it is."""
+    if geometry.gathered_products > MOST_PRODUCTS:
+        return f"{geometry.gathered_products:.1f} products for each that is needed are more than {MOST_PRODUCTS}"
+    return ""
+
+
+def declines_turned(geometry: ConvGeometry) -> str:
+    """Why the weight gradient is dot products, and not taken with the output gradient transposed; empty where so."""
+    per_group = geometry.OC // geometry.groups
+    if per_group < LEAST_TURNED:
+        return f"{per_group} output channels in a group are fewer than {LEAST_TURNED}"
+    if geometry.taps < LEAST_TURNED_TAPS:
+        return f"{geometry.taps} taps are fewer than {LEAST_TURNED_TAPS}"
+    return ""
+
+
+def _layout(geometry: ConvGeometry) -> str:
+    rows, columns, WP = geometry.rows, geometry.columns, geometry.WP
+    if geometry.in_place:
+        planes = "the input read in place"
+    else:
+        copies = f"{len(geometry.shifts)} shifted copies" if geometry.unrolled else "padded planes"
+        phases = f", {geometry.phases} phases" if geometry.phases > 1 and not geometry.unrolled else ""
+        planes = f"{copies} of {geometry.HP} x {WP} cells a channel{phases}"
+    if WP == columns.out:
+        return f"{planes}; all {rows.out * columns.out} pixels in one run"
+    if geometry.by_rows:
+        return f"{planes}; {rows.out} rows of {columns.out} pixels"
+    return f"{planes}; wide rows of {WP} cells for {columns.out} pixels"
+
+
+def _line(product: str, chosen: str, declined: str, why: str) -> str:
+    return f"{product:<17}{chosen}" + (f" ({declined} declines: {why})" if why else "")
+
+
+def explain(
+    N: int, image: tuple[int, int, int], weight: tuple[int, int, int, int], stride: int = 1, padding: int = 0,
+    itemsize: int = 4,
+) -> str:  # fmt: skip
+    """What computes a convolution of N images (C, H, W) with `weight` (OC, C/groups, KH, KW), and why: a text.
+
+    Raises:
+        ShapeError: the sizes do not fit.
+
+    Example:
+        >>> print(explain(1, (8, 6, 6), (16, 8, 1, 1)).splitlines()[1])
+        forward          all images at once (image by image declines: the input needs no padded planes)
+    """
+    groups = image[0] // max(weight[1], 1)
+    geometry = conv_geometry("explain", image, weight, stride, padding, 1, max(groups, 1))
+    no_image, no_gather, no_turn = (
+        declines_by_image(geometry, N, itemsize), declines_gathered(geometry), declines_turned(geometry)
+    )  # fmt: skip
+    lanes = tiles.VECTOR_BYTES // itemsize
+    tile = f"{tiles.TILE_ROWS} x {tiles.TILE_VECTORS * lanes}" if tiles.ENABLED else "none, plain loops"
+    out = geometry.rows.out, geometry.columns.out
+    lines = [
+        f"convolution      {(N, *image)} by {weight} to {(N, geometry.OC, *out)}, {geometry.taps} terms, tile {tile}",
+        _line("forward", "all images at once" if no_image else "image by image", "image by image", no_image),
+        f"{'':<17}{_layout(geometry)}",
+        _line("input gradient", "scattered tap by tap" if no_gather else "gathered", "gathered", no_gather),
+        f"{'':<17}{_layout(geometry.plain if no_gather else geometry.transposed.conv)}",
+        _line("weight gradient", "dot products" if no_turn else "with the gradient transposed", "transposed", no_turn),
+        f"{'':<17}{_layout(geometry if no_turn else geometry.plain)}",
+    ]
+    return "\n".join(lines)

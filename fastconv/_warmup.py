@@ -1,0 +1,83 @@
+"""Compiling before the work begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastconv import functional as F
+
+# x, weight and stride of convolutions that together run every variant of the kernels
+CONVOLUTIONS: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...] = (
+    ((1, 2, 6, 6), (3, 2, 3, 3), 1),
+    ((9, 2, 6, 6), (3, 2, 3, 3), 1),
+    ((1, 16, 8, 8), (16, 16, 3, 3), 2),
+    ((1, 4, 6, 6), (16, 4, 5, 5), 1),
+    ((1, 128, 8, 8), (512, 128, 1, 1), 1),
+)
+
+
+def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
+    """Compile the kernels, or read them from the disk cache, so that later calls do not wait for it.
+
+    Args:
+        dtypes: float32, float64 or both.
+
+    Returns:
+        The seconds it took.
+
+    Raises:
+        ValueError: a dtype is neither.
+
+    Example:
+        >>> warmup([]) < 1
+        True
+    """
+    from tqdm import tqdm
+
+    wanted = [np.dtype(dtype) for dtype in dtypes]
+    for dtype in wanted:
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"warmup: dtypes must be float32 or float64, got {dtype}")
+    start = time.perf_counter()
+    calls = [(call, dtype) for dtype in wanted for call in (_convolutions, _windows, _training)]
+    for call, dtype in tqdm(calls, desc="compiling", disable=None, leave=False):
+        call(dtype)
+    return time.perf_counter() - start
+
+
+def _convolutions(dtype: np.dtype[Any]) -> None:
+    for image, kernel, stride in CONVOLUTIONS:
+        x, weight = np.ones(image, dtype), np.ones(kernel, dtype)
+        for padding in (0, 1):
+            y = F.conv2d(x, weight, None, stride, padding)
+            F.conv2d(x, weight, None, stride, padding, algorithm="im2col")
+            F.conv2d_backward(y, x, weight, stride, padding)
+
+
+def _windows(dtype: np.dtype[Any]) -> None:
+    x = np.ones((1, 1, 12, 12), dtype)
+    F.col2im(F.im2col(x, 3), x.shape, 3)
+    for stride in (2, 3):  # in vectors, and one by one
+        y, indices = F.max_pool2d_with_indices(x, 3, stride)
+        F.max_pool2d_backward(y, indices, x.shape)
+        F.max_pool2d(x, 3, stride)
+        F.avg_pool2d_backward(F.avg_pool2d(x, 3, stride), x.shape, 3, stride)
+
+
+def _training(dtype: np.dtype[Any]) -> None:
+    # here, so that importing fastconv does not import what only models need
+    from fastconv.models import lenet5
+    from fastconv.optim import SGD, Adam
+    from fastconv.training import train_step
+
+    model = lenet5(dtype=dtype, rng=0)
+    x, labels = np.zeros((64, 1, 28, 28), dtype), np.zeros(64, np.int64)
+    for optimizer in (SGD(model.parameters(), 0.01, 0.9), Adam(model.parameters())):
+        train_step(model, x, labels, optimizer)
+    model(x)
+    F.relu_backward(F.relu(x), x)

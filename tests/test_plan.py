@@ -1,0 +1,114 @@
+"""What would compute a convolution, and why, as the command tells it; and compiling ahead of time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import variants
+
+import fastconv
+from fastconv import _plan
+from fastconv.cli import main
+from fastconv.errors import ShapeError
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told", "shared"),
+    [
+        ((1, 4, 9, 9, 3, 3, 3, 1, 1), "all images at once", False),
+        ((9, 4, 9, 9, 3, 3, 3, 1, 1), "image by image", True),
+    ],
+)
+def test_explain_tells_what_runs(sizes, told, shared):
+    N, C, H, W, OC, KH, KW, stride, padding = sizes
+    text = _plan.explain(N, (C, H, W), (OC, C, KH, KW), stride, padding)
+    line = next(line for line in text.splitlines() if line.startswith("forward"))
+    assert line.split(None, 1)[1].startswith(told)
+    x, weight = np.ones((N, C, H, W), np.float32), np.ones((OC, C, KH, KW), np.float32)
+    with variants.recorded() as seen:
+        fastconv.conv2d(x, weight, None, stride, padding)
+    assert [name.endswith("shared") for name in seen] == [shared]
+
+
+def test_each_variant_says_why_it_declines():
+    text = _plan.explain(1, (1, 28, 28), (6, 1, 5, 5), 1, 2)
+    assert "image by image declines: 1 images x 1 groups are fewer than" in text
+    assert "transposed declines: 6 output channels in a group are fewer than" in text
+    assert "gathered declines" not in text
+    text = _plan.explain(64, (6, 5, 5), (16, 6, 5, 5))
+    assert "gathered declines: 25.0 products for each that is needed" in text
+    assert "declines" not in _plan.explain(64, (16, 28, 28), (16, 16, 5, 5), 1, 2)
+
+
+def test_explain_in_the_command(capsys):
+    assert main(["info", "--explain", "4,3,224,224,64,7,7,2,3"]) == 0
+    text = capsys.readouterr().out
+    assert "(4, 64, 112, 112), 147 terms" in text
+    assert main(["info", "--explain", "4,3,224,224,64,7,7,2,3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["explain"] == text.splitlines()
+
+
+@pytest.mark.parametrize("sizes", ["1,2,3", "a,b", "1,2,3,4,5,6,7,8,9,10", "1,1,4,4,1,3,3,1,x"])
+def test_explain_takes_nine_integers(sizes, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["info", "--explain", sizes])
+    assert stopped.value.code == 2
+    assert "--explain" in capsys.readouterr().err
+
+
+def test_explain_of_sizes_that_do_not_fit(capsys):
+    with pytest.raises(ShapeError, match="larger than"):
+        _plan.explain(1, (1, 4, 4), (1, 1, 5, 5))
+    assert main(["info", "--explain", "1,1,4,4,1,5,5,1,0"]) == 1
+    assert "larger than" in capsys.readouterr().err
+
+
+def test_warmup_takes_floats_only():
+    with pytest.raises(ValueError, match="warmup: dtypes must be float32 or float64, got int32"):
+        fastconv.warmup([np.int32])
+
+
+@pytest.mark.process
+def test_nothing_is_compiled_after_a_warmup(tmp_path):
+    """In two processes: what one has compiled, the other finds, for inference and training."""
+    script = """
+import sys
+import numpy as np
+from fastconv import _jit
+from fastconv.kernels import avg_pool, conv, elementwise, gemm, im2col, max_pool
+from fastconv.cli import main
+if sys.argv[1] == "warm":
+    sys.exit(main(["warmup", "--dtype", "float32"]))
+from fastconv.models import lenet5
+from fastconv.optim import SGD
+from fastconv.training import train_step
+model = lenet5(rng=0)
+x, labels = np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64)
+train_step(model, x, labels, SGD(model.parameters(), 0.01, 0.9))
+model(x[:1])
+kernels = [k for m in (avg_pool, conv, elementwise, gemm, im2col, max_pool) for k in vars(m).values()]
+forms = [f for k in kernels if isinstance(k, _jit.Kernel) for f in (k.parallel, k.serial)]
+print(sum(sum(f.stats.cache_hits.values()) for f in forms), sum(sum(f.stats.cache_misses.values()) for f in forms))
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment.pop("FASTCONV_SERIAL", None)
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", script, what],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        ).stdout
+        for what in ("warm", "train")
+    ]
+    assert done[0].startswith("kernels for float32 ready after")
+    hits, misses = map(int, done[1].split())
+    assert hits > 8
+    assert misses == 0
