@@ -157,8 +157,8 @@ class ConvGeometry:
     q = oy*WP + ox. The pixel that tap k = (c, ky, kx) needs for output q is then at `offsets[k] + q`, for every stride
     and dilation.
 
-    A wide row ends with WP - OW cells that are no pixels. Where those cost more than copying, the planes are `unrolled`:
-    one copy for each kernel column instead of each horizontal phase, shifted so that WP is OW.
+    A wide row ends with WP - OW cells that are no pixels. Where those cost more than copying, the planes are
+    `unrolled`: one copy for each kernel column instead of each horizontal phase, shifted so that WP is OW.
     """
 
     C: int
@@ -272,7 +272,7 @@ class ConvGeometry:
 
     @functools.cached_property
     def pixels(self) -> np.ndarray:
-        """q of every output pixel: (OH * OW,) uint64."""
+        """The cell q of every output pixel: (OH * OW,) uint64."""
         oy, ox = np.divmod(np.arange(self.rows.out * self.columns.out, dtype=np.uint64), np.uint64(self.columns.out))
         return oy * np.uint64(self.WP) + ox
 

@@ -225,9 +225,7 @@ def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     rows, columns = geometry.rows, geometry.columns
     shape = (x.shape[0] * x.shape[1], rows.stride, len(geometry.shifts), geometry.HP, geometry.WP)
     planes = _arrays.empty(where, shape, x.dtype, "the padded input")
-    kernels.split(
-        x.reshape(shape[0], *x.shape[2:]), rows.before, rows.stride, geometry.shifts, columns.stride, planes
-    )
+    kernels.split(x.reshape(shape[0], *x.shape[2:]), rows.before, rows.stride, geometry.shifts, columns.stride, planes)
     return planes.reshape(len(x), geometry.C * geometry.plane)
 
 
@@ -274,7 +272,8 @@ def _input_gradient(
 ) -> np.ndarray:
     grad = _arrays.empty(where, shape, g.dtype, "grad_x")
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
-    if not (geometry.gathers and kernels.all_finite.sized(weight.size)(weight.reshape(-1)) and _gathered(where, g, weight, geometry, grad)):
+    finite = geometry.gathers and kernels.all_finite.sized(weight.size)(weight.reshape(-1))
+    if not (finite and _gathered(where, g, weight, geometry, grad)):
         _scattered(where, g, weight, geometry, grad)
     return grad
 
@@ -358,8 +357,7 @@ def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
 
 def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """Dot products along the pixels, for few output channels."""
-    N, OC, OH, OW = g.shape
-    grad = np.empty((OC, geometry.taps), g.dtype)
+    grad = np.empty((geometry.OC, geometry.taps), g.dtype)
     planes = _planes(where, x, geometry)
     for by_rows in (False, True):
         runs, flat = _runs(where, g, geometry, by_rows)

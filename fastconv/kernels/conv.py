@@ -58,7 +58,7 @@ def split(x, top, sy, shifts, sx, planes):
 
 @kernel
 def merge(planes, top, left, first_row, first_column, x):
-    """Take each pixel from its phase: x[iy, ix] = planes[a, b, i - first_row, j - first_column] for iy = i*sy + a - top.
+    """Take each pixel from its phase: x[iy, ix] = planes[a, b, i - first_row, j - first_column], iy = i*sy + a - top.
 
     Precondition: planes (P, sy, sx, rows, columns), x (P, H, W). Parallel over P, which owns its image.
 
@@ -121,7 +121,7 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
 
 @helper
 def _store(acc, rows, q0, m, WP, y, target, plane, OW):
-    """Copy the pixels among the cells q0 ... q0 + m - 1 of `rows` wide rows, acc (rows, m), to planes of y, rows of OW."""
+    """Copy the pixels among the cells q0 ... q0 + m - 1 of wide rows, acc (rows, m), to planes of y, rows of OW."""
     for oy in range(q0 // WP, (q0 + m - 1) // WP + 1):
         first = max(q0 - oy * WP, 0)
         pixels = max(min(q0 + m - oy * WP, OW) - first, 0)
@@ -133,7 +133,7 @@ def _convolve(
     planes, source, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, start, end, y,
     target, P, OW,
 ):  # fmt: skip
-    """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into y[target:], planes of P pixels.
+    """Compute cells start ... end - 1 of `rows` output channels from `first` on, into y[target:], planes of P pixels.
 
     Row of pixels by row of pixels, or along the whole wide row; the latter straight into y where every cell of it is a
     pixel.
@@ -157,7 +157,7 @@ def _convolve(
 
 @kernel
 def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, WP, by_rows, y):
-    """y[n, oc, q] = bias[oc] + sum over taps k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
+    """y[n, oc, q] = bias[oc] + sum over k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
     Results up to `floor` are stored as `floor`.
 
@@ -181,8 +181,8 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
         first = group * per_group + block * CHANNEL_BLOCK
         rows = min(CHANNEL_BLOCK, per_group - block * CHANNEL_BLOCK)
         _convolve(
-            planes, n * image + group * (image // groups), weight, weight_rows, weight_terms, bias, floor, offsets, first,
-            rows, WP, by_rows, s * length, min((s + 1) * length, Q), flat, (n * OC + first) * P, P, OW,
+            planes, n * image + group * (image // groups), weight, weight_rows, weight_terms, bias, floor, offsets,
+            first, rows, WP, by_rows, s * length, min((s + 1) * length, Q), flat, (n * OC + first) * P, P, OW,
         )  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def split_and_forward(
 ):
     """`split` and `forward`, one image after another, so that its planes stay in the cache.
 
-    Precondition: as for those two, x (N, C, H, W). Parallel over shares of the images, each of which owns its part of y.
+    Precondition: as for those two, x (N, C, H, W). Parallel over shares of the images, which own their parts of y.
     """
     N, C, H, W = x.shape
     OC, OH, OW = y.shape[1:]
@@ -210,8 +210,8 @@ def split_and_forward(
                 for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
                     rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
                     _convolve(
-                        planes, group * (C // groups) * plane, weight, weight_rows, weight_terms, bias, floor, offsets, first,
-                        rows, WP, by_rows, 0, Q, flat, (n * OC + first) * P, P, OW,
+                        planes, group * (C // groups) * plane, weight, weight_rows, weight_terms, bias, floor, offsets,
+                        first, rows, WP, by_rows, 0, Q, flat, (n * OC + first) * P, P, OW,
                     )  # fmt: skip
 
 
@@ -241,8 +241,8 @@ def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, 
                 for t in range(windows.size):
                     add_rows(
                         flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
-                        first, False, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
-                        offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
+                        first, False, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q,
+                        g_run, offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
                     )  # fmt: skip
 
 
@@ -261,7 +261,7 @@ def all_finite(a):
 
 @kernel
 def transposed(a, b):
-    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), each owns its rows."""
+    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), which it owns."""
     N, M, P = a.shape
     blocks = -(-P // PIXEL_BLOCK)
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
@@ -291,16 +291,17 @@ def turn_gradient(g, width, turned):
 def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
     """grad[group, k, oc] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * g[n, group, oc, p].
 
-    Precondition: turned (N, groups, cells), g of each group as `turn_gradient` leaves it; planes (N, cells of an image),
-    offsets (K,) and pixels (P,) uint64, grad (groups, K, OC/groups). Parallel over (group, block of taps, block of
-    channels), each of which owns its part of grad and sums the batch in order.
+    Precondition: turned (N, groups, cells), g of each group as `turn_gradient` leaves it; planes (N, cells of an
+    image), offsets (K,) and pixels (P,) uint64, grad (groups, K, OC/groups). Parallel over (group, block of taps, block
+    of channels), each of which owns its part of grad and sums the batch in order.
     """
     N, groups, cells = turned.shape
     image = planes.shape[1]
     _, K, per_group = grad.shape
     P = pixels.size
     steps = -(-per_group // width)
-    taps = min(TURNED_TAPS, -(-(-(-K * groups * steps // TURNED_TASKS)) // TILE_ROWS) * TILE_ROWS)
+    share = -(-K * groups * steps // TURNED_TASKS)
+    taps = min(TURNED_TAPS, -(-share // TILE_ROWS) * TILE_ROWS)
     blocks = -(-K // taps)
     rows_of_pixels = row_offsets(P, width)
     flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import prange
 
 from fastconv._jit import strict_helper, strict_kernel
@@ -93,9 +92,13 @@ def forward_in_vectors(x, window, y, indices, keep):
             rows = min(KH - skipped, (H - 1 - iy) // dy + 1)
             target, source = (p * OH + oy) * OW, (p * H + iy) * W
             if sx == 1:
-                max_tile(1, flat_y, target, flat_indices, keep, flat_x, source, iy * W, W, rows, dy * W, KW, dx, left, OW)
+                max_tile(
+                    1, flat_y, target, flat_indices, keep, flat_x, source, iy * W, W, rows, dy * W, KW, dx, left, OW
+                )
             else:
-                max_tile(2, flat_y, target, flat_indices, keep, flat_x, source, iy * W, W, rows, dy * W, KW, dx, left, OW)
+                max_tile(
+                    2, flat_y, target, flat_indices, keep, flat_x, source, iy * W, W, rows, dy * W, KW, dx, left, OW
+                )
 
 
 def takes_vectors(x, window):
@@ -111,7 +114,8 @@ def backward(g, indices, gate, gated, grad_x):
 
     The count is taken here because a check of its own would read the indices once more.
 
-    Precondition: g, indices and gate (P, OH * OW), grad_x (P, H * W), overwritten. Parallel over P, which owns its plane.
+    Precondition: g, indices and gate (P, OH * OW), grad_x (P, H * W), overwritten. Parallel over P, which owns its
+    plane.
     """
     P, O = g.shape  # noqa: E741
     cells = grad_x.shape[1]

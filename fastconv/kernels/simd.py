@@ -54,10 +54,10 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_
 def add_rows(
     c, c0, c_row, c_run, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_run, b_terms, runs, n
 ):  # fmt: skip
-    """c[c0 + i*c_row + r*c_run + q] += sum over k of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + r*b_run + q].
+    """c[c0 + i*c_row + r*c_run + q] += sum over k of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b_k + r*b_run + q].
 
-    For i < rows, r < runs and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up
-    to `floor` are stored as `floor`: 0 is ReLU, -inf changes nothing.
+    b_k = b0 + b_terms[k]. For i < rows, r < runs and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not
+    from what c holds. Sums up to `floor` are stored as `floor`: 0 is ReLU, -inf changes nothing.
 
     Precondition: flat arrays of one float type; a_rows, a_terms and b_terms uint64; the numbers int64, not negative.
     """
@@ -73,7 +73,8 @@ def add_rows(
                 if tile == 0:
                     q = 0
                 # what is left, shared between the tiles that are left: a narrow last one would starve the multipliers
-                m = min(n - q, -(-(-(-(n - q) // lanes)) // (tiles - tile)) * lanes)
+                vectors = -(-(n - q) // lanes)
+                m = min(n - q, -(-vectors // (tiles - tile)) * lanes)
                 _tiles_of_rows(
                     c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0,
                     floor if k0 + TERM_BLOCK >= K else lowest, a, a0, a_rows, a_terms, b, b0 + r * b_run + q, b_terms,

@@ -138,8 +138,8 @@ def _strided(builder, base, start, stride, count):
 def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
     """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + q].
 
-    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up to `floor`
-    are stored as `floor`, NaN as NaN.
+    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up to
+    `floor` are stored as `floor`, NaN as NaN.
 
     Precondition: `rows` a literal; flat arrays of one float type; a_rows, a_terms, b_terms uint64; the other numbers of
     64 bits; 0 < n <= TILE_VECTORS vectors.
@@ -202,9 +202,10 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
 
 @intrinsic(prefer_literal=True)
 def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, runs, n):
-    """t[t0 + i, j, lane] += sum over r < runs and the q < n of that lane of a[a0 + i*a_row + r*a_run + q] * b[b_j + r*b_run + q].
+    """t[t0 + i, j, lane] += sum over r < runs, q < n of a[a0 + i*a_row + r*a_run + q] * b[b_j + r*b_run + q].
 
-    i < rows and j < 4. The lanes stay apart, so that a sum over many images is reduced once.
+    Over the q of that lane, for i < rows and j < 4. The lanes stay apart, so that a sum over many images is reduced
+    once.
 
     Precondition: `rows` a literal; a and b flat, t C-contiguous, (rows, 4, LANES), one float type; numbers of 64 bits;
     four b_starts, uint64.
@@ -268,9 +269,7 @@ def copy_tile(typingctx, stride, rows, d, d0, d_row, s, s0, s_row, first, last, 
     if not isinstance(stride, types.IntegerLiteral):
         return None
     numbers = types.uint64
-    signature = types.void(
-        stride, numbers, d, numbers, numbers, s, numbers, numbers, numbers, numbers, numbers
-    )
+    signature = types.void(stride, numbers, d, numbers, numbers, s, numbers, numbers, numbers, numbers, numbers)
     gap = stride.literal_value
 
     def codegen(context, builder, signature, args):
@@ -320,9 +319,7 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
             return [builder.select(row, vectors.before(count), nothing) for row in inside]
 
         low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
-        halves = [
-            ir.Constant(ir.VectorType(I32, lanes), [index + shift for index in low]) for shift in (0, lanes // 2)
-        ]
+        halves = [ir.Constant(ir.VectorType(I32, lanes), [index + shift for index in low]) for shift in (0, lanes // 2)]
         block = [
             vectors.load(row, zero, mask)
             for row, mask in zip(_strided(builder, S, s0, s_row, lanes), masks(rows, columns))
