@@ -25,7 +25,7 @@ TESTS = Path(__file__).parent
 )
 def test_leg(environment):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "legs", str(TESTS / "functional")],
+        [sys.executable, "-m", "pytest", "-q", "-m", "legs", str(TESTS / "functional"), str(TESTS / "kernels")],
         cwd=TESTS.parent, env={**os.environ, "FASTCONV_TEST_PROFILE": "legs", **environment},
         capture_output=True, text=True, timeout=580,
     )  # fmt: skip

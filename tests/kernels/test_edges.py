@@ -11,7 +11,7 @@ import pytest
 import variants
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, ConvCase, assert_identical, integers, pool_cases
+from strategies import DTYPES, WORK, ConvCase, assert_identical, integers, pool_cases
 
 import fastconv
 from fastconv import reference
@@ -41,6 +41,9 @@ def edge_cases(draw):
     x, weight = (N, C * groups, rows[0], columns[0]), (OC * groups, C, rows[1], columns[1])
     y = reference.conv_output_shape(x, weight, **options)
     options["groups"] = groups
+    if N * groups * OC * C * rows[1] * columns[1] * y[2] * y[3] > WORK:
+        N, OC = min(N, 1), 1
+        x, weight, y = (N, *x[1:]), (groups, *weight[1:]), (N, groups, *y[2:])
     seed = draw(st.integers(0, 2**32 - 1))
     return ConvCase(x, weight, y, options, "NCHW", draw(st.sampled_from(DTYPES)), seed, draw(st.booleans()))
 
@@ -51,8 +54,9 @@ def assert_equal_to_reference(case, arrays):
     with np.errstate(all="ignore"):
         wanted = [reference.conv2d(x, weight, bias, **case.keywords)]
         wanted += reference.conv2d_backward(g, x, weight, **case.keywords)
-    found = [fastconv.conv2d(x, weight, bias, **case.keywords)]
-    found += fastconv.conv2d_backward(g, x, weight, **case.keywords)
+        # as plain Python the kernels warn as NumPy does; compiled they never do
+        found = [fastconv.conv2d(x, weight, bias, **case.keywords)]
+        found += fastconv.conv2d_backward(g, x, weight, **case.keywords)
     for a, b in zip(found, wanted):
         assert_identical(a, b)
 
