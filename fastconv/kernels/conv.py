@@ -308,8 +308,8 @@ def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
     _, K, per_group = grad.shape
     P = pixels.size
     steps = -(-per_group // width)
-    taps = (K * groups * steps // TURNED_TASKS + TILE_ROWS) // TILE_ROWS * TILE_ROWS
-    taps = min(taps, TURNED_TAPS)
+    share = -(-K * groups * steps // TURNED_TASKS)
+    taps = min(TURNED_TAPS, -(-share // TILE_ROWS) * TILE_ROWS)
     blocks = -(-K // taps)
     rows_of_pixels = row_offsets(P, width)
     flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)
