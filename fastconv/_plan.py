@@ -15,6 +15,8 @@ LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 MOST_PRODUCTS = 1.5
 # output channels from which a vector of them is full enough to transpose the gradient for, and the taps that repay it
 LEAST_TURNED, LEAST_TURNED_TAPS = 12, 48
+# elements of the weight gradient up to which shards of the batch are summed apart, each in the L2 cache, and how many
+SHARDED, SHARDS = 2**16, 16
 # channels that lie side by side in the transposed gradient: the width of a tile of three vectors
 TURNED_CHANNELS = 48
 
@@ -46,6 +48,12 @@ def declines_turned(geometry: ConvGeometry) -> str:
     if geometry.taps < LEAST_TURNED_TAPS:
         return f"{geometry.taps} taps are fewer than {LEAST_TURNED_TAPS}"
     return ""
+
+
+def declines_sharded(geometry: ConvGeometry) -> str:
+    """Why that weight gradient is not summed in shards of the batch, but in blocks of taps; empty where it is."""
+    size = geometry.OC // geometry.groups * geometry.taps
+    return f"{size:,} weights in a group are more than {SHARDED:,}" if size > SHARDED else ""
 
 
 def _layout(geometry: ConvGeometry) -> str:

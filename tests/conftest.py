@@ -4,6 +4,8 @@ import os
 
 # before Numba is imported: the promise of the same bits is tested with more threads than a small machine has
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
+# OpenMP threads that spin while they wait slow each other down thirtyfold where two test runs share the processors
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 from hypothesis import HealthCheck, settings

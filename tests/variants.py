@@ -45,7 +45,7 @@ EVERY = frozenset(
         *(f"scattered: {planes}, {runs}" for planes in ("in place", "merged") for runs in RUNS),
         *(f"weight: dotted, {planes}, {runs}" for planes in ("in place", "split") for runs in RUNS),
         "weight: dotted, unrolled, straight",
-        *(f"weight: turned, {planes}" for planes in ("in place", "split")),
+        *(f"weight: turned, {planes}, {sums}" for planes in ("in place", "split") for sums in ("shards", "blocks")),
     }
 )
 
@@ -98,7 +98,12 @@ def recorded() -> Iterator[set[str]]:
         seen.add(f"weight: dotted, {planes}, {kind}")
 
     def turned_gradient(where, g, x, geometry):
-        seen.add(f"weight: turned, {'in place' if geometry.plain.in_place else 'split'}")
+        last_runs[:] = [geometry]
+
+    def summed(how):
+        return lambda *args: seen.add(
+            f"weight: turned, {'in place' if last_runs[0].plain.in_place else 'split'}, {how}"
+        )
 
     with contextlib.ExitStack() as stack:
         for patch in (
@@ -111,6 +116,8 @@ def recorded() -> Iterator[set[str]]:
             spy(kernels, "input_gradient", scattered),
             spy(kernels, "weight_gradient", dotted),
             spy(module, "_turned_weight_gradient", turned_gradient),
+            spy(kernels, "weight_gradient_sharded", summed("shards")),
+            spy(kernels, "weight_gradient_turned", summed("blocks")),
         ):
             stack.enter_context(patch)
         yield seen
@@ -121,7 +128,11 @@ LAYOUTS = ("unrolled", "by rows", "wide")
 
 @contextlib.contextmanager
 def demanded(
-    layout: str | None = None, gathers: bool | None = None, shared: bool | None = None, turned: bool | None = None
+    layout: str | None = None,
+    gathers: bool | None = None,
+    shared: bool | None = None,
+    turned: bool | None = None,
+    sharded: bool | None = None,
 ) -> Iterator[None]:
     """Make the engine take these variants wherever it can; None leaves a choice to it."""
     laid_out = _geometry._laid_out
@@ -145,6 +156,8 @@ def demanded(
         patches += [
             mock.patch.object(_plan, name, 1 if turned else 2**31) for name in ("LEAST_TURNED", "LEAST_TURNED_TAPS")
         ]
+    if sharded is not None:
+        patches.append(mock.patch.object(_plan, "SHARDED", 2**31 if sharded else 0))
     with contextlib.ExitStack() as stack:
         # geometries are cached with their layouts
         stack.callback(_geometry._conv_geometry.cache_clear)
@@ -157,8 +170,8 @@ def demanded(
 def every_demand() -> list[dict[str, Any]]:
     """All the demands that differ in what they make the engine do."""
     return [
-        dict(layout=layout, gathers=other, shared=other, turned=other)
-        for layout, other in itertools.product((None, *LAYOUTS), (True, False))
+        dict(layout=layout, gathers=other, shared=other, turned=turned, sharded=other)
+        for layout, other, turned in itertools.product((None, *LAYOUTS), (True, False), (True, False))
     ]
 
 
@@ -166,5 +179,11 @@ def demands() -> st.SearchStrategy[dict[str, Any]]:
     """Demands drawn independently of each other."""
     choice = st.sampled_from([None, True, False])
     return st.fixed_dictionaries(
-        {"layout": st.sampled_from([None, *LAYOUTS]), "gathers": choice, "shared": choice, "turned": choice}
+        {
+            "layout": st.sampled_from([None, *LAYOUTS]),
+            "gathers": choice,
+            "shared": choice,
+            "turned": choice,
+            "sharded": choice,
+        }
     )

@@ -10,7 +10,14 @@ from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._geometry import ConvGeometry, Int2, Padding, conv_geometry, layout_argument, sizes
-from fastconv._plan import TURNED_CHANNELS, declines_by_image, declines_gathered, declines_turned
+from fastconv._plan import (
+    SHARDS,
+    TURNED_CHANNELS,
+    declines_by_image,
+    declines_gathered,
+    declines_sharded,
+    declines_turned,
+)
 from fastconv.errors import ShapeError
 from fastconv.functional.im2col import unfold
 from fastconv.kernels import conv as kernels
@@ -335,13 +342,20 @@ def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
     N, OC, OH, OW = g.shape
     geometry = geometry.plain
     groups, per_group, K = geometry.groups, OC // geometry.groups, geometry.taps
-    width = min(per_group, TURNED_CHANNELS)
-    cells = -(-per_group // width) * OH * OW * width
-    turned = _arrays.empty(where, (N, groups, cells), g.dtype, "the transposed gradient")
-    kernels.turn_gradient(g.reshape(N * groups, per_group, OH * OW), width, turned.reshape(-1))
-    sums = np.zeros((groups, K, per_group), g.dtype)
     planes = _planes(where, x, geometry)
-    kernels.weight_gradient_turned(turned, planes, geometry.offsets, geometry.pixels, width, sums)
+    sums = np.empty((groups, K, per_group), g.dtype)
+    if not declines_sharded(geometry):
+        parts = _arrays.empty(where, (SHARDS, *sums.shape), g.dtype, "the shards of the weight gradient")
+        flat = g.reshape(N, OC, OH * OW)
+        kernels.weight_gradient_sharded(flat, planes, geometry.offsets, geometry.pixels, parts)
+        kernels.add_parts.sized(parts.size)(parts.reshape(SHARDS, -1), sums.reshape(-1))
+    else:
+        width = min(per_group, TURNED_CHANNELS)
+        cells = -(-per_group // width) * OH * OW * width
+        turned = _arrays.empty(where, (N, groups, cells), g.dtype, "the transposed gradient")
+        kernels.turn_gradient(g.reshape(N * groups, per_group, OH * OW), width, turned.reshape(-1))
+        sums.fill(0)
+        kernels.weight_gradient_turned(turned, planes, geometry.offsets, geometry.pixels, width, sums)
     grad = np.empty((groups, per_group, K), g.dtype)
     kernels.transposed.sized(grad.size)(sums, grad)
     return grad

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from fastconv._jit import strict_kernel
@@ -50,13 +51,19 @@ def backward(g, window, rows, columns, grad_x):
     KH, KW, top, left, sy, sx = window
     P, H, W = grad_x.shape
     OH, OW = g.shape[1:]
+    flat = grad_x.reshape(-1)
     for p in prange(P):
         grad_x[p] = 0
+        shares = np.empty(OW, g.dtype)
         for oy in range(OH):
-            y0 = oy * sy - top
             for ox in range(OW):
-                x0 = ox * sx - left
-                share = g[p, oy, ox] / g.dtype.type(rows[oy] * columns[ox])
-                for iy in range(max(y0, 0), min(y0 + KH, H)):
-                    for ix in range(max(x0, 0), min(x0 + KW, W)):
-                        grad_x[p, iy, ix] += share
+                shares[ox] = g[p, oy, ox] / g.dtype.type(rows[oy] * columns[ox])
+            y0 = oy * sy - top
+            for iy in range(max(y0, 0), min(y0 + KH, H)):
+                # tap by tap, a loop without branches; from the right, so that a pixel's windows come from the left
+                for kx in range(KW - 1, -1, -1):
+                    first = max(0, -((kx - left) // sx))
+                    last = max(first, min(OW, -((kx - left - W) // sx)))
+                    cell = np.uint64((p * H + iy) * W + kx - left + first * sx)
+                    for step in range(np.uint64(last - first)):
+                        flat[cell + step * np.uint64(sx)] += shares[np.uint64(first) + step]

@@ -11,15 +11,17 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import inlined, kernel
-from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, copy_rows, lane_sum, row_offsets, transpose
-from fastconv.kernels.tiles import LANES, TILE_ROWS
+from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, copy_rows, lane_sum, row_offsets, transpose
+from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS
 
-CHANNEL_BLOCK = 256  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
-PIXEL_BLOCK = 768  # cells of wide rows that one task computes
+CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
+PIXEL_BLOCK = 768  # cells of wide rows that one task computes, about
+RUN_CELLS = 1024  # cells of small planes that one task computes, those of several images together
+EVEN_TASKS = 32  # from so many tasks on it does not matter whether threads can share them evenly
 SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
 IMAGE_SHARES = 64  # shares of a batch: enough for many threads, each with one image's planes in flight
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
-TURNED_TAPS = 48  # taps of the weight gradient that one task sums with its gradient transposed, fewer where that
+TURNED_TAPS = 96  # taps of the weight gradient that one task sums with its gradient transposed, fewer where that
 TURNED_TASKS = 16  # would leave less than so many tasks
 DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
 
@@ -160,6 +162,15 @@ def _convolve(
         _store(acc, rows, q, m, WP, y, target, P, OW)
 
 
+@inlined
+def _steps(tasks, most, least):
+    """Into how many steps each of so many tasks is cut: `least`, or more where few tasks would share unevenly."""
+    steps = max(least, 1)
+    while tasks * steps < EVEN_TASKS and tasks * steps % 8 and steps < most:
+        steps += 1
+    return steps
+
+
 @kernel
 def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, WP, by_rows, y):
     """y[n, oc, q] = bias[oc] + sum over k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
@@ -174,21 +185,35 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
     P = OH * OW
     flat = y.reshape(-1)
     per_group = OC // groups
+    zero, fresh = np.int64(0), np.bool_(True)
     blocks = -(-per_group // CHANNEL_BLOCK)
+    channels = -(-per_group // blocks)
     Q = (OH - 1) * WP + OW
-    length = max(PIXEL_BLOCK // WP, 1) * WP if by_rows else PIXEL_BLOCK
-    steps = -(-Q // length)
-    for task in prange(N * groups * steps * blocks):
+    together = max(1, min(N, RUN_CELLS // Q)) if WP == OW else 1
+    parts = -(-N // together)
+    steps = _steps(parts * groups * blocks, OH if by_rows else -(-Q // LANES), -(-Q // PIXEL_BLOCK))
+    length = -(-OH // steps) * WP if by_rows else -(-Q // (steps * LANES)) * LANES
+    for task in prange(parts * groups * steps * blocks):
         # all channels of a block of cells before the next cells: its part of the planes stays in the L2 cache
         rest, block = divmod(np.int64(task), blocks)
         rest, s = divmod(rest, steps)
-        n, group = divmod(rest, groups)
-        first = group * per_group + block * CHANNEL_BLOCK
-        rows = min(CHANNEL_BLOCK, per_group - block * CHANNEL_BLOCK)
-        _convolve(
-            planes, n * image + group * (image // groups), weight, weight_rows, weight_terms, bias, floor, offsets,
-            first, rows, WP, by_rows, s * length, min((s + 1) * length, Q), flat, (n * OC + first) * P, P, OW,
-        )  # fmt: skip
+        part, group = divmod(rest, groups)
+        n = part * together
+        first = group * per_group + block * channels
+        rows = min(channels, (group + 1) * per_group - first)
+        start, end = min(s * length, Q), min((s + 1) * length, Q)
+        source, target = n * image + group * (image // groups), (n * OC + first) * P
+        if together > 1:
+            # small planes of several images, so that each weight is used more often while it is in the cache
+            add_rows(
+                flat, target + start, P, OC * P, rows, bias, first, fresh, floor, weight, zero, weight_rows,
+                weight_terms, planes, source + start, image, offsets, min(together, N - n), end - start,
+            )  # fmt: skip
+        else:
+            _convolve(
+                planes, source, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows,
+                start, end, flat, target, P, OW,
+            )  # fmt: skip
 
 
 @kernel
@@ -293,6 +318,57 @@ def turn_gradient(g, width, turned):
         n, block = divmod(np.int64(task), blocks)
         oc = block * width
         transpose(turned, task * P * width, flat, (n * OC + oc) * P, min(width, OC - oc), P, width, P)
+
+
+@kernel
+def weight_gradient_sharded(g, planes, offsets, pixels, parts):
+    """parts[s, group, k, oc] = sum over the pixels p of shard s of planes[n, offsets[k] + pixels[p]] * g[n, oc, p].
+
+    A shard is a run of blocks of pixels, through the batch; each is transposed before it is used.
+
+    Precondition: g (N, OC, P); planes (N, cells of an image), offsets (K,) and pixels (P,) uint64; parts
+    (shards, groups, K, OC/groups). Parallel over (shard, group), each of which owns its part.
+    """
+    N, OC, P = g.shape
+    image = planes.shape[1]
+    shards, groups, K, per_group = parts.shape
+    flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
+    size = min(P, TERM_BLOCK)
+    blocks = -(-P // size)
+    width = min(per_group, TILE_VECTORS * LANES)
+    nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
+    zero, one = np.int64(0), np.int64(1)
+    offsets_of_pixels = row_offsets(size, width)
+    for task in prange(shards * groups):
+        shard, group = divmod(np.int64(task), groups)
+        parts[shard, group] = 0
+        turned = np.empty(size * width, g.dtype)
+        for item in range(shard * N * blocks // shards, (shard + 1) * N * blocks // shards):
+            n, block = divmod(item, blocks)
+            p = block * size
+            m = min(size, P - p)
+            source = n * image + group * (image // groups)
+            for oc in range(0, per_group, width):
+                columns = min(width, per_group - oc)
+                transpose(turned, zero, flat_g, (n * OC + group * per_group + oc) * P + p, columns, m, width, P)
+                add_rows(
+                    flat_parts, task * K * per_group + oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest,
+                    flat, source, offsets, pixels[p : p + m], turned, zero, zero, offsets_of_pixels[:m], one, columns,
+                )  # fmt: skip
+
+
+@kernel
+def add_parts(parts, total):
+    """Sum parts (S, n) over the first axis into total (n,), in order. Parallel over n."""
+    S, n = parts.shape
+    blocks = -(-n // 1024)
+    for block in prange(blocks):
+        first, last = np.uint64(block * 1024), np.uint64(min((block + 1) * 1024, n))
+        for i in range(first, last):
+            total[i] = parts[0, i]
+        for s in range(1, S):
+            for i in range(first, last):
+                total[i] += parts[s, i]
 
 
 @kernel

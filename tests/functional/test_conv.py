@@ -184,6 +184,11 @@ BLOCKS = [
 ]
 # one small case for each way of computing that the lists above do not reach
 WAYS = [
+    # more weights than are summed in shards, in place and padded
+    case((2, 520, 1, 2), (128, 520, 1, 1)),
+    case((1, 58, 3, 3), (128, 58, 3, 3), padding=1),
+    # small planes of several images together
+    *[case((n, 3, 4, 4), (5, 3, 1, 1)) for n in around(kernels.RUN_CELLS // 16, 67)[:4]],
     case((1, 1, 5, 40), (1, 1, 3, 2)),
     case((1, 2, 16, 5), (1, 2, 3, 4)),
     case((1, 2, 16, 5), (1, 2, 3, 4), padding=(2, 3)),
