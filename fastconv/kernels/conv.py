@@ -125,41 +125,54 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
 
 
 @inlined
-def _store(acc, rows, q0, m, WP, y, target, plane, OW):
-    """Copy the pixels among the cells q0 ... q0 + m - 1 of `rows` wide rows, acc (rows, m), to planes of y."""
+def _store(acc, start, row, rows, q0, m, WP, y, target, plane, OW):
+    """Copy the pixels among the cells q0 ... q0 + m - 1 of wide rows, acc[start:], to planes y[target:]."""
     zero, one = np.int64(0), np.int64(1)
+    if WP == OW:
+        copy_rows(rows, y, target + q0, plane, acc, start, row, one, zero, m, m)
+        return
     for oy in range(q0 // WP, (q0 + m - 1) // WP + 1):
         first = max(q0 - oy * WP, 0)
         pixels = max(min(q0 + m - oy * WP, OW) - first, 0)
-        copy_rows(rows, y, target + oy * OW + first, plane, acc, oy * WP - q0 + first, m, one, zero, pixels, pixels)
+        source = start + oy * WP - q0 + first
+        copy_rows(rows, y, target + oy * OW + first, plane, acc, source, row, one, zero, pixels, pixels)
 
 
 @inlined
 def _convolve(
-    planes, source, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, start, end, y,
-    target, P, OW,
+    planes, source, image, images, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows,
+    start, end, y, target, y_image, P, OW,
 ):  # fmt: skip
     """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into planes of y[target:].
 
-    Row of pixels by row of pixels, or along the whole wide row; the latter straight into y where every cell of it is a
-    pixel.
+    Row of pixels by row of pixels, or along the whole wide row, then of `images` images together. The sums go straight
+    to y where each cell is a pixel and all terms are summed at once. Otherwise they are kept in a scratch array: a
+    plane's size is often a multiple of 4096 bytes, and then the same pixels of a few channels fill their cache sets.
     """
     zero, one, fresh = np.int64(0), np.int64(1), np.bool_(True)
-    if by_rows or WP == OW:
-        runs, run = (-(-(end - start) // WP), OW) if by_rows else (1, end - start)
+    if offsets.size <= TERM_BLOCK and (by_rows or WP == OW):
+        runs, run = (-(-(end - start) // WP), OW) if by_rows else (images, end - start)
+        y_run, run_step = (OW, WP) if by_rows else (y_image, image)
         add_rows(
-            y, target + start // WP * OW + start % WP, P, OW, rows, bias, first, fresh, floor, weight, zero,
-            weight_rows, weight_terms, planes, source + start, WP, offsets, runs, run,
+            y, target + start // WP * OW + start % WP, P, y_run, rows, bias, first, fresh, floor, weight, zero,
+            weight_rows, weight_terms, planes, source + start, run_step, offsets, runs, run,
         )  # fmt: skip
         return
-    acc = np.empty(rows * SCRATCH_CELLS, y.dtype)
-    for q in range(start, end, SCRATCH_CELLS):
-        m = min(SCRATCH_CELLS, end - q)
+    step = max(1, SCRATCH_CELLS // WP) * WP if by_rows else end - start if images > 1 else SCRATCH_CELLS
+    acc = np.empty(rows * images * step, y.dtype)
+    for q in range(start, end, step):
+        m = min(step, end - q)
+        runs, run = (-(-m // WP), OW) if by_rows else (images, m)
+        row = runs * run
         add_rows(
-            acc, zero, m, zero, rows, bias, first, fresh, floor, weight, zero, weight_rows, weight_terms, planes,
-            source + q, zero, offsets, one, m,
+            acc, zero, row, run, rows, bias, first, fresh, floor, weight, zero, weight_rows, weight_terms, planes,
+            source + q, WP if by_rows else image, offsets, runs, run,
         )  # fmt: skip
-        _store(acc, rows, q, m, WP, y, target, P, OW)
+        if by_rows:
+            copy_rows(rows, y, target + q // WP * OW, P, acc, zero, row, one, zero, row, row)
+        else:
+            for i in range(images):
+                _store(acc, i * m, row, rows, q, m, WP, y, target + i * y_image, P, OW)
 
 
 @inlined
@@ -185,14 +198,16 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
     P = OH * OW
     flat = y.reshape(-1)
     per_group = OC // groups
-    zero, fresh = np.int64(0), np.bool_(True)
-    blocks = -(-per_group // CHANNEL_BLOCK)
-    channels = -(-per_group // blocks)
     Q = (OH - 1) * WP + OW
-    together = max(1, min(N, RUN_CELLS // Q)) if WP == OW else 1
+    together = max(1, min(N, RUN_CELLS // Q))  # small planes of several images use each weight more often
     parts = -(-N // together)
+    blocks = -(-per_group // (CHANNEL_BLOCK // 2 if together > 1 else CHANNEL_BLOCK))
+    channels = -(-per_group // blocks)
     steps = _steps(parts * groups * blocks, OH if by_rows else -(-Q // LANES), -(-Q // PIXEL_BLOCK))
+    if together > 1:
+        steps = 1
     length = -(-OH // steps) * WP if by_rows else -(-Q // (steps * LANES)) * LANES
+    steps = -(-Q // length)  # rounded up, the steps may be fewer; empty ones would all be the last thread's
     for task in prange(parts * groups * steps * blocks):
         # all channels of a block of cells before the next cells: its part of the planes stays in the L2 cache
         rest, block = divmod(np.int64(task), blocks)
@@ -201,18 +216,12 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
         n = part * together
         first = group * per_group + block * channels
         rows = min(channels, (group + 1) * per_group - first)
-        start, end = min(s * length, Q), min((s + 1) * length, Q)
-        source, target = n * image + group * (image // groups), (n * OC + first) * P
-        if together > 1:
-            # small planes of several images, so that each weight is used more often while it is in the cache
-            add_rows(
-                flat, target + start, P, OC * P, rows, bias, first, fresh, floor, weight, zero, weight_rows,
-                weight_terms, planes, source + start, image, offsets, min(together, N - n), end - start,
-            )  # fmt: skip
-        else:
+        # by rows there are no runs of several images, but images one after another
+        for i in range(min(together, N - n) if by_rows else 1):
             _convolve(
-                planes, source, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows,
-                start, end, flat, target, P, OW,
+                planes, (n + i) * image + group * (image // groups), image, 1 if by_rows else min(together, N - n),
+                weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, min(s * length, Q),
+                min((s + 1) * length, Q), flat, ((n + i) * OC + first) * P, OC * P, P, OW,
             )  # fmt: skip
 
 
@@ -231,7 +240,7 @@ def split_and_forward(
     flat, flat_x = y.reshape(-1), x.reshape(-1)
     channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
     Q = (OH - 1) * WP + OW
-    shares, zero = min(N * groups, IMAGE_SHARES), np.int64(0)
+    shares, zero, one = min(N * groups, IMAGE_SHARES), np.int64(0), np.int64(1)
     for share in prange(shares):
         planes = np.empty(channels * plane, x.dtype)
         for item in range(share * N * groups // shares, (share + 1) * N * groups // shares):
@@ -242,8 +251,8 @@ def split_and_forward(
             for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
                 rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
                 _convolve(
-                    planes, zero, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows,
-                    zero, Q, flat, (n * OC + first) * P, P, OW,
+                    planes, zero, zero, one, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows,
+                    WP, by_rows, zero, Q, flat, (n * OC + first) * P, zero, P, OW,
                 )  # fmt: skip
 
 
