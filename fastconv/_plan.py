@@ -9,8 +9,10 @@ from __future__ import annotations
 from fastconv._geometry import ConvGeometry, conv_geometry
 from fastconv.kernels import tiles
 
-# output channels that fill the vectors of a tile of weights, and the taps and pixels that repay packing them
+# output channels that fill the vectors of a tile of weights, and the taps and pixels that repay packing them; fewer do
+# where the input is read in place, but would have to be split into phases otherwise
 LEAST_PACKED, LEAST_PACKED_TAPS, LEAST_PACKED_PIXELS = 96, 512, 128
+LEAST_PACKED_IN_PLACE, LEAST_PACKED_TAPS_IN_PLACE = 64, 320
 # images, times groups, from which each thread takes whole ones, and the bytes of their planes that fit its L2 cache
 LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 # how many products the gradient as a convolution may take, zeros near the borders included, for each that is needed
@@ -26,10 +28,13 @@ TURNED_CHANNELS = 48
 def declines_packed(geometry: ConvGeometry, N: int) -> str:
     """Why `forward_packed`, with vectors along the output channels, does not compute the product; empty where so."""
     per_group, pixels = geometry.OC // geometry.groups, N * geometry.rows.out * geometry.columns.out
-    if per_group < LEAST_PACKED:
-        return f"{per_group} output channels in a group are fewer than {LEAST_PACKED}"
-    if geometry.taps < LEAST_PACKED_TAPS:
-        return f"{geometry.taps} taps are fewer than {LEAST_PACKED_TAPS}"
+    saves_phases = geometry.phases > 1 and geometry.by_pixel.in_place
+    channels = LEAST_PACKED_IN_PLACE if saves_phases else LEAST_PACKED
+    taps = LEAST_PACKED_TAPS_IN_PLACE if saves_phases else LEAST_PACKED_TAPS
+    if per_group < channels:
+        return f"{per_group} output channels in a group are fewer than {channels}"
+    if geometry.taps < taps:
+        return f"{geometry.taps} taps are fewer than {taps}"
     if len(geometry.windows) == 1:
         return "a kernel of one tap leaves no cell of its wide rows unused"
     if pixels < LEAST_PACKED_PIXELS:
@@ -78,8 +83,11 @@ def _layout(geometry: ConvGeometry) -> str:
         planes = "the input read in place"
     else:
         copies = f"{len(geometry.shifts)} shifted copies" if geometry.unrolled else "padded planes"
-        phases = f", {geometry.phases} phases" if geometry.phases > 1 and not geometry.unrolled else ""
+        parts = geometry.steps[0] * geometry.steps[1]
+        phases = f", {parts} phases" if parts > 1 and not geometry.unrolled else ""
         planes = f"{copies} of {geometry.HP} x {WP} cells a channel{phases}"
+    if geometry.whole:
+        return f"{planes}; every pixel by itself"
     if WP == columns.out:
         return f"{planes}; all {rows.out * columns.out} pixels in one run"
     if geometry.by_rows:
@@ -96,8 +104,7 @@ def _product(name: str, geometry: ConvGeometry, N: int, itemsize: int) -> list[s
     """What computes a forward product, and the planes it reads."""
     declined = {"packed": declines_packed(geometry, N), "image by image": declines_by_image(geometry, N, itemsize)}
     if not declined["packed"]:
-        planes = "the input read in place" if geometry.plain.in_place else "padded planes"
-        return [f"{name:<17}packed weights, vectors of output channels", f"{'':<17}{planes}; every pixel by itself"]
+        return [f"{name:<17}packed weights, vectors of output channels", f"{'':<17}{_layout(geometry.by_pixel)}"]
     chosen = "all images at once" if declined["image by image"] else "image by image"
     return [_line(name, chosen, declined), f"{'':<17}{_layout(geometry)}"]
 
@@ -135,6 +142,6 @@ def explain(
         _line(
             "weight gradient", "dot products" if no_turn else "with the gradient transposed", {"transposed": no_turn}
         ),
-        f"{'':<17}{_layout(geometry if no_turn else geometry.plain)}",
+        f"{'':<17}{_layout(geometry if no_turn else geometry.by_pixel)}",
     ]
     return "\n".join(lines)

@@ -78,7 +78,7 @@ def recorded() -> Iterator[set[str]]:
         return lambda *args: seen.add(f"{purpose[-1]}: {_forward(last_runs[0], shared)}")
 
     def packed(*args):
-        seen.add(f"{purpose[-1]}: {'in place' if last_runs[0].plain.in_place else 'split'}, packed")
+        seen.add(f"{purpose[-1]}: {'in place' if last_runs[0].by_pixel.in_place else 'split'}, packed")
 
     original_gathered, original_runs = module._gathered, module._runs
 
@@ -109,7 +109,7 @@ def recorded() -> Iterator[set[str]]:
 
     def summed(how):
         return lambda *args: seen.add(
-            f"weight: turned, {'in place' if last_runs[0].plain.in_place else 'split'}, {how}"
+            f"weight: turned, {'in place' if last_runs[0].by_pixel.in_place else 'split'}, {how}"
         )
 
     with contextlib.ExitStack() as stack:
@@ -160,7 +160,8 @@ def demanded(
     if packed is not None:
         patches += [
             mock.patch.object(_plan, name, 1 if packed else 2**31)
-            for name in ("LEAST_PACKED", "LEAST_PACKED_TAPS", "LEAST_PACKED_PIXELS")
+            for name in vars(_plan)
+            if name.startswith("LEAST_PACKED")
         ]
     if gathers is not None:
         patches.append(mock.patch.object(_plan, "MOST_PRODUCTS", math.inf if gathers else 0))

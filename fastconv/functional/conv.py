@@ -224,10 +224,11 @@ def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """X (N, C, H, W) as the kernels read it: (N, C * cells of a plane), x itself where nothing has to move."""
     if geometry.in_place:
         return x.reshape(len(x), geometry.C * geometry.plane)
-    rows, columns = geometry.rows, geometry.columns
-    shape = (x.shape[0] * x.shape[1], rows.stride, len(geometry.shifts), geometry.HP, geometry.WP)
+    vertical, horizontal = geometry.steps
+    shape = (x.shape[0] * x.shape[1], vertical, len(geometry.shifts), geometry.HP, geometry.WP)
     planes = _arrays.empty(where, shape, x.dtype, "the padded input")
-    moves.split(x.reshape(shape[0], *x.shape[2:]), rows.before, rows.stride, geometry.shifts, columns.stride, planes)
+    flat = x.reshape(shape[0], *x.shape[2:])
+    moves.split(flat, geometry.rows.before, vertical, geometry.shifts, horizontal, planes)
     return planes.reshape(len(x), geometry.C * geometry.plane)
 
 
@@ -260,11 +261,11 @@ def _convolve(
     table = weights.array.reshape(-1), weights.rows, weights.terms
     groups, rows, columns = geometry.groups, geometry.rows, geometry.columns
     if not declines_packed(geometry, len(x)):
-        plain = geometry.plain
-        planes = _planes(where, x, plain).reshape(-1)
-        image = plain.C * plain.plane
+        whole = geometry.by_pixel
+        planes = _planes(where, x, whole).reshape(-1)
+        image = whole.C * whole.plane
         kernels.forward_packed(
-            planes, *table, weights.run, bias, floor, plain.offsets, plain.pixels, groups, image, y
+            planes, *table, weights.run, bias, floor, whole.offsets, whole.pixels, groups, image, y
         )  # fmt: skip
     elif not declines_by_image(geometry, len(x), x.itemsize):
         kernels.split_and_forward(
@@ -370,7 +371,7 @@ def _weight_gradient(
 def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """A matrix product with vectors along the output channels, for which g is transposed."""
     N, OC, OH, OW = g.shape
-    geometry = geometry.plain
+    geometry = geometry.by_pixel
     groups, per_group, K = geometry.groups, OC // geometry.groups, geometry.taps
     planes = _planes(where, x, geometry)
     grad = np.empty((groups, per_group, K), g.dtype)

@@ -11,7 +11,7 @@ from numba import prange
 
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.planes import split_plane
-from fastconv.kernels.simd import TERM_BLOCK, add_rows, copy_rows, row_offsets, transpose
+from fastconv.kernels.simd import TERM_BLOCK, add_rows, copy_rows, even_part, row_offsets, transpose
 from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 
 CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
@@ -51,7 +51,7 @@ def _convolve(
     plane's size is often a multiple of 4096 bytes, and then the same pixels of a few channels fill their cache sets.
     """
     zero, one, fresh = np.int64(0), np.int64(1), np.bool_(True)
-    if offsets.size <= TERM_BLOCK and (by_rows or WP == OW):
+    if offsets.size <= even_part(offsets.size, TERM_BLOCK) and (by_rows or WP == OW):
         runs, run = (-(-(end - start) // WP), OW) if by_rows else (images, end - start)
         y_run, run_step = (OW, WP) if by_rows else (y_image, image)
         add_rows(
@@ -200,7 +200,8 @@ def forward_packed(planes, weight, weight_rows, weight_terms, run, bias, floor, 
     steps = _even(parts * groups * blocks, -(-P // PACKED_PIXELS), -(-P // TILE_ROWS)) if together == 1 else 1
     length = -(-P // (steps * TILE_ROWS)) * TILE_ROWS
     steps = -(-P // length)
-    rows, nothing = row_offsets(PACKED_TERMS, width), np.zeros(length, y.dtype)
+    most = even_part(K, PACKED_TERMS)
+    rows, nothing = row_offsets(most, width), np.zeros(length, y.dtype)
     zero, one, lowest = np.int64(0), np.int64(1), y.dtype.type(-np.inf)
     for task in prange(parts * groups * steps * blocks):
         rest, block = divmod(np.int64(task), blocks)
@@ -212,13 +213,13 @@ def forward_packed(planes, weight, weight_rows, weight_terms, run, bias, floor, 
         start = s * length
         m = min(length, P - start)
         images = min(together, N - part * together)
-        packed = np.empty(PACKED_TERMS * width, y.dtype)
+        packed = np.empty(most * width, y.dtype)
         sums = np.empty(images * m * width, y.dtype)
         for i in range(images * m):
             for j in range(channels):
                 sums[i * width + j] = bias[first + j]
-        for k in range(0, K, PACKED_TERMS):
-            terms = min(PACKED_TERMS, K - k)
+        for k in range(0, K, most):
+            terms = min(most, K - k)
             _pack(weight, weight_rows, weight_terms, run, first, channels, k, terms, packed, width)
             for i in range(images):
                 source = (part * together + i) * image + group * (image // groups)

@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import kernel
-from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, lane_sum, row_offsets, transpose
+from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, even_part, lane_sum, row_offsets, transpose
 from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS
 
 SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
@@ -64,7 +64,7 @@ def weight_gradient_sharded(g, planes, offsets, pixels, parts):
     image = planes.shape[1]
     shards, groups, K, per_group = parts.shape
     flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
-    size = min(P, TERM_BLOCK)
+    size = even_part(P, TERM_BLOCK)
     blocks = -(-P // size)
     width = min(per_group, TILE_VECTORS * LANES)
     nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)

@@ -70,6 +70,13 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_
         rows_tile(1, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
 
 
+@inlined
+def even_part(size, part):
+    """The length of equal parts of `size`, the nearest number of them to parts of length `part`; at least 1."""
+    parts = max(1, (size + part // 2) // part)
+    return max(1, -(-size // parts))
+
+
 @helper
 def add_rows(
     c, c0, c_row, c_run, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_run, b_terms, runs, n
@@ -86,15 +93,16 @@ def add_rows(
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
         lowest = c.dtype.type(-np.inf)
-        for k0 in range(0, max(K, 1), TERM_BLOCK):
-            last = floor if k0 + TERM_BLOCK >= K else lowest
+        terms = even_part(K, TERM_BLOCK)
+        for k0 in range(0, max(K, 1), terms):
+            last = floor if k0 + terms >= K else lowest
             for r in range(runs):
                 q = 0
                 while q < n:
                     m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
                     _tiles_of_rows(
                         c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, last, a, a0, a_rows, a_terms,
-                        b, b0 + r * b_run + q, b_terms, k0, min(k0 + TERM_BLOCK, K), m,
+                        b, b0 + r * b_run + q, b_terms, k0, min(k0 + terms, K), m,
                     )  # fmt: skip
                     q += m
         return

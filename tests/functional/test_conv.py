@@ -198,6 +198,7 @@ WAYS = [
     case((2, 58, 10, 10), (96, 58, 3, 3)),
     case((2, 96, 8, 8), (58, 96, 3, 3), padding=1),
     case((2, 96, 8, 8), (58, 96, 3, 3), padding=2),
+    case((2, 13, 19, 20), (64, 13, 5, 5), stride=2),
     # small planes of several images together
     *[case((n, 3, 4, 4), (5, 3, 1, 1)) for n in around(kernels.RUN_CELLS // 16, 67)[:4]],
     case((1, 1, 5, 40), (1, 1, 3, 2)),
