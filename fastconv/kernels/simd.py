@@ -13,12 +13,11 @@ from fastconv._jit import helper, inlined
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
-    FEW_ROWS,
     MANY_REGISTERS,
     ONE_ROW,
-    THREE_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
+    TWO_ROWS,
     VECTOR_BYTES,
     copy_tile,
     dots_tile,
@@ -34,17 +33,16 @@ TERM_BLOCK = 144
 @helper
 def _width(rows, left):
     """The vectors of the next tile of `rows` rows, of those that are left."""
-    if rows > FEW_ROWS:
-        # shared between the tiles that are left: a narrow last one would starve the multipliers
-        return -(-left // -(-left // TILE_VECTORS))
-    if rows == 3:
-        for width in THREE_ROWS:
+    if rows == 1:
+        for width in ONE_ROW:
             if width <= left:
                 return width
-    for width in ONE_ROW:
-        if width <= left:
-            return width
-    return 1
+    if rows == 2:
+        for width in TWO_ROWS:
+            if width <= left:
+                return width
+    # shared between the tiles that are left: a narrow last one would starve the multipliers
+    return -(-left // -(-left // TILE_VECTORS))
 
 
 @inlined
