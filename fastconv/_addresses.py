@@ -37,20 +37,20 @@ class Table:
 
 
 @intrinsic
-def _pointer(typingctx, address):
+def _pointer(typingctx, address):  # type: ignore[no-untyped-def]
     """A pointer to an address."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(types.int64), codegen
 
 
-def array_at(address, size, like):
+def array_at(address: int, size: int, like: np.ndarray) -> np.ndarray:
     """For kernels: the flat array of `size` elements of like's dtype at an address, which somebody keeps alive."""
     return numba.carray(ctypes.c_void_p(int(address)), size, like.dtype)
 
 
 @overload(array_at, inline="always")
-def _array_at(address, size, like):
+def _array_at(address, size, like):  # type: ignore[no-untyped-def]
     return lambda address, size, like: numba.carray(_pointer(address), size, like.dtype)

@@ -75,20 +75,21 @@ class Optimizer:
     def _update_together(self, trainable: list[int], lr: float) -> None:
         """Change the parameters of each dtype in one kernel call."""
         numbers, others = self._numbers(lr)
+        slots = [self.slots[name] for name in self.slot_names]
         for dtype in {self.parameters[i].value.dtype for i in trainable}:
             chosen = [i for i in trainable if self.parameters[i].value.dtype == dtype]
-            columns = [[self.parameters[i].value for i in chosen], [self.parameters[i].grad for i in chosen]]
-            columns += [[self.slots[name][i] for i in chosen] for name in self.slot_names]
+            arrays = [self.parameters[i].value for i in chosen] + [self.parameters[i].grad for i in chosen]
+            arrays += [slot[i] for slot in slots for i in chosen]
             table, tasks = self._tables.setdefault(dtype, (Table(), np.empty((0, 3), np.int64)))
-            arrays = [array for column in columns for array in column]
             if not table.holds(arrays):
                 self._require_contiguous(arrays)
                 table.fill(arrays)
-                tasks = np.array(_tasks([array.size for array in columns[0]]), np.int64).reshape(-1, 3)
+                tasks = np.array(_tasks([array.size for array in arrays[: len(chosen)]]), np.int64).reshape(-1, 3)
                 self._tables[dtype] = table, tasks
-            size = sum(array.size for array in columns[0])
-            places = table.addresses.reshape(len(columns), len(chosen))
-            self.kernel.sized(4 * size)(*places, tasks, np.array(numbers, dtype), *others)  # type: ignore[union-attr]
+            places = table.addresses.reshape(-1, len(chosen))
+            assert self.kernel is not None
+            # a task is worth a thread, unlike an element
+            self.kernel.sized(len(tasks) * TASK_ELEMENTS * 2)(*places, tasks, np.array(numbers, dtype), *others)
 
     def _require_contiguous(self, arrays: list[np.ndarray]) -> None:
         if not all(array.flags.c_contiguous and array.flags.aligned for array in arrays):
@@ -153,8 +154,9 @@ class SGD(Optimizer):
         self.nesterov = bool(nesterov)
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
+        (velocity,) = slots
         options = self.momentum, self.nesterov, self.weight_decay
-        reference.sgd_update(parameter.value, parameter.grad, *slots, lr, *options)
+        reference.sgd_update(parameter.value, parameter.grad, velocity, lr, *options)
 
     def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
         return (lr, self.momentum, self.weight_decay), (self.nesterov,)
@@ -197,8 +199,10 @@ class Adam(Optimizer):
         self.weight_decay = _number("Adam", "weight_decay", weight_decay, 0)
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
-        options = *self.betas, self.eps, self.weight_decay, self.steps
-        reference.adam_update(parameter.value, parameter.grad, *slots, lr, *options)
+        m, v = slots
+        beta1, beta2 = self.betas
+        options = beta1, beta2, self.eps, self.weight_decay, self.steps
+        reference.adam_update(parameter.value, parameter.grad, m, v, lr, *options)
 
     def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
         beta1, beta2 = self.betas

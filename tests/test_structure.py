@@ -18,7 +18,7 @@ LAYERS = (
     ("errors",),
     ("_files",),
     ("_threads", "_backend"),
-    ("_jit",),
+    ("_jit", "_addresses"),
     ("_geometry", "_arrays"),
     ("reference",),
     ("kernels",),
@@ -103,8 +103,8 @@ def test_import_compiles_nothing_and_needs_no_extra(tmp_path):
 import sys
 import fastconv
 from fastconv._jit import Kernel
-from fastconv.kernels import avg_pool, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
-modules = avg_pool, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
+from fastconv.kernels import avg_pool, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes
+modules = avg_pool, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes
 kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10

@@ -34,25 +34,21 @@ NONE, RELU, SIGMOID, TANH = range(4)
 MAX, AVERAGE = 1, 2
 
 # All sizes and places are in cells of the arena, or of the scratch array for what no later call needs.
-Unit = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            *("x", "x_row", "x_plane", "channels", "rows", "columns"),  # input: padded planes in the arena
-            *("y", "y_row", "y_plane", "out_channels", "y_rows", "y_columns"),  # result, in the next unit's planes
-            *("kernel_rows", "kernel_columns", "top", "left"),
-            *("sum_rows", "sum_columns"),  # pixels of the convolution, before pooling
-            *("activation", "pool", "pool_rows", "pool_columns"),
-            *("indices",),  # of the maxima, in the arena; as numbers inside the window
-            *("sums", "kept"),  # the sums before pooling: of a band of rows in the scratch, or all kept in the arena
-            *("weight", "bias"),  # numbers of the parameters; bias -1: there is none
-            *("terms", "back_terms", "back_inputs"),  # places in the tables
-            *("grad_y", "grad_sums", "grad_row", "grad_plane", "grad_left", "grad_x"),  # in the scratch
-            *("linear", "samples"),  # a linear layer's input, sample by sample; its grad_sums are in the arena too
-            *("parts",),  # where the sums for its weights and bias begin in those of a block
-        )
-    ]
+FIELDS = (
+    *("x", "x_row", "x_plane", "channels", "rows", "columns"),  # input: padded planes in the arena
+    *("y", "y_row", "y_plane", "out_channels", "y_rows", "y_columns"),  # result, in the next unit's planes
+    *("kernel_rows", "kernel_columns", "top", "left"),
+    *("sum_rows", "sum_columns"),  # pixels of the convolution, before pooling
+    *("activation", "pool", "pool_rows", "pool_columns"),
+    *("indices",),  # of the maxima, in the arena; as numbers inside the window
+    *("sums", "kept"),  # the sums before pooling: of a band of rows in the scratch, or all kept in the arena
+    *("weight", "bias"),  # numbers of the parameters; bias -1: there is none
+    *("terms", "back_terms", "back_inputs"),  # places in the tables
+    *("grad_y", "grad_sums", "grad_row", "grad_plane", "grad_left", "grad_x"),  # in the scratch
+    *("linear", "samples"),  # a linear layer's input, sample by sample; its grad_sums are in the arena too
+    *("parts",),  # where the sums for its weights and bias begin in those of a block
 )
+Unit = np.dtype([(name, np.int64) for name in FIELDS])
 
 
 @helper
@@ -311,14 +307,18 @@ def backward(units, tables, values, nothing, grad_results, arena, scratch, parts
         weight_at, bias_at = grads[unit.weight], grads[unit.bias] if unit.bias >= 0 else 0
         grad_weight, grad_bias = array_at(weight_at, OC * K, nothing), array_at(bias_at, OC, nothing)
         if not unit.linear:
-            for i in range(first, first + count):
-                total = nothing.dtype.type(0)
-                for block in range(blocks):
-                    total += parts[block, unit.parts + i]
-                if i < OC * K and weight_at != 0:
-                    grad_weight[i] += total
-                elif i >= OC * K and bias_at != 0:
-                    grad_bias[i - OC * K] += total
+            # the weights' sums, then the biases'; both are added up block by block, in place of the first block's
+            begin = unit.parts + first
+            for block in range(1, blocks):
+                for i in range(np.uint64(begin), np.uint64(begin + count)):
+                    parts[0, i] += parts[block, i]
+            weights = min(max(OC * K - first, 0), count)
+            if weight_at != 0:
+                for i in range(np.uint64(weights)):
+                    grad_weight[np.uint64(first) + i] += parts[0, np.uint64(begin) + i]
+            if bias_at != 0:
+                for i in range(weights, count):
+                    grad_bias[first + i - OC * K] += parts[0, begin + i]
             continue
         if weight_at != 0:
             rows = row_offsets(count, np.int64(LANES))

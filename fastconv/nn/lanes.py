@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from fastconv._addresses import Table
-from fastconv._geometry import conv_geometry, pool_geometry
+from fastconv._geometry import Int2, Padding, conv_geometry, pool_geometry
 from fastconv.kernels import lanes as kernels
 from fastconv.kernels.tiles import LANES
 from fastconv.nn.activation import ReLU, Sigmoid, Tanh
@@ -51,8 +51,8 @@ class Stage:
     pool: MaxPool2d | AvgPool2d | None = None
 
 
-def stages(layers: Sequence[Layer]) -> list[Stage]:
-    """The layers in groups that are computed together."""
+def stages(layers: Sequence[Layer]) -> tuple[list[Stage], bool]:
+    """The layers in groups that are computed together, and whether the result is flattened after them."""
     found: list[Stage] = []
     fresh = True  # whether an activation or a pooling may still join the last stage
     for layer in layers:
@@ -73,7 +73,7 @@ def stages(layers: Sequence[Layer]) -> list[Stage]:
         fresh = True
     if not found:
         raise Declined("there is no convolution or linear layer")
-    return found
+    return found, not fresh
 
 
 class _Room:
@@ -100,15 +100,16 @@ class Program:
         self.tables = np.empty(0, np.uint64)
         self.kept, self.scratch, self.parts = _Room(), _Room(), 0
         planned = []
-        for stage in stages(layers):
+        groups, flattened = stages(layers)
+        for stage in groups:
             unit, shape = self._unit(stage, shape)
             planned.append(unit)
-        self.result_shape = shape
+        self.result_shape = (math.prod(shape),) if flattened else shape
         self._connect(planned)
         size = self.kept.cells * LANES * dtype.itemsize
         if size > MOST_BYTES:
             raise Declined(f"the activations of {LANES} images, {size:,} bytes, are more than {MOST_BYTES:,}")
-        self.units = np.array([tuple(unit[name] for name in kernels.Unit.names) for unit in planned], kernels.Unit)
+        self.units = np.array([tuple(unit[name] for name in kernels.FIELDS) for unit in planned], kernels.Unit)
         self.tasks = self._tasks(planned)
         most = max(max(unit["channels"], unit["out_channels"]) for unit in planned)
         self.nothing = np.zeros(most, dtype)
@@ -128,19 +129,23 @@ class Program:
 
     def _unit(self, stage: Stage, shape: tuple[int, ...]) -> tuple[dict[str, int], tuple[int, ...]]:
         """The unit without the places that depend on its neighbours, and the shape of its result."""
-        main, unit = stage.main, dict.fromkeys(kernels.Unit.names, 0)
+        stride: Int2
+        padding: Padding
+        dilation: Int2
+        main, unit = stage.main, dict.fromkeys(kernels.FIELDS, 0)
         if isinstance(main, Linear):
             features = math.prod(shape)
             main.output_shape((1, features))
-            image, weight, pads, options = (features, 1, 1), (*main.weight.value.shape, 1, 1), (0, 0, 0, 0), (1, 0, 1)
+            image, weight = (features, 1, 1), (*main.weight.value.shape, 1, 1)
+            stride, padding, dilation = 1, 0, 1
         elif len(shape) != 3:
             raise Declined(f"{main!r} does not take a shape of {shape}")
         else:
             stride, padding, dilation, groups = main.options
-            options, image, weight = (stride, padding, dilation), shape, main.weight.value.shape
+            image, weight = shape, main.weight.value.shape
             if groups != 1:
                 raise Declined(f"{main!r} has groups")
-        geometry = conv_geometry("Sequential", image, weight, *options, 1)
+        geometry = conv_geometry("Sequential", image, weight, stride, padding, dilation, 1)
         pads = geometry.pads
         C, H, W = image
         OC, _, KH, KW = weight

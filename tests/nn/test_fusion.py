@@ -7,7 +7,14 @@ import pytest
 from strategies import assert_same_bits, real
 
 from fastconv import nn
+from fastconv.nn import lanes
 from fastconv.nn.fusion import Fused, fused
+
+
+@pytest.fixture(autouse=True)
+def no_images_side_by_side(monkeypatch):
+    """That comes before fusion, where there are enough of them."""
+    monkeypatch.setattr(lanes, "LEAST_IMAGES", 2**31)
 
 
 class Doubled(nn.Layer):
@@ -126,7 +133,7 @@ def prepared(make, shape, dtype, special=()):
 def test_same_bits_as_one_by_one(name, dtype, special):
     make, shape, steps = NETS[name]
     net, x, g = prepared(make, shape, dtype, special)
-    assert len(net._fused) == steps  # what is fused, and what is not
+    assert len(fused(net.layers)) == steps  # what is fused, and what is not
     with np.errstate(all="ignore"):
         assert_same_as_one_by_one(net, x, g)
 
@@ -153,7 +160,7 @@ def test_zeros_of_the_relu_keep_no_gradient():
 def test_layers_used_twice(dtype):
     shared, relu, pool = conv(3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
     net, x, g = prepared(lambda: [shared, relu, pool, shared, relu, pool], IMAGES, dtype)
-    assert [type(step) for step in net._fused] == [Fused, Fused]
+    assert [type(step) for step in fused(net.layers)] == [Fused, Fused]
     assert len(net.parameters()) == 2
     assert_same_as_one_by_one(net, x, g)
 

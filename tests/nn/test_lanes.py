@@ -1,0 +1,302 @@
+"""Images side by side: the same results and gradients as layer by layer, whatever the layers and the batch's size."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+
+import numba
+import numpy as np
+import pytest
+from strategies import assert_identical, assert_same_bits, integers, real
+
+import fastconv
+from fastconv import nn
+from fastconv.models import lenet5
+from fastconv.nn import lanes
+from fastconv.optim import SGD
+from fastconv.training import train_step
+
+pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT, layers run one by one")
+
+IMAGES = (3, 9, 12)
+
+
+class Doubled(nn.Layer):
+    """A user's own layer."""
+
+    def forward(self, x):
+        return 2 * x, lambda grad_y: 2 * grad_y
+
+
+def conv(C=3, OC=5, kernel=3, **options):
+    return nn.Conv2d(C, OC, kernel, **options)
+
+
+# exact on small integers
+EXACT = {
+    "convolution": lambda: [conv()],
+    "padded, with ReLU": lambda: [conv(padding=1), nn.ReLU()],
+    "odd kernel and padding": lambda: [conv(kernel=(2, 4), padding=((1, 0), (0, 3))), nn.ReLU()],
+    "max-pooling": lambda: [conv(padding=1), nn.ReLU(), nn.MaxPool2d(2)],
+    "pixels that no window takes": lambda: [conv(OC=9), nn.ReLU(), nn.MaxPool2d((2, 3))],
+    "max-pooling without ReLU": lambda: [conv(OC=1), nn.MaxPool2d((3, 2))],
+    "average pooling": lambda: [conv(padding=1), nn.AvgPool2d((1, 2))],
+    "average pooling of a ReLU": lambda: [conv(OC=8), nn.ReLU(), nn.AvgPool2d(2)],
+    "without bias": lambda: [conv(bias=False), nn.ReLU(), nn.MaxPool2d(2)],
+    "two convolutions": lambda: [conv(), nn.ReLU(), nn.MaxPool2d(2), conv(5, 7, 2, padding=1), nn.ReLU()],
+    "same, three deep": lambda: [conv(padding=1), conv(5, 4, padding="same"), nn.ReLU(), conv(4, 2, 5, padding=2)],
+    "linear layers": lambda: [nn.Flatten(), nn.Linear(324, 17), nn.ReLU(), nn.Linear(17, 5, bias=False)],
+    "everything": lambda: [conv(), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(75, 9), nn.ReLU()],
+    "own layer in between": lambda: [
+        conv(), nn.ReLU(), Doubled(), conv(5, 2), nn.MaxPool2d(2), nn.Flatten(), Doubled(), nn.Linear(16, 3),
+    ],
+}  # fmt: skip
+ROUNDED = {
+    "sigmoid": lambda: [conv(), nn.Sigmoid()],
+    "tanh and average pooling": lambda: [conv(padding=1), nn.Tanh(), nn.AvgPool2d(3)],
+    "sigmoid and max-pooling": lambda: [
+        conv(), nn.Sigmoid(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(75, 4), nn.Tanh(),
+    ],
+    "as in the paper": lambda: [
+        conv(), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(75, 9), nn.Sigmoid(), nn.Linear(9, 4),
+    ],
+}  # fmt: skip
+
+
+def one_by_one(layers, x, g):
+    """The result and the gradient of x, layer by layer as a reader would write it."""
+    backwards = []
+    for layer in layers:
+        x, backward = layer.forward(x)
+        backwards.append(backward)
+    for backward in reversed(backwards):
+        g = backward(g)
+    return x, g
+
+
+def prepared(make, N, dtype, numbers):
+    net, rng = nn.Sequential(*make()), np.random.default_rng(5)
+    for p in net.parameters():
+        p.value = numbers(rng, p.value.shape, dtype)
+        p.grad = np.zeros(p.value.shape, dtype)
+    x = numbers(rng, (N, *IMAGES), dtype)
+    return net, x, numbers(rng, net.output_shape(x.shape), dtype)
+
+
+def side_by_side(net):
+    return [step for step in net._together if isinstance(step, lanes.Together)]
+
+
+def assert_same_as_one_by_one(net, x, g, same):
+    parameters = net.parameters()
+    net.zero_grad()
+    y, grad_x = one_by_one(net.layers, x, g)
+    expected = [p.grad.copy() for p in parameters]
+    for forward in (net.forward, net.forward_from_data):
+        net.zero_grad()
+        found, backward = forward(x)
+        same(found, y)
+        found_x = backward(g)
+        if forward == net.forward:
+            same(found_x, grad_x)
+        for p, grad in zip(parameters, expected):
+            same(p.grad, grad)
+    same(net(x), y)
+
+
+def close(found, expected):
+    eps = np.finfo(expected.dtype).eps
+    np.testing.assert_allclose(found, expected, rtol=0, atol=500 * eps * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("N", [8, 15, 16, 17, 33])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", EXACT)
+def test_exact_on_integers(name, dtype, N):
+    net, x, g = prepared(EXACT[name], N, dtype, integers)
+    assert not side_by_side(net)[0].declines(x.shape, dtype)
+    assert_same_as_one_by_one(net, x, g, assert_identical)
+
+
+@pytest.mark.parametrize("N", [8, 17])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ROUNDED)
+def test_within_rounding(name, dtype, N):
+    net, x, g = prepared(ROUNDED[name], N, dtype, real)
+    assert not side_by_side(net)[0].declines(x.shape, dtype)
+    assert_same_as_one_by_one(net, x, g, close)
+
+
+@pytest.mark.parametrize("variant", ["relu_max", "sigmoid_avg"])
+def test_lenet_layer_by_layer(variant):
+    net, rng = lenet5(variant, rng=0), np.random.default_rng(1)
+    for depth in range(1, len(net) + 1):
+        part = net[:depth]
+        x = rng.random((20, 1, 28, 28), np.float32)
+        g = real(rng, part.output_shape(x.shape), np.float32)
+        assert not side_by_side(part)[0].declines(x.shape, np.float32)
+        assert_same_as_one_by_one(part, x, g, close)
+
+
+def test_other_sizes_of_batch_in_between():
+    """Lanes without an image hold what an earlier batch left there, if anybody forgets them."""
+    net, x, g = prepared(EXACT["everything"], 33, np.float32, integers)
+    for N in (33, 9, 17, 16, 33, 8):
+        assert_same_as_one_by_one(net, x[:N], g[:N], assert_identical)
+
+
+def test_nan_stays_in_its_image():
+    net, x, _ = prepared(EXACT["everything"], 20, np.float32, real)
+    expected = net(x)
+    x[3, 1, 4, 4] = np.nan
+    found = net(x)
+    assert np.isnan(found[3]).all()
+    others = np.arange(20) != 3
+    assert_same_bits(found[others], expected[others])
+
+
+def test_max_pooling_passes_nan_on():
+    net, x, _ = prepared(EXACT["max-pooling without ReLU"], 8, np.float32, real)
+    x[0, 0, 4, 5] = np.nan
+    assert_identical(np.isnan(net(x)), np.isnan(one_by_one(net.layers, x, net(x))[0]))
+
+
+def test_what_backward_needs_is_not_the_last_call_s():
+    net, x, g = prepared(EXACT["everything"], 24, np.float32, integers)
+    ways = []
+    for batch in (x, -x, 2 * x):
+        net.zero_grad()
+        grad_x = one_by_one(net.layers, batch, g)[1]
+        ways.append((net.forward(batch)[1], grad_x, [p.grad.copy() for p in net.parameters()]))
+        net(x + 1)
+    for backward, grad_x, grads in (ways[1], ways[0], ways[2], ways[1]):
+        net.zero_grad()
+        assert_identical(backward(g), grad_x)
+        for p, grad in zip(net.parameters(), grads):
+            assert_identical(p.grad, grad)
+
+
+def test_gradients_are_added():
+    net, x, g = prepared(EXACT["everything"], 16, np.float32, integers)
+    backward = net.forward(x)[1]
+    net.zero_grad()
+    backward(g)
+    once = [p.grad.copy() for p in net.parameters()]
+    backward(g)
+    for p, grad in zip(net.parameters(), once):
+        assert_identical(p.grad, 2 * grad)
+
+
+def test_frozen_parameters_stay():
+    net, x, g = prepared(EXACT["everything"], 16, np.float32, integers)
+    net[0].freeze()
+    net[4].bias.trainable = False
+    assert_same_as_one_by_one(net, x, g, assert_identical)
+    assert not net[0].weight.grad.any()
+    assert not net[4].bias.grad.any()
+    assert net[4].weight.grad.any()
+
+
+def test_parameters_may_be_replaced():
+    net, x, g = prepared(EXACT["everything"], 16, np.float32, integers)
+    net(x)
+    for p in net.parameters():
+        p.value, p.grad = p.value * 2, np.zeros_like(p.grad)
+    assert_same_as_one_by_one(net, x, g, assert_identical)
+    net[4].weight.value = np.asfortranarray(net[4].weight.value)
+    assert "not all contiguous" in side_by_side(net)[0].declines(x.shape, np.float32)
+    assert_same_as_one_by_one(net, x, g, assert_identical)
+
+
+def test_a_layer_used_twice():
+    shared = conv(3, 3, padding=1)
+    net, x, g = prepared(lambda: [shared, nn.ReLU(), shared], 9, np.float32, integers)
+    assert_same_as_one_by_one(net, x, g, assert_identical)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "why"),
+    [
+        (lambda: [conv()], (7, *IMAGES), "7 images are fewer than 8"),
+        (lambda: [conv(stride=2)], (8, *IMAGES), "stride or a dilation"),
+        (lambda: [conv(dilation=2)], (8, *IMAGES), "stride or a dilation"),
+        (lambda: [conv(3, 6, groups=3)], (8, *IMAGES), "has groups"),
+        (lambda: [conv(padding=3)], (8, *IMAGES), "as large as its kernel"),
+        (lambda: [conv(), nn.MaxPool2d(3, 2)], (8, *IMAGES), "overlap"),
+        (lambda: [conv(), nn.AvgPool2d(2, divisor_override=3)], (8, *IMAGES), "divisor"),
+        (lambda: [nn.ReLU(), conv()], (8, *IMAGES), "does not follow"),
+        (lambda: [nn.Conv2d(1, 64, 3)], (8, 1, 64, 64), "are more than"),
+    ],
+)
+def test_declines(layers, shape, why):
+    net, rng = nn.Sequential(*layers()), np.random.default_rng(0)
+    assert why in side_by_side(net)[0].declines(shape, np.float32)
+    x = integers(rng, shape, np.float32)
+    for p in net.parameters():
+        p.value[...] = integers(rng, p.value.shape, np.float32)
+    g = integers(rng, net.output_shape(shape), np.float32)
+    assert_same_as_one_by_one(net, x, g, assert_identical)
+
+
+@pytest.mark.parametrize("N", [16, 40])
+def test_same_bits_for_any_number_of_threads(N):
+    weights = []
+    for threads in (1, 2, 4):
+        with fastconv.num_threads(threads):
+            net, rng = lenet5(rng=0), np.random.default_rng(0)
+            optimizer = SGD(net.parameters(), 0.05, 0.9)
+            for _ in range(3):
+                train_step(net, rng.random((N, 1, 28, 28), np.float32), rng.integers(0, 10, N), optimizer)
+            weights.append(net.state_dict())
+    for other in weights[1:]:
+        for name, value in weights[0].items():
+            assert_same_bits(other[name], value)
+
+
+def test_a_user_s_own_layer_learns():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3, rng=0), nn.ReLU(), Doubled(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 2, rng=1)
+    )
+    labels = rng.integers(0, 2, 64)
+    x = rng.random((64, 1, 8, 8), np.float32) + labels[:, None, None, None].astype(np.float32)
+    optimizer = SGD(net.parameters(), 0.02, 0.9)
+    losses = [train_step(net, x, labels, optimizer) for _ in range(60)]
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_no_allocation_of_an_activation_s_size():
+    net, rng = lenet5(rng=0), np.random.default_rng(0)
+    x, labels = rng.random((64, 1, 28, 28), np.float32), rng.integers(0, 10, 64)
+    optimizer = SGD(net.parameters(), 0.01, 0.9)
+    for _ in range(2):
+        train_step(net, x, labels, optimizer)
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            train_step(net, x, labels, optimizer)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 1024  # the activations of 64 images are megabytes
+
+
+def test_threads_do_not_share_arenas():
+    net, x, _ = prepared(EXACT["everything"], 40, np.float32, integers)
+    batches = [integers(np.random.default_rng(i), x.shape, np.float32) for i in range(4)]
+    expected = [one_by_one(net.layers, batch, net(batch))[0] for batch in batches]
+    wrong = []
+
+    def work(i):
+        for _ in range(20):
+            y, _ = net.forward(batches[i])
+            if not (np.array_equal(y, expected[i]) and np.array_equal(net(batches[i]), expected[i])):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
