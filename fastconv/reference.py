@@ -394,6 +394,36 @@ def max_pool2d_backward(
     return _finish(grad_x.reshape(n, c, h, w), len(input_shape) == 4, layout)
 
 
+def max_unpool2d(x: Array, indices: Array, output_shape: Sequence[int], *, layout: str = "NCHW") -> Array:
+    """Each value goes to the pixel that its index names, the last of those that share one: -> output_shape, else 0."""
+    n, c, h, w = _nchw_shape(output_shape, layout)
+    planes = np.arange(n * c).reshape(n, c, 1, 1)
+    y = np.zeros(n * c * h * w, x.dtype)
+    y[(planes * (h * w) + _nchw(indices, layout)).ravel()] = _nchw(x, layout).ravel()
+    return _finish(y.reshape(n, c, h, w), x.ndim == 4, layout)
+
+
+def max_unpool2d_backward(grad_output: Array, indices: Array, *, layout: str = "NCHW") -> Array:
+    """Each value gets the gradient of the pixel that its index names: -> the shape of indices."""
+    g, places = _nchw(grad_output, layout), _nchw(indices, layout)
+    n, c, _, w = g.shape
+    image, channel = np.ogrid[:n, :c]
+    grad_x = g[image[..., None, None], channel[..., None, None], places // w, places % w]
+    return _finish(grad_x, grad_output.ndim == 4, layout)
+
+
+def global_avg_pool2d(x: Array, *, layout: str = "NCHW") -> Array:
+    """The mean of each plane: x (N, C, H, W) -> (N, C, 1, 1)."""
+    return _finish(_nchw(x, layout).mean((2, 3), keepdims=True), x.ndim == 4, layout)
+
+
+def global_avg_pool2d_backward(grad_output: Array, input_shape: Sequence[int], *, layout: str = "NCHW") -> Array:
+    """Each gradient shared out over its plane: (N, C, 1, 1) -> input_shape."""
+    shape = _nchw_shape(input_shape, layout)
+    grad_x = np.broadcast_to(_nchw(grad_output, layout) / (shape[2] * shape[3]), shape)
+    return _finish(grad_x, len(input_shape) == 4, layout)
+
+
 def _divisor(plan: _Plan, size: Pair, count_include_pad: bool, divisor_override: int | None, dtype: Any) -> Array:
     """How many cells each window averages over, (OH, OW): cells of the plane, or of the plane with its padding."""
     if divisor_override is not None:

@@ -28,7 +28,7 @@ def sample(dtype=np.float32, seed=0):
         "x": (3, 4, 19, 23), "weight": (18, 2, 3, 3), "bias": (18,), "g": (3, 18, 10, 12), "cols": (3 * 99, 64),
         "turned": (4, 9, 3, 4), "turned_bias": (18,), "g_turned": (3, 18, 38, 46), "x1": (3, 4, 199),
         "weight1": (18, 2, 3), "g1": (3, 18, 100), "kernel": (4, 5), "g_pool": (3, 4, 9, 11), "rows": (37, 70),
-        "dense": (33, 70), "dense_bias": (33,), "g_dense": (37, 33),
+        "g_mean": (3, 4, 1, 1), "dense": (33, 70), "dense_bias": (33,), "g_dense": (37, 33),
     }  # fmt: skip
     return {name: real(rng, shape, dtype) for name, shape in shapes.items()}
 
@@ -59,6 +59,10 @@ CALLS = {
     "max_pool2d_backward": (("g_pool",), lambda *a: fastconv.max_pool2d_backward(*a, INDICES, (3, 4, 19, 23))),
     "avg_pool2d": (("x",), lambda *a: fastconv.avg_pool2d(*a, **POOL)),
     "avg_pool2d_backward": (("g_pool",), lambda *a: fastconv.avg_pool2d_backward(*a, (3, 4, 19, 23), **POOL)),
+    "max_unpool2d": (("g_pool",), lambda *a: fastconv.max_unpool2d(*a, INDICES, (3, 4, 19, 23))),
+    "max_unpool2d_backward": (("x",), lambda *a: fastconv.max_unpool2d_backward(*a, INDICES)),
+    "global_avg_pool2d": (("x",), fastconv.global_avg_pool2d),
+    "global_avg_pool2d_backward": (("g_mean",), lambda *a: fastconv.global_avg_pool2d_backward(*a, (3, 4, 19, 23))),
     "linear": (("rows", "dense", "dense_bias"), fastconv.linear),
     "linear_backward": (("g_dense", "rows", "dense"), fastconv.linear_backward),
     "relu": (("x",), fastconv.relu),

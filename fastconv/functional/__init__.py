@@ -16,6 +16,7 @@ from fastconv.functional.conv import conv2d, conv2d_backward, conv_output_shape
 from fastconv.functional.conv1d import conv1d, conv1d_backward
 from fastconv.functional.conv_transpose import conv_transpose2d, conv_transpose2d_backward
 from fastconv.functional.correlate import convolve2d, correlate2d
+from fastconv.functional.global_pool import global_avg_pool2d, global_avg_pool2d_backward
 from fastconv.functional.im2col import col2im, im2col
 from fastconv.functional.linear import linear, linear_backward
 from fastconv.functional.loss import cross_entropy
@@ -26,6 +27,7 @@ from fastconv.functional.pool import (
     max_pool2d_backward,
     max_pool2d_with_indices,
 )
+from fastconv.functional.unpool import max_unpool2d, max_unpool2d_backward
 
 __all__ = [
     "avg_pool2d",
@@ -41,6 +43,8 @@ __all__ = [
     "convolve2d",
     "correlate2d",
     "cross_entropy",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "im2col",
     "linear",
     "linear_backward",
@@ -49,6 +53,8 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_backward",
     "max_pool2d_with_indices",
+    "max_unpool2d",
+    "max_unpool2d_backward",
     "relu",
     "relu_backward",
     "sigmoid",

@@ -77,6 +77,12 @@ TAKES_ARRAY = {
     "max_pool2d_backward indices": lambda bad: F.max_pool2d_backward(ones(1, 1, 1, 1), bad, (1, 1, 2, 2)),
     "avg_pool2d x": lambda bad: F.avg_pool2d(bad, 2),
     "avg_pool2d_backward grad_output": lambda bad: F.avg_pool2d_backward(bad, (1, 1, 4, 4), 2),
+    "max_unpool2d x": lambda bad: F.max_unpool2d(bad, np.zeros((1, 1, 1, 1), int), (1, 1, 2, 2)),
+    "max_unpool2d indices": lambda bad: F.max_unpool2d(ones(1, 1, 1, 1), bad, (1, 1, 2, 2)),
+    "max_unpool2d_backward grad_output": lambda bad: F.max_unpool2d_backward(bad, np.zeros((1, 1, 1, 1), int)),
+    "max_unpool2d_backward indices": lambda bad: F.max_unpool2d_backward(ones(1, 1, 1, 1), bad),
+    "global_avg_pool2d x": lambda bad: F.global_avg_pool2d(bad),
+    "global_avg_pool2d_backward grad_output": lambda bad: F.global_avg_pool2d_backward(bad, (1, 1, 4, 4)),
     "linear x": lambda bad: F.linear(bad, ones(2, 3)),
     "linear weight": lambda bad: F.linear(ones(2, 3), bad),
     "linear bias": lambda bad: F.linear(ones(2, 3), ones(2, 3), bad),
@@ -295,6 +301,36 @@ SHAPES = [
     (lambda: F.convolve2d(ones(3, 3), ones(0, 1)), "convolve2d: kernel must have 2 dimensions without a zero, got"),
     (lambda: F.convolve2d(ones(3, 3), ones(1, 4)), "convolve2d: the kernel's width 4 "),
     # pooling
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 1), int), (1, 4, 4)),
+        "max_unpool2d: indices must have shape (1, 2, 2), got (1, 2, 1)",
+    ),
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 2), int), (2, 4, 4)),
+        "max_unpool2d: output_shape (2, 4, 4) does not fit x of (1, 2, 2)",
+    ),
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 2), int), (4, 4)),
+        "max_unpool2d: output_shape must have 3 sizes, got (4, 4)",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(2, 4, 4), np.zeros((1, 2, 2), int)),
+        "max_unpool2d_backward: indices (1, 2, 2) do not fit grad_output of (2, 4, 4)",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(2, 4, 4), np.zeros((1, 2, 2, 2), int)),
+        "max_unpool2d_backward: indices (1, 2, 2, 2) do not fit grad_output of (2, 4, 4)",
+    ),
+    (lambda: F.global_avg_pool2d(ones(4, 4)), "global_avg_pool2d: x must have 4 dimensions, or 3 without a batch"),
+    (lambda: F.global_avg_pool2d(ones(1, 4, 0)), "global_avg_pool2d: x must have at least one channel and one pixel"),
+    (
+        lambda: F.global_avg_pool2d_backward(ones(1, 2, 2), (1, 4, 4)),
+        "global_avg_pool2d_backward: grad_output must have shape (1, 1, 1), got (1, 2, 2)",
+    ),
+    (
+        lambda: F.global_avg_pool2d_backward(ones(2, 1, 1), (1, 4, 4)),
+        "global_avg_pool2d_backward: input_shape (1, 4, 4) does not fit grad_output of (2, 1, 1)",
+    ),
     (lambda: F.max_pool2d(X, 2, padding=2), "max_pool2d: padding must be at most half of the kernel, got 2 and 2"),
     (
         lambda: F.avg_pool2d(X, 3, padding=((1, 2), (0, 0))),
@@ -343,6 +379,7 @@ TYPES = [
     (lambda: F.softmax(X, 0.0), "softmax: axis must be an integer, got 0.0"),
     (lambda: F.softmax(X, None), "softmax: axis must be an integer, got None"),
     (lambda: F.max_pool2d_backward(ones(1, 1, 1), ones(1, 1, 1), (1, 2, 2)), "indices must be integers, got float32"),
+    (lambda: F.max_unpool2d(ones(1, 1, 1), ones(1, 1, 1), (1, 2, 2)), "indices must be integers, got float32"),
     (
         lambda: F.cross_entropy(ones(1, 2), ones(1)),
         "cross_entropy: target must hold class ids as integers, got float32",
@@ -381,6 +418,14 @@ VALUES = [
     (
         lambda: F.max_pool2d_backward(ones(1, 1, 1), np.array([[[2**63]]], np.uint64), (1, 2, 2)),
         "indices must be from 0 to 3",
+    ),
+    (
+        lambda: F.max_unpool2d(ones(1, 1, 1), np.array([[[4]]]), (1, 2, 2)),
+        "max_unpool2d: indices must be from 0 to 3 for a plane of 2 x 2, got 4",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(1, 2, 2), np.array([[[-1]]])),
+        "max_unpool2d_backward: indices must be from 0 to 3 for a plane of 2 x 2, got -1",
     ),
     (
         lambda: F.cross_entropy(ones(1, 2), np.array([2])),
@@ -540,6 +585,11 @@ def test_empty_batch_is_legal(dtype):
     )
     assert fastconv.max_pool2d_backward(y, indices, x.shape).shape == x.shape
     assert fastconv.avg_pool2d_backward(y, x.shape, 2).shape == x.shape
+    assert fastconv.max_unpool2d(y, indices, x.shape).shape == x.shape
+    assert fastconv.max_unpool2d_backward(x, indices).shape == y.shape
+    means = fastconv.global_avg_pool2d(x)
+    assert means.shape == (0, 4, 1, 1)
+    assert fastconv.global_avg_pool2d_backward(means, x.shape).shape == x.shape
     rows, weight = np.zeros((0, 3), dtype), np.zeros((2, 3), dtype)
     assert fastconv.linear(rows, weight).shape == (0, 2)
     grads = fastconv.linear_backward(np.zeros((0, 2), dtype), rows, weight)
