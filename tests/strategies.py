@@ -323,3 +323,12 @@ def pool_cases(draw: st.DrawFn, kind: str, dtypes: tuple[Any, ...] = DTYPES) -> 
     return PoolCase(
         x_shape, output_shape, options, layout, draw(st.sampled_from(dtypes)), draw(st.integers(0, 2**32 - 1))
     )
+
+
+@st.composite
+def image_shapes(draw: st.DrawFn, least: int = 0) -> tuple[tuple[int, ...], str, int]:
+    """A shape of images in a layout, batched or not, the layout, and the axis of the channels."""
+    N, C, H, W = (draw(st.integers(low, 5)) for low in (least, 1, 1, 1))
+    layout, batch = draw(st.sampled_from(["NCHW", "NHWC"])), draw(st.booleans())
+    shape = (N, C, H, W) if layout == "NCHW" else (N, H, W, C)
+    return shape if batch else shape[1:], layout, -3 if layout == "NCHW" else -1

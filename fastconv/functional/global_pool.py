@@ -10,9 +10,7 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
-from fastconv._geometry import layout_argument
-from fastconv.errors import ShapeError
-from fastconv.functional.pool import as_given, checked_gradient
+from fastconv.functional.pool import as_given, checked_gradient, images_of
 
 
 def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
@@ -36,12 +34,8 @@ def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     Source: M. Lin et al., Network in network (2013), section 3.2.
     """
     where = "global_avg_pool2d"
-    layout_argument(where, layout)
-    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
-    images = _arrays.channels_first(images, layout)
+    images, unbatched = images_of(where, x, layout)
     N, C, H, W = images.shape
-    if min(C, H, W) < 1:
-        raise ShapeError(f"{where}: x must have at least one channel and one pixel, got shape {x.shape}")
     dtype = _arrays.result_dtype(x)
     images = ready(images, _arrays.compute_dtype(dtype))
     if on_numpy():

@@ -289,6 +289,16 @@ def _prepared(
     return images, pool_geometry(where, images.shape[2:], kernel_size, stride, padding, dilation, ceil_mode), unbatched
 
 
+def images_of(where: str, x: Any, layout: Any) -> tuple[np.ndarray, bool]:
+    """X in NCHW order with a batch axis, and whether it had none."""
+    layout_argument(where, layout)
+    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
+    images = _arrays.channels_first(images, layout)
+    if 0 in images.shape[1:]:
+        raise ShapeError(f"{where}: x must have at least one channel and one pixel, got shape {x.shape}")
+    return images, unbatched
+
+
 def checked_gradient(
     where: str, grad_output: Any, input_shape: Any, layout: Any
 ) -> tuple[np.ndarray, tuple[int, int, int, int], bool]:
