@@ -88,3 +88,4 @@ def _training(dtype: np.dtype[Any]) -> None:
         train_step(model, x, labels, optimizer)
     model(x)
     F.relu_backward(F.relu(x), x)
+    F.leaky_relu_backward(x, x)
