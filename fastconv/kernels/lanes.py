@@ -11,15 +11,23 @@ threads.
 
 from __future__ import annotations
 
-import ctypes
-
 import numba
 import numpy as np
-from numba import prange, types
-from numba.extending import intrinsic, overload
+from numba import prange
 
+from fastconv._addresses import array_at
 from fastconv._jit import helper, kernel
-from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, copy_rows, lane_sum, row_offsets, transpose
+from fastconv.kernels.simd import (
+    DOT_ROWS,
+    add_dots,
+    add_rows,
+    copy_rows,
+    lane_sum,
+    max_windows,
+    row_offsets,
+    spread_windows,
+    transpose,
+)
 from fastconv.kernels.tiles import LANES
 
 NONE, RELU, SIGMOID, TANH = range(4)
@@ -45,26 +53,6 @@ Unit = np.dtype(
         )
     ]
 )
-
-
-@intrinsic
-def _pointer(typingctx, address):
-    """A pointer to an address."""
-
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.int64), codegen
-
-
-def array_at(address, size, like):
-    """The flat array of `size` elements of like's dtype at an address; whoever calls keeps it alive."""
-    return numba.carray(ctypes.c_void_p(int(address)), size, like.dtype)
-
-
-@overload(array_at, inline="always")
-def _array_at(address, size, like):
-    return lambda address, size, like: numba.carray(_pointer(address), size, like.dtype)
 
 
 @helper
@@ -98,37 +86,24 @@ def _slope(kind, g, g0, y, y0, n):
 @helper
 def _pool_row(unit, sums, first, plane, py, arena):
     """One row of pooled pixels from rows of sums, of all channels."""
-    taps, width = unit.pool_rows * unit.pool_columns, unit.sum_columns
+    taps, row = unit.pool_rows * unit.pool_columns, unit.sum_columns * LANES
     share = arena.dtype.type(1) / arena.dtype.type(taps)
     for c in range(unit.out_channels):
+        target, source = (unit.y + c * unit.y_plane + py * unit.y_row) * LANES, (first + c * plane) * LANES
+        if unit.pool == MAX:
+            numbers = (unit.indices + (c * unit.y_rows + py) * unit.y_columns) * LANES
+            max_windows(
+                arena, target, arena, numbers, sums, source, unit.pool_rows, unit.pool_columns, row, unit.y_columns
+            )  # fmt: skip
+            continue
         for px in range(unit.y_columns):
-            target = np.uint64((unit.y + c * unit.y_plane + py * unit.y_row + px) * LANES)
-            number = np.uint64(
-                (unit.indices + (c * unit.y_rows + py) * unit.y_columns + px) * LANES if unit.pool == MAX else 0
-            )
-            corner = first + c * plane + px * unit.pool_columns
-            source = np.uint64(corner * LANES)
+            cell, corner = np.uint64(target + px * LANES), source + px * unit.pool_columns * LANES
             for lane in range(np.uint64(LANES)):
-                arena[target + lane] = sums[source + lane]
-            if unit.pool == MAX:
+                arena[cell + lane] = 0
+            for j in range(taps):
+                tap = np.uint64(corner + j // unit.pool_columns * row + j % unit.pool_columns * LANES)
                 for lane in range(np.uint64(LANES)):
-                    arena[number + lane] = 0
-            for j in range(1, taps):
-                source = np.uint64((corner + j // unit.pool_columns * width + j % unit.pool_columns) * LANES)
-                if unit.pool == MAX:
-                    index = arena.dtype.type(j)
-                    for lane in range(np.uint64(LANES)):
-                        value, best = sums[source + lane], arena[target + lane]
-                        # NaN once taken stays, and is taken when it comes
-                        better = value > best or (value != value and best == best)
-                        arena[target + lane] = value if better else best
-                        arena[number + lane] = index if better else arena[number + lane]
-                else:
-                    for lane in range(np.uint64(LANES)):
-                        arena[target + lane] += sums[source + lane]
-            if unit.pool == AVERAGE:
-                for lane in range(np.uint64(LANES)):
-                    arena[target + lane] *= share
+                    arena[cell + lane] += sums[tap + lane] * share
 
 
 @helper
@@ -190,19 +165,20 @@ def _spread(unit, arena, scratch, sums):
                 target = (first + r * unit.grad_row) * LANES
                 copy_rows(one, sums, target, zero, scratch, source, zero, one, zero, width * LANES, width * LANES)
                 continue
-            numbers = (unit.indices + (c * unit.y_rows + r) * width) * LANES if unit.pool == MAX else 0
+            corner = first + r * unit.pool_rows * unit.grad_row
+            if unit.pool == MAX:
+                numbers = (unit.indices + (c * unit.y_rows + r) * width) * LANES
+                spread_windows(
+                    sums, corner * LANES, scratch, source, arena, numbers, unit.pool_rows, unit.pool_columns,
+                    unit.grad_row * LANES, width,
+                )  # fmt: skip
+                continue
             for j in range(taps):
-                corner = first + (r * unit.pool_rows + j // unit.pool_columns) * unit.grad_row + j % unit.pool_columns
-                index = arena.dtype.type(j)
+                tap = corner + j // unit.pool_columns * unit.grad_row + j % unit.pool_columns
                 for px in range(width):
-                    g, number = np.uint64(source + px * LANES), np.uint64(numbers + px * LANES)
-                    target = np.uint64((corner + px * unit.pool_columns) * LANES)
-                    if unit.pool == MAX:
-                        for lane in range(np.uint64(LANES)):
-                            sums[target + lane] = scratch[g + lane] if arena[number + lane] == index else 0
-                    else:
-                        for lane in range(np.uint64(LANES)):
-                            sums[target + lane] = scratch[g + lane] * share
+                    g, target = np.uint64(source + px * LANES), np.uint64((tap + px * unit.pool_columns) * LANES)
+                    for lane in range(np.uint64(LANES)):
+                        sums[target + lane] = scratch[g + lane] * share
         if unit.kept:
             for r in range(unit.sum_rows):
                 target = (unit.grad_sums + c * unit.grad_plane + r * unit.grad_row + unit.grad_left) * LANES

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numba
 import numpy as np
 
+from fastconv._addresses import Table
 from fastconv._geometry import conv_geometry, pool_geometry
 from fastconv.kernels import lanes as kernels
 from fastconv.kernels.tiles import LANES
@@ -112,7 +112,7 @@ class Program:
         self.tasks = self._tasks(planned)
         most = max(max(unit["channels"], unit["out_channels"]) for unit in planned)
         self.nothing = np.zeros(most, dtype)
-        self._held: list[np.ndarray] = []
+        self._places, self._shapes = Table(), [parameter.value.shape for parameter in self.parameters]
         self._free: dict[tuple[int, bool], list[_Arena]] = {}
 
     def _number(self, parameter: Parameter | None) -> int:
@@ -233,23 +233,18 @@ class Program:
             tasks += [(u, first, min(step, total - first)) for first in range(0, total, step)]
         return np.array(tasks, np.int64).reshape(-1, 3)
 
-    def _addresses(self) -> bool:
-        """Note where the parameters are; whether they can be computed with."""
-        arrays = [parameter.value for parameter in self.parameters] + [parameter.grad for parameter in self.parameters]
-        if len(arrays) == len(self._held) and all(map(_is, arrays, self._held)):
-            return True
-        if not all(a.dtype == self.dtype and a.flags.c_contiguous and a.flags.aligned for a in arrays):
-            return False
-        if any(a.shape != p.value.shape for a, p in zip(arrays, self.parameters * 2)):
-            return False
-        places = np.array([a.ctypes.data for a in arrays], np.int64)
-        self.values, self.grads = places[: len(self.parameters)].copy(), places[len(self.parameters) :].copy()
-        self._held = arrays
-        return True
-
     def ready(self) -> bool:
-        """Whether the parameters are arrays that the kernels can compute with."""
-        return self._addresses()
+        """Note where the parameters and their gradients are; whether the kernels can compute with them."""
+        arrays = [parameter.value for parameter in self.parameters] + [parameter.grad for parameter in self.parameters]
+        if self._places.holds(arrays):
+            return True
+        if any(a.dtype != self.dtype or not (a.flags.c_contiguous and a.flags.aligned) for a in arrays):
+            return False
+        if any(a.shape != shape for a, shape in zip(arrays, self._shapes * 2)):
+            return False
+        self._places.fill(arrays)
+        self.values, self.grads = np.split(self._places.addresses, 2)
+        return True
 
     def _take(self, blocks: int, keep: bool) -> _Arena:
         free = self._free.setdefault((blocks, keep), [])
@@ -272,7 +267,6 @@ class Program:
 
     def backward(self, grad_y: np.ndarray, lease: _Lease, need_x: bool) -> np.ndarray | None:
         """Add to the parameters' gradients; the gradient of the batch where it is needed."""
-        self._addresses()
         arena = lease.arena
         grad_x = np.empty((len(grad_y), *self.shape) if need_x else 0, self.dtype)
         grads = self.grads
@@ -287,19 +281,23 @@ class Program:
         return grad_x if need_x else None
 
 
-def _is(a: Any, b: Any) -> bool:
-    return a is b
-
-
 class _Arena:
     """The memory of one pass through a program, used again by later ones."""
 
     def __init__(self, program: Program, blocks: int, keep: bool, free: list[_Arena]):
         threads = numba.config.NUMBA_NUM_THREADS
         self.free = free
-        self.cells = np.zeros((blocks if keep else threads, program.kept.cells * LANES), program.dtype)
-        self.scratch = np.zeros((threads, program.scratch.cells * LANES), program.dtype)
+        self.cells = _zeros(blocks if keep else threads, program.kept.cells * LANES, program.dtype)
+        self.scratch = _zeros(threads, program.scratch.cells * LANES, program.dtype)
         self.parts = np.empty((blocks if keep else 0, program.parts), program.dtype)
+
+
+def _zeros(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros whose first lies at the start of a cache line, so that no cell lies in two of them."""
+    count, line = rows * columns, 64
+    spare = np.zeros(count + line // dtype.itemsize, dtype)
+    first = -spare.ctypes.data % line // dtype.itemsize
+    return spare[first : first + count].reshape(rows, columns)
 
 
 class _Lease:
