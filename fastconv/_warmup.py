@@ -44,7 +44,7 @@ def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"warmup: dtypes must be float32 or float64, got {dtype}")
     start = time.perf_counter()
-    calls = [(call, dtype) for dtype in wanted for call in (_convolutions, _windows, _training)]
+    calls = [(call, dtype) for dtype in wanted for call in (_convolutions, _windows, _normalisation, _training)]
     for call, dtype in tqdm(calls, desc="compiling", disable=None, leave=False):
         call(dtype)
     return time.perf_counter() - start
@@ -69,6 +69,13 @@ def _windows(dtype: np.dtype[Any]) -> None:
         F.avg_pool2d_backward(F.avg_pool2d(x, 3, stride), x.shape, 3, stride)
 
 
+def _normalisation(dtype: np.dtype[Any]) -> None:
+    for size in (4, 256):  # on the calling thread, and on all
+        x, (mean, var) = np.ones((1, 1, size, size), dtype), np.ones((2, 1), dtype)
+        for training in (False, True):
+            F.batch_norm2d_backward(F.batch_norm2d(x, mean, var, training=training), x, mean, var, training=training)
+
+
 def _training(dtype: np.dtype[Any]) -> None:
     # here, so that importing fastconv does not import what only models need
     from fastconv.models import lenet5
@@ -82,3 +89,4 @@ def _training(dtype: np.dtype[Any]) -> None:
     train_step(model, x[:1], labels[:1], optimizer)  # too few to compute side by side
     model(x)
     F.relu_backward(F.relu(x), x)
+    F.leaky_relu_backward(x, x)

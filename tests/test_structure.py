@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ LAYERS = (
     ("_files",),
     ("_threads", "_backend"),
     ("_jit", "_addresses"),
-    ("_geometry", "_arrays"),
+    ("_geometry", "_arrays", "_scalars"),
+    ("_transposed",),
     ("reference",),
     ("kernels",),
     ("_plan",),
@@ -103,8 +105,19 @@ def test_import_compiles_nothing_and_needs_no_extra(tmp_path):
 import sys
 import fastconv
 from fastconv._jit import Kernel
-from fastconv.kernels import avg_pool, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes
-modules = avg_pool, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes
+from fastconv.kernels import (
+    avg_pool,
+    batch_norm,
+    conv,
+    conv_gradients,
+    elementwise,
+    gemm,
+    im2col,
+    lanes,
+    max_pool,
+    planes,
+)
+modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes
 kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10
@@ -118,6 +131,23 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
     assert done.returncode == 0, done.stderr
     assert not set(done.stdout.split()) & EXTRAS
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_the_readme_names_every_function_layer_and_model_with_its_test():
+    from fastconv import models, nn
+
+    root = PACKAGE.parent
+    if not (root / "README.md").exists():
+        pytest.skip("not in a checkout")
+    rows = [line for line in (root / "README.md").read_text().splitlines() if line.startswith("| `")]
+    named = {word for row in rows for word in re.findall(r"`(\w+)", row)}
+    functions = {name for name in fastconv.functional.__all__ if not name.endswith("_backward")}
+    layers = {n for n, v in vars(nn).items() if isinstance(v, type) and issubclass(v, nn.Layer) and v is not nn.Layer}
+    networks = {getattr(model, "func", model).__name__ for model in models.MODELS.values()}
+    assert functions | layers | networks <= named
+    tests = {path for row in rows for path in re.findall(r"`(tests/[\w/]+\.py)`", row)}
+    assert len(tests) > 10
+    assert not [path for path in tests if not (root / path).exists()]
 
 
 def test_public_names():

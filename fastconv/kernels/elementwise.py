@@ -1,4 +1,4 @@
-"""Loops over single elements or rows: ReLU, softmax cross-entropy, and the update rules of the optimisers.
+"""Loops over single elements or rows: rectifiers, softmax cross-entropy, and the update rules of the optimisers.
 
 Indices are unsigned, as in `simd.py`.
 """
@@ -28,6 +28,18 @@ def relu_backward(g, y, grad_x):
     for element in prange(g.size):
         i = np.uint64(element)
         grad_x[i] = g[i] if y[i] > zero else zero
+
+
+@strict_kernel
+def leak(x, a, slope, y):
+    """Y = a where x > 0, else slope * a: leaky ReLU for a = x, its gradient for a = that of the result.
+
+    Precondition: flat arrays, slope of their dtype. Parallel over elements.
+    """
+    zero = x.dtype.type(0)
+    for element in prange(x.size):
+        i = np.uint64(element)
+        y[i] = a[i] if x[i] > zero else slope * a[i]
 
 
 @strict_kernel

@@ -24,6 +24,7 @@ def ones(*shape, dtype=np.float32):
 
 
 X, W, G = ones(2, 4, 8, 8), ones(6, 4, 3, 3), ones(2, 6, 6, 6)
+T = ones(4, 6, 3, 3)  # weight of a transposed convolution
 F = fastconv
 
 NOT_ARRAYS = {
@@ -50,6 +51,22 @@ TAKES_ARRAY = {
     "conv2d_backward grad_output": lambda bad: F.conv2d_backward(bad, X, W),
     "conv2d_backward x": lambda bad: F.conv2d_backward(G, bad, W),
     "conv2d_backward weight": lambda bad: F.conv2d_backward(G, X, bad),
+    "conv_transpose2d x": lambda bad: F.conv_transpose2d(bad, T),
+    "conv_transpose2d weight": lambda bad: F.conv_transpose2d(X, bad),
+    "conv_transpose2d bias": lambda bad: F.conv_transpose2d(X, T, bad),
+    "conv_transpose2d_backward grad_output": lambda bad: F.conv_transpose2d_backward(bad, X, T),
+    "conv_transpose2d_backward x": lambda bad: F.conv_transpose2d_backward(ones(2, 6, 10, 10), bad, T),
+    "conv_transpose2d_backward weight": lambda bad: F.conv_transpose2d_backward(ones(2, 6, 10, 10), X, bad),
+    "conv1d x": lambda bad: F.conv1d(bad, W[:, :, 0]),
+    "conv1d weight": lambda bad: F.conv1d(X[0], bad),
+    "conv1d bias": lambda bad: F.conv1d(X[:, :, 0], W[:, :, 0], bad),
+    "conv1d_backward grad_output": lambda bad: F.conv1d_backward(bad, X[:, :, 0], W[:, :, 0]),
+    "conv1d_backward x": lambda bad: F.conv1d_backward(G[:, :, 0], bad, W[:, :, 0]),
+    "conv1d_backward weight": lambda bad: F.conv1d_backward(G[:, :, 0], X[:, :, 0], bad),
+    "correlate2d x": lambda bad: F.correlate2d(bad, ones(1, 1)),
+    "correlate2d kernel": lambda bad: F.correlate2d(ones(4, 4), bad),
+    "convolve2d x": lambda bad: F.convolve2d(bad, ones(1, 1)),
+    "convolve2d kernel": lambda bad: F.convolve2d(ones(4, 4), bad),
     "im2col x": lambda bad: F.im2col(bad, 2),
     "col2im cols": lambda bad: F.col2im(bad, (1, 1, 3, 3), 2),
     "max_pool2d x": lambda bad: F.max_pool2d(bad, 2),
@@ -60,12 +77,36 @@ TAKES_ARRAY = {
     "max_pool2d_backward indices": lambda bad: F.max_pool2d_backward(ones(1, 1, 1, 1), bad, (1, 1, 2, 2)),
     "avg_pool2d x": lambda bad: F.avg_pool2d(bad, 2),
     "avg_pool2d_backward grad_output": lambda bad: F.avg_pool2d_backward(bad, (1, 1, 4, 4), 2),
+    "max_unpool2d x": lambda bad: F.max_unpool2d(bad, np.zeros((1, 1, 1, 1), int), (1, 1, 2, 2)),
+    "max_unpool2d indices": lambda bad: F.max_unpool2d(ones(1, 1, 1, 1), bad, (1, 1, 2, 2)),
+    "max_unpool2d_backward grad_output": lambda bad: F.max_unpool2d_backward(bad, np.zeros((1, 1, 1, 1), int)),
+    "max_unpool2d_backward indices": lambda bad: F.max_unpool2d_backward(ones(1, 1, 1, 1), bad),
+    "global_avg_pool2d x": lambda bad: F.global_avg_pool2d(bad),
+    "global_avg_pool2d_backward grad_output": lambda bad: F.global_avg_pool2d_backward(bad, (1, 1, 4, 4)),
     "linear x": lambda bad: F.linear(bad, ones(2, 3)),
     "linear weight": lambda bad: F.linear(ones(2, 3), bad),
     "linear bias": lambda bad: F.linear(ones(2, 3), ones(2, 3), bad),
     "linear_backward grad_output": lambda bad: F.linear_backward(bad, ones(2, 3), ones(2, 3)),
     "linear_backward x": lambda bad: F.linear_backward(ones(2, 2), bad, ones(2, 3)),
     "linear_backward weight": lambda bad: F.linear_backward(ones(2, 2), ones(2, 3), bad),
+    "batch_norm2d x": lambda bad: F.batch_norm2d(bad, ones(4), ones(4)),
+    "batch_norm2d running_mean": lambda bad: F.batch_norm2d(X, bad, ones(4), training=bad is None),
+    "batch_norm2d running_var": lambda bad: F.batch_norm2d(X, ones(4), bad, training=bad is None),
+    "batch_norm2d weight": lambda bad: F.batch_norm2d(X, ones(4), ones(4), bad),
+    "batch_norm2d bias": lambda bad: F.batch_norm2d(X, ones(4), ones(4), None, bad),
+    "batch_norm2d_backward grad_output": lambda bad: F.batch_norm2d_backward(bad, X, ones(4), ones(4)),
+    "batch_norm2d_backward x": lambda bad: F.batch_norm2d_backward(X, bad, ones(4), ones(4)),
+    "batch_norm2d_backward weight": lambda bad: F.batch_norm2d_backward(X, X, ones(4), ones(4), bad),
+    "local_response_norm x": lambda bad: F.local_response_norm(bad, 3),
+    "local_response_norm_backward grad_output": lambda bad: F.local_response_norm_backward(bad, X, 3),
+    "local_response_norm_backward x": lambda bad: F.local_response_norm_backward(X, bad, 3),
+    "dropout x": lambda bad: F.dropout(bad, 0.5, 0),
+    "dropout_with_mask x": lambda bad: F.dropout_with_mask(bad, 0.5, 0),
+    "dropout_backward grad_output": lambda bad: F.dropout_backward(bad, np.array([True]), 0.5),
+    "dropout_backward mask": lambda bad: F.dropout_backward(ones(1), bad, 0.5),
+    "leaky_relu x": lambda bad: F.leaky_relu(bad),
+    "leaky_relu_backward grad_output": lambda bad: F.leaky_relu_backward(bad, ones(3)),
+    "leaky_relu_backward x": lambda bad: F.leaky_relu_backward(ones(3), bad),
     "relu x": lambda bad: F.relu(bad),
     "relu_backward grad_output": lambda bad: F.relu_backward(bad, ones(3)),
     "relu_backward y": lambda bad: F.relu_backward(ones(3), bad),
@@ -85,6 +126,9 @@ TAKES_ARRAY = {
 @pytest.mark.parametrize("call", TAKES_ARRAY)
 @pytest.mark.parametrize("kind", NOT_ARRAYS)
 def test_not_an_array(call, kind):
+    if NOT_ARRAYS[kind] is None and call.startswith("batch_norm2d") and not call.endswith((" x", "grad_output")):
+        TAKES_ARRAY[call](None)  # a batch's own statistics, no weight, no bias
+        return
     if NOT_ARRAYS[kind] is None and call.endswith("bias"):
         np.testing.assert_array_equal(
             TAKES_ARRAY[call](None), TAKES_ARRAY[call](np.zeros(len(W) if "conv" in call else 2))
@@ -223,7 +267,119 @@ SHAPES = [
         lambda: F.softmax_backward(ones(3, 1), ones(3, 2)),
         "softmax_backward: grad_output must have shape (3, 2), got (3, 1)",
     ),
+    # transposed convolution, signals, filters
+    (lambda: F.conv_transpose2d(X, W), "conv_transpose2d: weight has 6 input channels, x has 4"),
+    (lambda: F.conv_transpose2d(X, T, groups=3), "conv_transpose2d: x has 4 channels, which 3 groups do not divide"),
+    (
+        lambda: F.conv_transpose2d(X, ones(4, 0, 3, 3)),
+        "conv_transpose2d: weight must have at least one channel each way, got shape (4, 0, 3, 3)",
+    ),
+    (
+        lambda: F.conv_transpose2d(X, ones(4, 3, 3)),
+        "conv_transpose2d: weight must have 4 dimensions (C, OC/groups, KH, KW), got shape (4, 3, 3)",
+    ),
+    (lambda: F.conv_transpose2d(ones(8, 8), T), "conv_transpose2d: x must have 4 dimensions, or 3 without a batch"),
+    (
+        lambda: F.conv_transpose2d(X, T, ones(4), groups=2),
+        "conv_transpose2d: bias must have shape (12,), got (4,)",
+    ),
+    (
+        lambda: F.conv_transpose2d(X, T, output_padding=1),
+        "conv_transpose2d: output_padding must be smaller than the stride or the dilation, got 1 for a height of "
+        "stride 1 and dilation 1",
+    ),
+    (
+        lambda: F.conv_transpose2d(X, T, None, 2, "same_upper", 1),
+        'conv_transpose2d: output_padding must be 0 with padding="same_upper", got 1',
+    ),
+    (
+        lambda: F.conv_transpose2d(X, T, None, 2, "same"),
+        'conv_transpose2d: padding="same" needs stride 1, got stride 2',
+    ),
+    (
+        lambda: F.conv_transpose2d(X, T, padding=5),
+        "conv_transpose2d: the result's height must be from 1 to 2147483647, got 0 (x 8, stride 1, kernel 3, "
+        "dilation 1, padding 10, output_padding 0)",
+    ),
+    (lambda: F.conv_transpose2d(X, T, stride=2**31 - 1), "conv_transpose2d: the result's height must be from 1 to"),
+    (lambda: F.conv_transpose2d(X, T, output_padding=-1), "conv_transpose2d: output_padding must be from 0 to"),
+    (lambda: F.conv_transpose2d(ones(1, 4, 0, 3), T), "conv_transpose2d: x must have at least one pixel, its height"),
+    (lambda: F.conv_transpose2d(X, ones(4, 6, 3, 0)), "the kernel must have at least one pixel, its width is 0"),
+    (
+        lambda: F.conv_transpose2d_backward(G, X, T),
+        "conv_transpose2d_backward: grad_output must have shape (2, 6, 10, 10), got (2, 6, 6, 6)",
+    ),
+    (lambda: F.conv1d(X, W[:, :, 0]), "conv1d: x must have 3 dimensions, or 2 without a batch, got shape (2, 4, 8, 8)"),
+    (lambda: F.conv1d(X[0], W), "conv1d: weight must have shape (OC, C/groups, K) without a zero, got (6, 4, 3, 3)"),
+    (lambda: F.conv1d(X[:, :, 0], W[:, :2, 0]), "conv1d: weight has 2 input channels per group, x has 4 channels / 1"),
+    (lambda: F.conv1d(X[0], W[:, :, 0]), "conv1d: weight has 4 input channels per group, x has 8 channels / 1 groups"),
+    (lambda: F.conv1d(X[:, 0], W[:, :, 0], padding=(1, 1, 1)), "conv1d: padding must be one integer or two"),
+    (
+        lambda: F.conv1d_backward(G[:, :, 0, :5], X[:, :, 0], W[:, :, 0]),
+        "conv1d_backward: grad_output must have shape (2, 6, 6), got (2, 6, 5)",
+    ),
+    (lambda: F.correlate2d(X[0], ones(1, 1)), "correlate2d: x must have 2 dimensions without a zero, got shape"),
+    (lambda: F.convolve2d(ones(3, 3), ones(0, 1)), "convolve2d: kernel must have 2 dimensions without a zero, got"),
+    (lambda: F.convolve2d(ones(3, 3), ones(1, 4)), "convolve2d: the kernel's width 4 "),
+    # normalisation
+    (lambda: F.batch_norm2d(X, ones(3), ones(4)), "batch_norm2d: running_mean must have shape (4,), got (3,)"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4, 1)), "batch_norm2d: running_var must have shape (4,), got (4, 1)"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), ones(3)), "batch_norm2d: weight must have shape (4,), got (3,)"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), None, ones(3)), "batch_norm2d: bias must have shape (4,), got (3,)"),
+    (
+        lambda: F.batch_norm2d(ones(1, 4, 1, 1), None, None, training=True),
+        "batch_norm2d: training needs more than one value for each channel, x has shape (1, 4, 1, 1)",
+    ),
+    (lambda: F.batch_norm2d(ones(2, 0, 3, 3), ones(0), ones(0)), "x must have at least one channel and one pixel"),
+    (
+        lambda: F.batch_norm2d_backward(G, X, ones(4), ones(4)),
+        "batch_norm2d_backward: grad_output must have shape (2, 4, 8, 8), got (2, 6, 6, 6)",
+    ),
+    (lambda: F.local_response_norm(X, 0), "local_response_norm: size must be from 1 to 2147483647, got 0"),
+    (lambda: F.local_response_norm(ones(3, 3), 1), "local_response_norm: x must have 4 dimensions, or 3 without"),
+    (
+        lambda: F.local_response_norm_backward(G, X, 3),
+        "local_response_norm_backward: grad_output must have shape (2, 4, 8, 8), got (2, 6, 6, 6)",
+    ),
+    (
+        lambda: F.dropout_backward(ones(3), np.ones(2, bool), 0.5),
+        "dropout_backward: mask must have shape (3,), got (2,)",
+    ),
+    (
+        lambda: F.leaky_relu_backward(ones(3), ones(4)),
+        "leaky_relu_backward: grad_output must have shape (4,), got (3,)",
+    ),
     # pooling
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 1), int), (1, 4, 4)),
+        "max_unpool2d: indices must have shape (1, 2, 2), got (1, 2, 1)",
+    ),
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 2), int), (2, 4, 4)),
+        "max_unpool2d: output_shape (2, 4, 4) does not fit x of (1, 2, 2)",
+    ),
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 2), int), (4, 4)),
+        "max_unpool2d: output_shape must have 3 sizes, got (4, 4)",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(2, 4, 4), np.zeros((1, 2, 2), int)),
+        "max_unpool2d_backward: indices (1, 2, 2) do not fit grad_output of (2, 4, 4)",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(2, 4, 4), np.zeros((1, 2, 2, 2), int)),
+        "max_unpool2d_backward: indices (1, 2, 2, 2) do not fit grad_output of (2, 4, 4)",
+    ),
+    (lambda: F.global_avg_pool2d(ones(4, 4)), "global_avg_pool2d: x must have 4 dimensions, or 3 without a batch"),
+    (lambda: F.global_avg_pool2d(ones(1, 4, 0)), "global_avg_pool2d: x must have at least one channel and one pixel"),
+    (
+        lambda: F.global_avg_pool2d_backward(ones(1, 2, 2), (1, 4, 4)),
+        "global_avg_pool2d_backward: grad_output must have shape (1, 1, 1), got (1, 2, 2)",
+    ),
+    (
+        lambda: F.global_avg_pool2d_backward(ones(2, 1, 1), (1, 4, 4)),
+        "global_avg_pool2d_backward: input_shape (1, 4, 4) does not fit grad_output of (2, 1, 1)",
+    ),
     (lambda: F.max_pool2d(X, 2, padding=2), "max_pool2d: padding must be at most half of the kernel, got 2 and 2"),
     (
         lambda: F.avg_pool2d(X, 3, padding=((1, 2), (0, 0))),
@@ -258,6 +414,12 @@ TYPES = [
     (lambda: F.im2col(X, "2"), "im2col: kernel_size must be an integer, got '2'"),
     (lambda: F.col2im(ones(4, 4), 9, 2), "col2im: input_shape must be a tuple of integers, got 9"),
     (lambda: F.col2im(ones(4, 4), (1, 1, 3, 3.0), 2), "col2im: input_shape must be an integer, got 3.0"),
+    (
+        lambda: F.conv_transpose2d(X, T, output_padding=0.5),
+        "conv_transpose2d: output_padding must be an integer, got 0.5",
+    ),
+    (lambda: F.conv1d(X[:, :, 0], W[:, :, 0], stride=(1, 1)), "conv1d: stride must be an integer, got (1, 1)"),
+    (lambda: F.conv1d(X[:, :, 0], W[:, :, 0], dilation=None), "conv1d: dilation must be an integer, got None"),
     (lambda: F.max_pool2d(X, 2.0), "max_pool2d: kernel_size must be an integer, got 2.0"),
     (lambda: F.max_pool2d(X, None), "max_pool2d: kernel_size must be an integer, got None"),
     (lambda: F.max_pool2d(X, 2, ceil_mode=1), "max_pool2d: ceil_mode must be True or False, got 1"),
@@ -266,9 +428,27 @@ TYPES = [
     (lambda: F.softmax(X, 0.0), "softmax: axis must be an integer, got 0.0"),
     (lambda: F.softmax(X, None), "softmax: axis must be an integer, got None"),
     (lambda: F.max_pool2d_backward(ones(1, 1, 1), ones(1, 1, 1), (1, 2, 2)), "indices must be integers, got float32"),
+    (lambda: F.max_unpool2d(ones(1, 1, 1), ones(1, 1, 1), (1, 2, 2)), "indices must be integers, got float32"),
     (
         lambda: F.cross_entropy(ones(1, 2), ones(1)),
         "cross_entropy: target must hold class ids as integers, got float32",
+    ),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), training=1), "batch_norm2d: training must be True or False, got 1"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), eps="1"), "batch_norm2d: eps must be a number, got '1'"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), momentum=None), "batch_norm2d: momentum must be a number, got None"),
+    (
+        lambda: F.batch_norm2d(X, np.ones(4, int), ones(4), training=True),
+        "batch_norm2d: running_mean, which training updates, must hold floats, got int64",
+    ),
+    (lambda: F.local_response_norm(X, 3.0), "local_response_norm: size must be an integer, got 3.0"),
+    (lambda: F.local_response_norm(X, 3, True), "local_response_norm: alpha must be a number, got True"),
+    (lambda: F.dropout(X, "half", 0), "dropout: p must be a number, got 'half'"),
+    (lambda: F.dropout(X, 0.5, 1.5), "dropout: rng must be a numpy.random.Generator, an integer seed or None, got 1.5"),
+    (lambda: F.dropout_backward(ones(3), ones(3), 0.5), "dropout_backward: mask must hold booleans, got float32"),
+    (lambda: F.leaky_relu(X, None), "leaky_relu: negative_slope must be a number, got None"),
+    (
+        lambda: F.cross_entropy(ones(1, 2), np.array([0]), label_smoothing="0.1"),
+        "cross_entropy: label_smoothing must be a number, got '0.1'",
     ),
     (lambda: F.set_num_threads(1.0), "set_num_threads: n must be an integer, got 1.0"),
 ]
@@ -286,6 +466,12 @@ VALUES = [
     (lambda: F.max_pool2d(X, 2, layout="nchw"), "max_pool2d: layout must be one of"),
     (lambda: F.conv2d(X, W, algorithm="fft"), "conv2d: algorithm must be one of auto, direct, im2col, got 'fft'"),
     (lambda: F.im2col(X, 2, order="columns"), "im2col: order must be one of rows, cols, unfold, got 'columns'"),
+    (
+        lambda: F.correlate2d(ones(3, 3), ones(1, 1), "all"),
+        "correlate2d: mode must be one of valid, same, full, got 'all'",
+    ),
+    (lambda: F.convolve2d(ones(3, 3), ones(1, 1), None), "convolve2d: mode must be one of valid, same, full, got None"),
+    (lambda: F.conv_transpose2d(X, T, layout="CHWN"), "conv_transpose2d: layout must be one of NCHW, NHWC, got 'CHWN'"),
     (lambda: F.conv2d_backward(G, X, W, needs=True), "conv2d_backward: needs must be three booleans"),
     (
         lambda: F.max_pool2d_backward(ones(1, 1, 1), np.array([[[4]]]), (1, 2, 2)),
@@ -300,12 +486,41 @@ VALUES = [
         "indices must be from 0 to 3",
     ),
     (
+        lambda: F.max_unpool2d(ones(1, 1, 1), np.array([[[4]]]), (1, 2, 2)),
+        "max_unpool2d: indices must be from 0 to 3 for a plane of 2 x 2, got 4",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(1, 2, 2), np.array([[[-1]]])),
+        "max_unpool2d_backward: indices must be from 0 to 3 for a plane of 2 x 2, got -1",
+    ),
+    (
         lambda: F.cross_entropy(ones(1, 2), np.array([2])),
         "cross_entropy: target must hold class ids from 0 to 1, got 2",
     ),
     (
         lambda: F.cross_entropy(ones(1, 2), np.array([-1])),
         "cross_entropy: target must hold class ids from 0 to 1, got -1",
+    ),
+    (lambda: F.batch_norm2d(X, None, ones(4)), "batch_norm2d: running_mean must be given where training is False"),
+    (lambda: F.batch_norm2d(X, ones(4), None), "batch_norm2d: running_var must be given where training is False"),
+    (
+        lambda: F.batch_norm2d(X, ones(4), read_only(4), training=True),
+        "batch_norm2d: running_var, which training updates, must be writeable",
+    ),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), eps=-1), "batch_norm2d: eps must be finite, at least 0, got -1"),
+    (
+        lambda: F.batch_norm2d(X, ones(4), ones(4), momentum=2),
+        "batch_norm2d: momentum must be finite, at least 0, at most 1, got 2",
+    ),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), layout="CHW"), "batch_norm2d: layout must be one of NCHW, NHWC"),
+    (lambda: F.local_response_norm(X, 3, np.nan), "local_response_norm: alpha must be finite, got nan"),
+    (lambda: F.dropout(X, 1.5, 0), "dropout: p must be finite, at least 0, at most 1, got 1.5"),
+    (lambda: F.dropout(X, 10**400, 0), "dropout: p must be finite, at least 0, at most 1, got 1000"),
+    (lambda: F.dropout(X, 0.5, -1), "dropout: rng must be a seed of at least 0, got -1"),
+    (lambda: F.leaky_relu(X, np.inf), "leaky_relu: negative_slope must be finite, got inf"),
+    (
+        lambda: F.cross_entropy(ones(1, 2), np.array([0]), label_smoothing=1.1),
+        "cross_entropy: label_smoothing must be finite, at least 0, at most 1, got 1.1",
     ),
     (lambda: F.set_num_threads(0), "set_num_threads: n must be from 1 to"),
     (lambda: F.set_num_threads(10**6), "set_num_threads: n must be from 1 to"),
@@ -345,6 +560,7 @@ WRONG_OUT = {
 TAKES_OUT = {
     "conv2d": (lambda out: F.conv2d(X, W, out=out), (2, 6, 6, 6)),
     "conv2d NHWC": (lambda out: F.conv2d(ones(2, 8, 8, 4), ones(6, 3, 3, 4), layout="NHWC", out=out), (2, 6, 6, 6)),
+    "conv_transpose2d": (lambda out: F.conv_transpose2d(X, T, out=out), (2, 6, 10, 10)),
     "im2col": (lambda out: F.im2col(X, 3, out=out), (72, 36)),
     "col2im": (lambda out: F.col2im(ones(72, 36), (2, 4, 8, 8), 3, out=out), (2, 4, 8, 8)),
     "max_pool2d": (lambda out: F.max_pool2d(X, 2, out=out), (2, 4, 4, 4)),
@@ -388,12 +604,13 @@ def test_huge_numbers_are_an_error_or_right(name, size):
     calls = {
         "conv2d": lambda where: where.conv2d(x, w, **options),
         "conv2d im2col": lambda where: where.conv2d(x, w, algorithm="im2col", **options),
+        "conv_transpose2d": lambda where: where.conv_transpose2d(x, w, **options),
         "im2col": lambda where: where.im2col(x, **fit),
         "max_pool2d": lambda where: where.max_pool2d(x, **fit),
         "avg_pool2d": lambda where: where.avg_pool2d(x, **fit),
     }
     for function, call in calls.items():
-        if (name == "kernel_size" and "conv2d" in function) or (name == "groups" and "conv2d" not in function):
+        if (name == "kernel_size" and "conv" in function) or (name == "groups" and "conv" not in function):
             continue
         if name == "dilation" and function == "avg_pool2d":
             continue
@@ -434,6 +651,15 @@ def test_empty_batch_is_legal(dtype):
         assert y.dtype == floating
     grad_x, grad_weight, grad_bias = fastconv.conv2d_backward(g, x, w)
     assert grad_x.shape == x.shape
+    transposed = np.zeros((4, 3, 3, 3), dtype)
+    y = fastconv.conv_transpose2d(x, transposed, stride=2)
+    assert y.shape == (0, 3, 17, 17)
+    assert y.dtype == floating
+    grads = fastconv.conv_transpose2d_backward(y, x, transposed, stride=2)
+    assert [a.shape for a in grads] == [x.shape, transposed.shape, (3,)]
+    assert not grads[1].any()
+    assert fastconv.conv1d(x[:, :, 0], w[:, :, 0]).shape == (0, 6, 6)
+    assert fastconv.conv1d_backward(g[:, :, 0], x[:, :, 0], w[:, :, 0])[0].shape == (0, 4, 8)
     np.testing.assert_array_equal(grad_weight, np.zeros(w.shape))
     np.testing.assert_array_equal(grad_bias, np.zeros(6))
     for order, shape in {"rows": (0, 36), "cols": (36, 0), "unfold": (0, 36, 36)}.items():
@@ -446,13 +672,28 @@ def test_empty_batch_is_legal(dtype):
     )
     assert fastconv.max_pool2d_backward(y, indices, x.shape).shape == x.shape
     assert fastconv.avg_pool2d_backward(y, x.shape, 2).shape == x.shape
+    assert fastconv.max_unpool2d(y, indices, x.shape).shape == x.shape
+    assert fastconv.max_unpool2d_backward(x, indices).shape == y.shape
+    means = fastconv.global_avg_pool2d(x)
+    assert means.shape == (0, 4, 1, 1)
+    assert fastconv.global_avg_pool2d_backward(means, x.shape).shape == x.shape
     rows, weight = np.zeros((0, 3), dtype), np.zeros((2, 3), dtype)
     assert fastconv.linear(rows, weight).shape == (0, 2)
     grads = fastconv.linear_backward(np.zeros((0, 2), dtype), rows, weight)
     assert [a.shape for a in grads] == [(0, 3), (2, 3), (2,)]
     assert not grads[1].any()
-    for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax"):
+    for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "log_softmax"):
         assert getattr(fastconv, name)(rows).shape == (0, 3)
+    mean, var = np.zeros(4), np.ones(4)
+    for training in (False, True):
+        y = fastconv.batch_norm2d(x, mean, var, training=training)
+        assert y.shape == x.shape
+        assert y.dtype == floating
+        grads = fastconv.batch_norm2d_backward(y, x, mean, var, training=training)
+        assert [a.shape for a in grads] == [x.shape, (4,), (4,)]
+    assert fastconv.local_response_norm(x, 3).shape == x.shape
+    assert fastconv.local_response_norm_backward(x, x, 3).shape == x.shape
+    assert fastconv.dropout(x, 0.5, 0).shape == x.shape
 
 
 def fuzz(script, seconds=300):
