@@ -93,7 +93,8 @@ def test_train_prints_epochs_and_the_comparison(run, folder, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("lenet5-sigmoid",), ("--optimizer", "adam", "--lr", "0.01"), ("--schedule", "constant"), ("--seed", "5"),
+        ("lenet5-sigmoid",), ("--optimizer", "adam", "--lr", "0.01"), ("--optimizer", "adamw"),
+        ("--schedule", "step"), ("--schedule", "constant"), ("--seed", "5"),
         ("--dtype", "float64"), ("--threads", "1"), ("--backend", "numpy"), ("--batch-size", "1000"),
     ],
 )  # fmt: skip
