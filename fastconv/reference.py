@@ -184,6 +184,121 @@ def conv2d_backward(
     return grad_x, grad_weight, grad_bias
 
 
+def conv1d(
+    x: Array, weight: Array, bias: Array | None = None, stride: int | tuple[int] = 1,
+    padding: int | tuple[int] | Pair | str = 0, dilation: int | tuple[int] = 1, groups: int = 1,
+) -> Array:  # fmt: skip
+    """As conv2d for images of one row: x (N, C, L), weight (OC, C/G, K), bias (OC,) -> (N, OC, OL)."""
+    y = conv2d(x[..., None, :], weight[..., None, :], bias, *_one_row(stride, padding, dilation), groups)
+    return y[..., 0, :]
+
+
+def conv1d_backward(
+    grad_output: Array, x: Array, weight: Array, stride: int | tuple[int] = 1,
+    padding: int | tuple[int] | Pair | str = 0, dilation: int | tuple[int] = 1, groups: int = 1, *,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[Array | None, Array | None, Array | None]:  # fmt: skip
+    """Gradients of conv1d: grad_output (N, OC, OL) -> grad_x like x, grad_weight like weight, grad_bias (OC,)."""
+    g, rows, kernels = grad_output[..., None, :], x[..., None, :], weight[..., None, :]
+    options = _one_row(stride, padding, dilation)
+    grad_x, grad_weight, grad_bias = conv2d_backward(g, rows, kernels, *options, groups, needs=needs)
+    grad_x, grad_weight = (None if a is None else a[..., 0, :] for a in (grad_x, grad_weight))
+    return grad_x, grad_weight, grad_bias
+
+
+def _one_row(stride: Any, padding: Any, dilation: Any) -> tuple[Pair, Padding, Pair]:
+    """Stride, padding and dilation of conv1d for images of one row."""
+    step, dilate = np.ravel(stride).item(), np.ravel(dilation).item()
+    pads = padding if isinstance(padding, str) else ((0, 0), _pair(padding))
+    return (1, step), pads, (1, dilate)
+
+
+def _transposed_plan(
+    size: Pair, kernel_size: Pair, stride: Int2, padding: Padding, output_padding: Int2, dilation: Int2
+) -> tuple[_Plan, Pair]:
+    """The windows over the result of conv_transpose2d, one for each pixel of x, and the result's (OH, OW)."""
+    step, dilate = _pair(stride), _pair(dilation)
+    result = size[0] * step[0], size[1] * step[1]
+    pads = _pads(padding, result, kernel_size, step, dilate)
+    if padding not in ("same", "same_upper", "same_lower"):
+        ends = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(size, step, dilate, kernel_size)]
+        oh, ow = (e + extra - sum(cut) for e, extra, cut in zip(ends, _pair(output_padding), pads))
+        result = oh, ow
+    return _Plan(kernel_size, step, dilate, pads, size), result
+
+
+def conv_transpose2d(
+    x: Array, weight: Array, bias: Array | None = None, stride: Int2 = 1, padding: Padding = 0,
+    output_padding: Int2 = 0, groups: int = 1, dilation: Int2 = 1, *, layout: str = "NCHW",
+    out: Array | None = None,
+) -> Array:  # fmt: skip
+    """The adjoint of conv2d: each pixel adds its values times the kernels, as a window, to the result; then the bias.
+
+    x (N, C, H, W), weight (C, OC/G, KH, KW), bias (OC,) -> (N, OC, OH, OW).
+    """
+    planes, w, groups = _nchw(x, layout), _nchw(weight, layout), int(groups)
+    (n, c, h, width), (_, each, kh, kw) = planes.shape, w.shape
+    plan, result = _transposed_plan((h, width), (kh, kw), stride, padding, output_padding, dilation)
+    pixels = planes.transpose(1, 0, 2, 3).reshape(groups, c // groups, n * h * width)
+    parts = w.reshape(groups, c // groups, each * kh * kw).transpose(0, 2, 1) @ pixels
+    parts = parts.reshape(groups * each, kh, kw, n, h, width).transpose(3, 0, 4, 5, 1, 2)
+    y = _add_windows(parts, plan, (n, groups * each, *result))
+    if bias is not None:
+        y += bias[:, None, None]
+    return _finish(y, x.ndim == 4, layout, out)
+
+
+def conv_transpose2d_backward(
+    grad_output: Array, x: Array, weight: Array, stride: Int2 = 1, padding: Padding = 0,
+    output_padding: Int2 = 0, groups: int = 1, dilation: Int2 = 1, *, layout: str = "NCHW",
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[Array | None, Array | None, Array | None]:  # fmt: skip
+    """Gradients of conv_transpose2d: with the windows of grad_y, grad_x = W @ windows, grad_W = x @ windows.T.
+
+    grad_output (N, OC, OH, OW) -> grad_x like x, grad_weight like weight, grad_bias (OC,), None where not needed.
+    """
+    planes, w, g = _nchw(x, layout), _nchw(weight, layout), _nchw(grad_output, layout)
+    (n, c, h, width), (_, each, kh, kw), groups = planes.shape, w.shape, int(groups)
+    plan, _ = _transposed_plan((h, width), (kh, kw), stride, padding, output_padding, dilation)
+    windows = _matrix(g, plan, groups, batch_last=False)  # (G, OC/G*KH*KW, N*H*W)
+    grad_x = grad_weight = None
+    if needs[0]:
+        grad = w.reshape(groups, c // groups, each * kh * kw) @ windows
+        grad_x = _finish(grad.reshape(c, n, h, width).transpose(1, 0, 2, 3), x.ndim == 4, layout)
+    if needs[1]:
+        pixels = planes.transpose(1, 0, 2, 3).reshape(groups, c // groups, n * h * width)
+        grad_weight = _finish((pixels @ windows.transpose(0, 2, 1)).reshape(w.shape), True, layout)
+    return grad_x, grad_weight, g.sum((0, 2, 3)) if needs[2] else None
+
+
+def correlate2d(x: Array, kernel: Array, mode: str = "valid") -> Array:
+    """The kernel slid over x as it is: (H, W) and (KH, KW) -> the part of every overlap that mode names.
+
+    "full": all of it, "same": (H, W) in its middle, "valid": where one lies inside the other.
+    """
+    middle = kernel.shape[0] // 2, kernel.shape[1] // 2
+    return _overlaps(x, kernel[::-1, ::-1], mode, middle)
+
+
+def convolve2d(x: Array, kernel: Array, mode: str = "valid") -> Array:
+    """As correlate2d, with the kernel flipped."""
+    middle = (kernel.shape[0] - 1) // 2, (kernel.shape[1] - 1) // 2
+    return _overlaps(x, kernel, mode, middle)
+
+
+def _overlaps(x: Array, kernel: Array, mode: str, middle: Pair) -> Array:
+    """The convolution of two planes, every tap of the kernel adding its multiple of x where it lies."""
+    (h, w), (kh, kw) = x.shape, kernel.shape
+    full = np.zeros((h + kh - 1, w + kw - 1), x.dtype)
+    for ky, kx in np.ndindex(kh, kw):
+        full[ky : ky + h, kx : kx + w] += kernel[ky, kx] * x
+    if mode == "same":
+        full = full[middle[0] : middle[0] + h, middle[1] : middle[1] + w]
+    if mode == "valid":
+        full = full[min(h, kh) - 1 : max(h, kh), min(w, kw) - 1 : max(w, kw)]
+    return np.ascontiguousarray(full)
+
+
 def conv_output_shape(
     input_shape: Sequence[int], weight_shape: Sequence[int], stride: Int2 = 1, padding: Padding = 0,
     dilation: Int2 = 1,

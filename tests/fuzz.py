@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import fastconv
 
 FUNCTIONS = {name: getattr(fastconv, name) for name in sorted(fastconv.functional.__all__)}
-ARRAYS = ("x", "weight", "bias", "grad_output", "cols", "indices", "y", "logits", "target", "out")
+ARRAYS = ("x", "weight", "bias", "kernel", "grad_output", "cols", "indices", "y", "logits", "target", "out")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -119,23 +119,31 @@ def _int2(draw: st.DrawFn, pair: tuple[int, int]) -> Any:
     return pair[0] if pair[0] == pair[1] and draw(st.booleans()) else pair
 
 
+PADDING_FORMS = ("one", "two", "four", "four", "valid", "same", "same_upper", "same_lower", "full")
+
+
+def _number_forms(form: str, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[Any, tuple[int, int], Any]:
+    """The argument `padding` in a form, and what it means for rows and columns, (before, after) each."""
+    if form == "one":
+        p = max(*rows, *columns)
+        return p, (p, p), (p, p)
+    if form == "two":
+        ph, pw = max(rows), max(columns)
+        return (ph, pw), (ph, ph), (pw, pw)
+    return (rows, columns), rows, columns
+
+
 @st.composite
 def conv_cases(draw: st.DrawFn, layouts: tuple[str, ...] = ("NCHW", "NHWC"), groups: int = 3) -> ConvCase:
     """Any valid convolution."""
-    form = draw(st.sampled_from(["one", "two", "four", "four", "valid", "same", "same_upper", "same_lower", "full"]))
+    form = draw(st.sampled_from(PADDING_FORMS))
     named = form not in ("one", "two", "four")
     rows = draw(_conv_axis(named, form == "same"))
     columns = draw(_conv_axis(named, form == "same"))
-    padding: Any = form
-    if form == "four":
-        padding = ((rows.before, rows.after), (columns.before, columns.after))
-    elif form == "two":
-        padding = (max(rows.before, rows.after), max(columns.before, columns.after))
-    elif form == "one":
-        padding = max(rows.before, rows.after, columns.before, columns.after)
+    padding, _, _ = _number_forms(form, (rows.before, rows.after), (columns.before, columns.after))
     options = {
         "stride": _int2(draw, (rows.stride, columns.stride)),
-        "padding": padding,
+        "padding": form if named else padding,
         "dilation": _int2(draw, (rows.dilation, columns.dilation)),
         "groups": draw(_often(1, most=groups)),
     }
@@ -157,6 +165,64 @@ def conv_cases(draw: st.DrawFn, layouts: tuple[str, ...] = ("NCHW", "NHWC"), gro
     if N == 1 and draw(st.booleans()):
         x_shape, output_shape = x_shape[1:], output_shape[1:]
     return ConvCase(
+        x_shape, weight_shape, output_shape, options, layout, draw(st.sampled_from(DTYPES)),
+        draw(st.integers(0, 2**32 - 1)), draw(st.booleans()),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TransposedCase(ConvCase):
+    """One valid transposed convolution."""
+
+    @property
+    def OC(self) -> int:
+        return self.output_shape[-3 if self.layout == "NCHW" else -1]
+
+
+def _result_size(window: _Window, form: str, pads: tuple[int, int], extra: int) -> int:
+    if form.startswith("same"):
+        return window.size * window.stride
+    cut = {"valid": 0, "full": 2 * (window.span - 1)}.get(form, sum(pads))
+    return (window.size - 1) * window.stride + window.span + extra - cut
+
+
+@st.composite
+def transposed_cases(draw: st.DrawFn, layouts: tuple[str, ...] = ("NCHW", "NHWC"), groups: int = 3) -> TransposedCase:
+    """Any valid transposed convolution."""
+    form = draw(st.sampled_from(PADDING_FORMS))
+    named = form not in ("one", "two", "four")
+    axes = [draw(_conv_axis(named, form == "same")) for _ in range(2)]
+    padding, *pads = _number_forms(form, *((a.before, a.after) for a in axes))
+    extra = [0 if form.startswith("same") else draw(_often(0, most=max(a.stride, a.dilation) - 1)) for a in axes]
+    sizes, result = [], []
+    for axis, cut, more in zip(axes, pads, extra):
+        least = next(n for n in range(1, 99) if _result_size(replace(axis, size=n), form, cut, more) > 0)
+        sizes.append(least + draw(_often(0, most=6)))
+        result.append(_result_size(replace(axis, size=sizes[-1]), form, cut, more))
+    rows, columns = axes
+    options = {
+        "stride": _int2(draw, (rows.stride, columns.stride)),
+        "padding": form if named else padding,
+        "output_padding": _int2(draw, (extra[0], extra[1])),
+        "groups": draw(_often(1, most=groups)),
+        "dilation": _int2(draw, (rows.dilation, columns.dilation)),
+    }
+    N = draw(st.sampled_from([1, 2, 3, 1, 2, 0]))
+    C = draw(st.sampled_from([1, 2, 3, 4, 5, 8, 17]))
+    work = max(N, 1) * math.prod(sizes) * C * rows.kernel * columns.kernel * options["groups"]
+    OC = draw(st.sampled_from([n for n in (1, 2, 3, 4, 5, 15, 16, 17) if n <= max(1, WORK // work)]))
+    shapes = [
+        (N, C * options["groups"], *sizes),
+        (C * options["groups"], OC, rows.kernel, columns.kernel),
+        (N, OC * options["groups"], *result),
+    ]
+    layout = draw(st.sampled_from(layouts))
+    if layout == "NHWC":
+        shapes = [(a, c, d, b) for a, b, c, d in shapes]
+    x_shape, weight_shape, output_shape = shapes
+    if N == 1 and draw(st.booleans()):
+        x_shape, output_shape = x_shape[1:], output_shape[1:]
+    return TransposedCase(
         x_shape, weight_shape, output_shape, options, layout, draw(st.sampled_from(DTYPES)),
         draw(st.integers(0, 2**32 - 1)), draw(st.booleans()),
     )  # fmt: skip

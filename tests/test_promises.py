@@ -26,12 +26,15 @@ def sample(dtype=np.float32, seed=0):
     rng = np.random.default_rng(seed)
     shapes = {
         "x": (3, 4, 19, 23), "weight": (18, 2, 3, 3), "bias": (18,), "g": (3, 18, 10, 12), "cols": (3 * 99, 64),
-        "g_pool": (3, 4, 9, 11), "rows": (37, 70), "dense": (33, 70), "dense_bias": (33,), "g_dense": (37, 33),
+        "turned": (4, 9, 3, 4), "turned_bias": (18,), "g_turned": (3, 18, 38, 46), "x1": (3, 4, 199),
+        "weight1": (18, 2, 3), "g1": (3, 18, 100), "kernel": (4, 5), "g_pool": (3, 4, 9, 11), "rows": (37, 70),
+        "dense": (33, 70), "dense_bias": (33,), "g_dense": (37, 33),
     }  # fmt: skip
     return {name: real(rng, shape, dtype) for name, shape in shapes.items()}
 
 
 CONV = {"stride": 2, "padding": 1, "groups": 2}
+TRANSPOSED = {"stride": 2, "padding": 1, "output_padding": (1, 0), "groups": 2}
 POOL = {"kernel_size": 3, "stride": 2}
 INDICES = np.random.default_rng(1).integers(0, 19 * 23, (3, 4, 9, 11))
 # name: (arguments, call)
@@ -40,6 +43,15 @@ CALLS = {
     "conv2d im2col": (("x", "weight", "bias"), lambda *a: fastconv.conv2d(*a, **CONV, algorithm="im2col")),
     "conv2d in place": (("x", "weight", "bias"), lambda *a: fastconv.conv2d(*a, groups=2)),
     "conv2d_backward": (("g", "x", "weight"), lambda *a: fastconv.conv2d_backward(*a, **CONV)),
+    "conv_transpose2d": (("x", "turned", "turned_bias"), lambda *a: fastconv.conv_transpose2d(*a, **TRANSPOSED)),
+    "conv_transpose2d_backward": (
+        ("g_turned", "x", "turned"),
+        lambda *a: fastconv.conv_transpose2d_backward(*a, **TRANSPOSED),
+    ),
+    "conv1d": (("x1", "weight1", "bias"), lambda *a: fastconv.conv1d(*a, 2, 1, groups=2)),
+    "conv1d_backward": (("g1", "x1", "weight1"), lambda *a: fastconv.conv1d_backward(*a, 2, 1, groups=2)),
+    "correlate2d": (("rows", "kernel"), lambda *a: fastconv.correlate2d(*a, "same")),
+    "convolve2d": (("rows", "kernel"), lambda *a: fastconv.convolve2d(*a, "full")),
     "im2col": (("x",), lambda *a: fastconv.im2col(*a, 4, 2)),
     "col2im": (("cols",), lambda *a: fastconv.col2im(*a, (3, 4, 21, 24), 4, 2, (0, 0))),
     "max_pool2d": (("x",), lambda *a: fastconv.max_pool2d(*a, **POOL)),
@@ -383,6 +395,7 @@ def test_float16_is_rounded_once():
 
 OUT_CALLS = {
     "conv2d": lambda a, **k: fastconv.conv2d(a["x"], a["w"], a["b"], **k),
+    "conv_transpose2d": lambda a, **k: fastconv.conv_transpose2d(a["x"], a["w"].reshape(4, 16, 3, 3), **k),
     "im2col": lambda a, **k: fastconv.im2col(a["x"], 1, order="unfold", **k),
     "col2im": lambda a, **k: fastconv.col2im(a["x"].reshape(-1, 1), (16, 1, 100, 100), 1, **k),
     "max_pool2d": lambda a, **k: fastconv.max_pool2d(a["x"], 1, **k),

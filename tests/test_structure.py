@@ -20,6 +20,7 @@ LAYERS = (
     ("_threads", "_backend"),
     ("_jit",),
     ("_geometry", "_arrays"),
+    ("_transposed",),
     ("reference",),
     ("kernels",),
     ("_plan",),

@@ -15,7 +15,7 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from fastconv import _geometry, _plan
+from fastconv import _geometry, _plan, _transposed
 from fastconv._geometry import ConvGeometry
 from fastconv.functional import conv as module
 from fastconv.kernels import conv as kernels
@@ -160,11 +160,16 @@ def demanded(
         patches.append(mock.patch.object(_plan, "SHARDED", 2**31 if sharded else 0))
     with contextlib.ExitStack() as stack:
         # geometries are cached with their layouts
-        stack.callback(_geometry._conv_geometry.cache_clear)
+        stack.callback(_forget_geometries)
         for patch in patches:
             stack.enter_context(patch)
-        _geometry._conv_geometry.cache_clear()
+        _forget_geometries()
         yield
+
+
+def _forget_geometries() -> None:
+    _transposed._geometry.cache_clear()
+    _geometry._conv_geometry.cache_clear()
 
 
 def every_demand() -> list[dict[str, Any]]:

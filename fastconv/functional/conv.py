@@ -103,30 +103,32 @@ def conv2d(
 def convolution(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: Int2, padding: Padding, dilation: Int2,
     groups: int, layout: str = "NCHW", algorithm: str = "auto", out: np.ndarray | None = None, relu: bool = False,
+    where: str = "conv2d",
 ) -> np.ndarray:  # fmt: skip
-    """`conv2d`, with ReLU applied to the sums before they are stored where `relu`."""
-    where = "conv2d"
+    """`conv2d` inside the function `where`, with ReLU applied to the sums before they are stored where `relu`."""
     inputs = (x, weight, bias)
-    dtype, x, weight, bias = _checked(where, x, weight, bias, layout)
+    dtype, x, weight, bias = checked(where, x, weight, bias, layout)
+    if bias is not None:
+        _arrays.same_shape(where, "bias", bias, weight.shape[:1])
     x, unbatched = _arrays.batched(where, "x", x)
     geometry = conv_geometry(where, x.shape[1:], weight.shape, stride, padding, dilation, groups)
     shape = (len(x), geometry.OC, geometry.rows.out, geometry.columns.out)
     final = _arrays.shape_as(shape, layout)[int(unbatched) :]
     y = _arrays.result(where, final, dtype, out, *inputs)
     compute = _arrays.compute_dtype(dtype)
-    direct = layout == "NCHW" and compute == dtype
-    target = y.reshape(shape) if direct else _arrays.empty(where, shape, compute)
+    straight = layout == "NCHW" and compute == dtype
+    target = y.reshape(shape) if straight else _arrays.empty(where, shape, compute)
     if on_numpy():
         x, weight = x.astype(compute, copy=False), weight.astype(compute, copy=False)
         target[...] = reference.conv2d(x, weight, bias, stride, padding, dilation, groups)
         if relu:
             target[...] = reference.relu(target)
     elif target.size:
-        run = _im2col if algorithm == "im2col" else _direct
+        run = _im2col if algorithm == "im2col" else direct
         zeros = np.zeros(geometry.OC, compute) if bias is None else ready(bias, compute)
         floor = compute.type(0 if relu else -np.inf)
         run(where, ready(x, compute), ready(weight, compute), zeros, floor, geometry, target)
-    if not direct:
+    if not straight:
         y[...] = _arrays.channels_as(target, layout).reshape(final)
     return y
 
@@ -165,9 +167,17 @@ def conv2d_backward(
 
     Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning (2016), section 4.
     """
-    where = "conv2d_backward"
-    want_x, want_weight, want_bias = _needs(where, needs)
-    dtype, x, weight, g = _checked(where, x, weight, grad_output, layout, "grad_output")
+    return convolution_backward(grad_output, x, weight, stride, padding, dilation, groups, layout, needs)
+
+
+def convolution_backward(
+    grad_output: np.ndarray, x: np.ndarray, weight: np.ndarray, stride: Int2, padding: Padding, dilation: Int2,
+    groups: int, layout: str = "NCHW", needs: tuple[bool, bool, bool] = (True, True, True),
+    where: str = "conv2d_backward",
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
+    """`conv2d_backward` inside the function `where`."""
+    want_x, want_weight, want_bias = needed(where, needs)
+    dtype, x, weight, g = checked(where, x, weight, grad_output, layout, "grad_output")
     x, unbatched = _arrays.batched(where, "x", x)
     geometry = conv_geometry(where, x.shape[1:], weight.shape, stride, padding, dilation, groups)
     shape = (len(x), geometry.OC, geometry.rows.out, geometry.columns.out)
@@ -179,11 +189,21 @@ def conv2d_backward(
     if on_numpy():
         grads = reference.conv2d_backward(g, x, weight, stride, padding, dilation, groups, needs=needs)
     else:
+        grad_x = _arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
+        if grad_x is not None:
+            input_gradient(where, g, weight, geometry, grad_x)
         grads = (
-            _input_gradient(where, g, weight, geometry, x.shape) if want_x else None,
-            _weight_gradient(where, g, x, weight.shape, geometry) if want_weight else None,
-            _bias_gradient(g) if want_bias else None,
+            grad_x,
+            weight_gradient(where, g, x, weight.shape, geometry) if want_weight else None,
+            bias_gradient(g) if want_bias else None,
         )
+    return gradients_as(grads, dtype, layout, unbatched)
+
+
+def gradients_as(
+    grads: tuple[np.ndarray | None, ...], dtype: np.dtype, layout: str, unbatched: bool
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """The gradients of x, weight and bias, computed in NCHW order, as the caller gave those arrays."""
     grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
     if grad_x is not None:
         grad_x = np.ascontiguousarray(_arrays.channels_as(grad_x, layout))
@@ -193,16 +213,17 @@ def conv2d_backward(
     return grad_x, grad_weight, grad_bias
 
 
-def _needs(where: str, needs: Any) -> tuple[bool, bool, bool]:
+def needed(where: str, needs: Any) -> tuple[bool, bool, bool]:
+    """`needs`, checked."""
     if not isinstance(needs, tuple | list) or len(needs) != 3:
         raise ValueError(f"{where}: needs must be three booleans (x, weight, bias), got {needs!r}")
     return bool(needs[0]), bool(needs[1]), bool(needs[2])
 
 
-def _checked(
-    where: str, x: Any, weight: Any, third: Any, layout: str, name: str = "bias"
+def checked(
+    where: str, x: Any, weight: Any, third: Any, layout: str, name: str = "bias", axes: str = "OC, C/groups, KH, KW"
 ) -> tuple[np.dtype, np.ndarray, np.ndarray, Any]:
-    """The result's dtype, and the arrays in NCHW order with their ranks and the bias's shape checked."""
+    """The result's dtype, and the arrays, x and weight in NCHW order with their ranks checked."""
     layout_argument(where, layout)
     x, weight = _arrays.numeric(where, "x", x), _arrays.numeric(where, "weight", weight)
     if third is not None or name != "bias":
@@ -210,9 +231,7 @@ def _checked(
     if x.ndim not in (3, 4):
         raise ShapeError(f"{where}: x must have 4 dimensions, or 3 without a batch, got shape {x.shape}")
     if weight.ndim != 4:
-        raise ShapeError(f"{where}: weight must have 4 dimensions (OC, C/groups, KH, KW), got shape {weight.shape}")
-    if name == "bias" and third is not None:
-        _arrays.same_shape(where, "bias", third, weight.shape[:1])
+        raise ShapeError(f"{where}: weight must have 4 dimensions ({axes}), got shape {weight.shape}")
     dtype = _arrays.result_dtype(x, weight, third)
     return dtype, _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout), third
 
@@ -228,9 +247,10 @@ def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     return planes.reshape(len(x), geometry.C * geometry.plane)
 
 
-def _direct(
+def direct(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
+    """The convolution of arrays that are ready, written to y; sums up to `floor` are stored as `floor`."""
     _convolve(where, x, weight, geometry.weight_rows, geometry.weight_terms, bias, floor, geometry, y)
 
 
@@ -266,25 +286,30 @@ def _im2col(
     y[y <= floor] = floor
 
 
-def _input_gradient(
-    where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, shape: tuple[int, ...]
-) -> np.ndarray:
-    grad = _arrays.empty(where, shape, g.dtype, "grad_x")
+def input_gradient(
+    where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray,
+    bias: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """The gradient of x, written to grad; with `bias` (C,) added to its channels, it is a transposed convolution."""
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
     finite = kernels.all_finite.sized(weight.size)(weight.reshape(-1))
-    if not (finite and not declines_gathered(geometry) and _gathered(where, g, weight, geometry, grad)):
+    start = np.zeros(geometry.C, g.dtype) if bias is None else bias
+    if not (finite and not declines_gathered(geometry) and _gathered(where, g, weight, start, geometry, grad)):
         _scattered(where, g, weight, finite, geometry, grad)
-    return grad
+        if bias is not None:
+            grad += bias[:, None, None]
 
 
-def _gathered(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray) -> bool:
+def _gathered(
+    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
+) -> bool:
     """The gradient of x as a convolution of g, for each phase of the stride; whether it can be relied on."""
     N, C, H, W = grad.shape
     transposed, groups, phases = geometry.transposed, geometry.groups, geometry.phases
     conv, rows, columns = transposed.conv, transposed.rows, transposed.columns
-    zeros, lowest = np.zeros(C * phases, g.dtype), g.dtype.type(-np.inf)
+    start, lowest = np.repeat(bias, phases), g.dtype.type(-np.inf)
     if phases == 1:
-        _convolve(where, g, weight, transposed.weight_rows, transposed.weight_terms, zeros, lowest, conv, grad)
+        _convolve(where, g, weight, transposed.weight_rows, transposed.weight_terms, start, lowest, conv, grad)
         return True
     strides = geometry.rows.stride, geometry.columns.stride
     per_group, kernel = geometry.OC // groups, (conv.rows.kernel, conv.columns.kernel)
@@ -292,7 +317,7 @@ def _gathered(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeome
     grouped = weight.reshape(groups, per_group, *weight.shape[1:])
     kernels.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
     planes = _arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
-    _convolve(where, g, turned, conv.weight_rows, conv.weight_terms, zeros, lowest, conv, planes)
+    _convolve(where, g, turned, conv.weight_rows, conv.weight_terms, start, lowest, conv, planes)
     split = planes.reshape(N * C, *strides, conv.rows.out, conv.columns.out)
     top, left = geometry.rows.before, geometry.columns.before
     return kernels.merge(split, top, left, rows.first, columns.first, grad.reshape(N * C, H, W)) == 0
@@ -330,9 +355,10 @@ def _runs(
     return (1, geometry.wide, 0, 0), wide
 
 
-def _weight_gradient(
+def weight_gradient(
     where: str, g: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
 ) -> np.ndarray:
+    """The gradient of the weights, of their shape."""
     grad = (_dotted_weight_gradient if declines_turned(geometry) else _turned_weight_gradient)(where, g, x, geometry)
     return grad.reshape(shape)
 
@@ -373,7 +399,8 @@ def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
     return grad
 
 
-def _bias_gradient(g: np.ndarray) -> np.ndarray:
+def bias_gradient(g: np.ndarray) -> np.ndarray:
+    """The gradient of the bias: the sum of each channel of g."""
     grad = np.empty(g.shape[1], g.dtype)
     kernels.bias_gradient(g.reshape(*g.shape[:2], g.shape[2] * g.shape[3]), grad)
     return grad

@@ -24,6 +24,7 @@ def ones(*shape, dtype=np.float32):
 
 
 X, W, G = ones(2, 4, 8, 8), ones(6, 4, 3, 3), ones(2, 6, 6, 6)
+T = ones(4, 6, 3, 3)  # weight of a transposed convolution
 F = fastconv
 
 NOT_ARRAYS = {
@@ -50,6 +51,22 @@ TAKES_ARRAY = {
     "conv2d_backward grad_output": lambda bad: F.conv2d_backward(bad, X, W),
     "conv2d_backward x": lambda bad: F.conv2d_backward(G, bad, W),
     "conv2d_backward weight": lambda bad: F.conv2d_backward(G, X, bad),
+    "conv_transpose2d x": lambda bad: F.conv_transpose2d(bad, T),
+    "conv_transpose2d weight": lambda bad: F.conv_transpose2d(X, bad),
+    "conv_transpose2d bias": lambda bad: F.conv_transpose2d(X, T, bad),
+    "conv_transpose2d_backward grad_output": lambda bad: F.conv_transpose2d_backward(bad, X, T),
+    "conv_transpose2d_backward x": lambda bad: F.conv_transpose2d_backward(ones(2, 6, 10, 10), bad, T),
+    "conv_transpose2d_backward weight": lambda bad: F.conv_transpose2d_backward(ones(2, 6, 10, 10), X, bad),
+    "conv1d x": lambda bad: F.conv1d(bad, W[:, :, 0]),
+    "conv1d weight": lambda bad: F.conv1d(X[0], bad),
+    "conv1d bias": lambda bad: F.conv1d(X[:, :, 0], W[:, :, 0], bad),
+    "conv1d_backward grad_output": lambda bad: F.conv1d_backward(bad, X[:, :, 0], W[:, :, 0]),
+    "conv1d_backward x": lambda bad: F.conv1d_backward(G[:, :, 0], bad, W[:, :, 0]),
+    "conv1d_backward weight": lambda bad: F.conv1d_backward(G[:, :, 0], X[:, :, 0], bad),
+    "correlate2d x": lambda bad: F.correlate2d(bad, ones(1, 1)),
+    "correlate2d kernel": lambda bad: F.correlate2d(ones(4, 4), bad),
+    "convolve2d x": lambda bad: F.convolve2d(bad, ones(1, 1)),
+    "convolve2d kernel": lambda bad: F.convolve2d(ones(4, 4), bad),
     "im2col x": lambda bad: F.im2col(bad, 2),
     "col2im cols": lambda bad: F.col2im(bad, (1, 1, 3, 3), 2),
     "max_pool2d x": lambda bad: F.max_pool2d(bad, 2),
@@ -223,6 +240,60 @@ SHAPES = [
         lambda: F.softmax_backward(ones(3, 1), ones(3, 2)),
         "softmax_backward: grad_output must have shape (3, 2), got (3, 1)",
     ),
+    # transposed convolution, signals, filters
+    (lambda: F.conv_transpose2d(X, W), "conv_transpose2d: weight has 6 input channels, x has 4"),
+    (lambda: F.conv_transpose2d(X, T, groups=3), "conv_transpose2d: x has 4 channels, which 3 groups do not divide"),
+    (
+        lambda: F.conv_transpose2d(X, ones(4, 0, 3, 3)),
+        "conv_transpose2d: weight must have at least one channel each way, got shape (4, 0, 3, 3)",
+    ),
+    (
+        lambda: F.conv_transpose2d(X, ones(4, 3, 3)),
+        "conv_transpose2d: weight must have 4 dimensions (C, OC/groups, KH, KW), got shape (4, 3, 3)",
+    ),
+    (lambda: F.conv_transpose2d(ones(8, 8), T), "conv_transpose2d: x must have 4 dimensions, or 3 without a batch"),
+    (
+        lambda: F.conv_transpose2d(X, T, ones(4), groups=2),
+        "conv_transpose2d: bias must have shape (12,), got (4,)",
+    ),
+    (
+        lambda: F.conv_transpose2d(X, T, output_padding=1),
+        "conv_transpose2d: output_padding must be smaller than the stride or the dilation, got 1 for a height of "
+        "stride 1 and dilation 1",
+    ),
+    (
+        lambda: F.conv_transpose2d(X, T, None, 2, "same_upper", 1),
+        'conv_transpose2d: output_padding must be 0 with padding="same_upper", got 1',
+    ),
+    (
+        lambda: F.conv_transpose2d(X, T, None, 2, "same"),
+        'conv_transpose2d: padding="same" needs stride 1, got stride 2',
+    ),
+    (
+        lambda: F.conv_transpose2d(X, T, padding=5),
+        "conv_transpose2d: the result's height must be from 1 to 2147483647, got 0 (x 8, stride 1, kernel 3, "
+        "dilation 1, padding 10, output_padding 0)",
+    ),
+    (lambda: F.conv_transpose2d(X, T, stride=2**31 - 1), "conv_transpose2d: the result's height must be from 1 to"),
+    (lambda: F.conv_transpose2d(X, T, output_padding=-1), "conv_transpose2d: output_padding must be from 0 to"),
+    (lambda: F.conv_transpose2d(ones(1, 4, 0, 3), T), "conv_transpose2d: x must have at least one pixel, its height"),
+    (lambda: F.conv_transpose2d(X, ones(4, 6, 3, 0)), "the kernel must have at least one pixel, its width is 0"),
+    (
+        lambda: F.conv_transpose2d_backward(G, X, T),
+        "conv_transpose2d_backward: grad_output must have shape (2, 6, 10, 10), got (2, 6, 6, 6)",
+    ),
+    (lambda: F.conv1d(X, W[:, :, 0]), "conv1d: x must have 3 dimensions, or 2 without a batch, got shape (2, 4, 8, 8)"),
+    (lambda: F.conv1d(X[0], W), "conv1d: weight must have shape (OC, C/groups, K) without a zero, got (6, 4, 3, 3)"),
+    (lambda: F.conv1d(X[:, :, 0], W[:, :2, 0]), "conv1d: weight has 2 input channels per group, x has 4 channels / 1"),
+    (lambda: F.conv1d(X[0], W[:, :, 0]), "conv1d: weight has 4 input channels per group, x has 8 channels / 1 groups"),
+    (lambda: F.conv1d(X[:, 0], W[:, :, 0], padding=(1, 1, 1)), "conv1d: padding must be one integer or two"),
+    (
+        lambda: F.conv1d_backward(G[:, :, 0, :5], X[:, :, 0], W[:, :, 0]),
+        "conv1d_backward: grad_output must have shape (2, 6, 6), got (2, 6, 5)",
+    ),
+    (lambda: F.correlate2d(X[0], ones(1, 1)), "correlate2d: x must have 2 dimensions without a zero, got shape"),
+    (lambda: F.convolve2d(ones(3, 3), ones(0, 1)), "convolve2d: kernel must have 2 dimensions without a zero, got"),
+    (lambda: F.convolve2d(ones(3, 3), ones(1, 4)), "convolve2d: the kernel's width 4 "),
     # pooling
     (lambda: F.max_pool2d(X, 2, padding=2), "max_pool2d: padding must be at most half of the kernel, got 2 and 2"),
     (
@@ -258,6 +329,12 @@ TYPES = [
     (lambda: F.im2col(X, "2"), "im2col: kernel_size must be an integer, got '2'"),
     (lambda: F.col2im(ones(4, 4), 9, 2), "col2im: input_shape must be a tuple of integers, got 9"),
     (lambda: F.col2im(ones(4, 4), (1, 1, 3, 3.0), 2), "col2im: input_shape must be an integer, got 3.0"),
+    (
+        lambda: F.conv_transpose2d(X, T, output_padding=0.5),
+        "conv_transpose2d: output_padding must be an integer, got 0.5",
+    ),
+    (lambda: F.conv1d(X[:, :, 0], W[:, :, 0], stride=(1, 1)), "conv1d: stride must be an integer, got (1, 1)"),
+    (lambda: F.conv1d(X[:, :, 0], W[:, :, 0], dilation=None), "conv1d: dilation must be an integer, got None"),
     (lambda: F.max_pool2d(X, 2.0), "max_pool2d: kernel_size must be an integer, got 2.0"),
     (lambda: F.max_pool2d(X, None), "max_pool2d: kernel_size must be an integer, got None"),
     (lambda: F.max_pool2d(X, 2, ceil_mode=1), "max_pool2d: ceil_mode must be True or False, got 1"),
@@ -286,6 +363,12 @@ VALUES = [
     (lambda: F.max_pool2d(X, 2, layout="nchw"), "max_pool2d: layout must be one of"),
     (lambda: F.conv2d(X, W, algorithm="fft"), "conv2d: algorithm must be one of auto, direct, im2col, got 'fft'"),
     (lambda: F.im2col(X, 2, order="columns"), "im2col: order must be one of rows, cols, unfold, got 'columns'"),
+    (
+        lambda: F.correlate2d(ones(3, 3), ones(1, 1), "all"),
+        "correlate2d: mode must be one of valid, same, full, got 'all'",
+    ),
+    (lambda: F.convolve2d(ones(3, 3), ones(1, 1), None), "convolve2d: mode must be one of valid, same, full, got None"),
+    (lambda: F.conv_transpose2d(X, T, layout="CHWN"), "conv_transpose2d: layout must be one of NCHW, NHWC, got 'CHWN'"),
     (lambda: F.conv2d_backward(G, X, W, needs=True), "conv2d_backward: needs must be three booleans"),
     (
         lambda: F.max_pool2d_backward(ones(1, 1, 1), np.array([[[4]]]), (1, 2, 2)),
@@ -345,6 +428,7 @@ WRONG_OUT = {
 TAKES_OUT = {
     "conv2d": (lambda out: F.conv2d(X, W, out=out), (2, 6, 6, 6)),
     "conv2d NHWC": (lambda out: F.conv2d(ones(2, 8, 8, 4), ones(6, 3, 3, 4), layout="NHWC", out=out), (2, 6, 6, 6)),
+    "conv_transpose2d": (lambda out: F.conv_transpose2d(X, T, out=out), (2, 6, 10, 10)),
     "im2col": (lambda out: F.im2col(X, 3, out=out), (72, 36)),
     "col2im": (lambda out: F.col2im(ones(72, 36), (2, 4, 8, 8), 3, out=out), (2, 4, 8, 8)),
     "max_pool2d": (lambda out: F.max_pool2d(X, 2, out=out), (2, 4, 4, 4)),
@@ -388,12 +472,13 @@ def test_huge_numbers_are_an_error_or_right(name, size):
     calls = {
         "conv2d": lambda where: where.conv2d(x, w, **options),
         "conv2d im2col": lambda where: where.conv2d(x, w, algorithm="im2col", **options),
+        "conv_transpose2d": lambda where: where.conv_transpose2d(x, w, **options),
         "im2col": lambda where: where.im2col(x, **fit),
         "max_pool2d": lambda where: where.max_pool2d(x, **fit),
         "avg_pool2d": lambda where: where.avg_pool2d(x, **fit),
     }
     for function, call in calls.items():
-        if (name == "kernel_size" and "conv2d" in function) or (name == "groups" and "conv2d" not in function):
+        if (name == "kernel_size" and "conv" in function) or (name == "groups" and "conv" not in function):
             continue
         if name == "dilation" and function == "avg_pool2d":
             continue
@@ -434,6 +519,15 @@ def test_empty_batch_is_legal(dtype):
         assert y.dtype == floating
     grad_x, grad_weight, grad_bias = fastconv.conv2d_backward(g, x, w)
     assert grad_x.shape == x.shape
+    transposed = np.zeros((4, 3, 3, 3), dtype)
+    y = fastconv.conv_transpose2d(x, transposed, stride=2)
+    assert y.shape == (0, 3, 17, 17)
+    assert y.dtype == floating
+    grads = fastconv.conv_transpose2d_backward(y, x, transposed, stride=2)
+    assert [a.shape for a in grads] == [x.shape, transposed.shape, (3,)]
+    assert not grads[1].any()
+    assert fastconv.conv1d(x[:, :, 0], w[:, :, 0]).shape == (0, 6, 6)
+    assert fastconv.conv1d_backward(g[:, :, 0], x[:, :, 0], w[:, :, 0])[0].shape == (0, 4, 8)
     np.testing.assert_array_equal(grad_weight, np.zeros(w.shape))
     np.testing.assert_array_equal(grad_bias, np.zeros(6))
     for order, shape in {"rows": (0, 36), "cols": (36, 0), "unfold": (0, 36, 36)}.items():

@@ -1,0 +1,152 @@
+"""Transposed convolution: what a convolution's gradients compute, with x and grad_output in each other's place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv._geometry import Int2, Padding
+from fastconv._transposed import conv_transpose_geometry
+from fastconv.functional.conv import (
+    bias_gradient,
+    checked,
+    direct,
+    gradients_as,
+    input_gradient,
+    needed,
+    weight_gradient,
+)
+
+AXES = "C, OC/groups, KH, KW"
+
+
+def conv_transpose2d(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, stride: Int2 = 1, padding: Padding = 0,
+    output_padding: Int2 = 0, groups: int = 1, dilation: Int2 = 1, *, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Transposed convolution: every pixel of x adds the kernel, times its value, to the pixels of the result.
+
+    It is the adjoint of `conv2d` with the same weight, stride, padding and dilation:
+    y[n, oc, iy*s + ky*d - p, ix*s + kx*d - p] = bias[oc] + sum over c, iy, ky, ix, kx that reach this pixel of
+    weight[c, oc, ky, kx] * x[n, c, iy, ix]
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), of any dtype that `conv2d` takes, promoted as there.
+        weight: (C, OC/groups, KH, KW).
+        bias: (OC,) or None.
+        stride: pixels of the result between the windows of neighbouring pixels of x.
+        padding: pixels cut off at the result's edges, in any form that `conv2d` takes; with `"same"`,
+            `"same_upper"` and `"same_lower"` the result is stride times as large as x.
+        output_padding: rows and columns added to the result at the bottom and right, for sizes that the others cannot
+            reach; smaller than the stride or the dilation.
+        groups: as for `conv2d`.
+        dilation: as for `conv2d`.
+        layout: `"NHWC"` takes x (N, H, W, C) and weight (C, KH, KW, OC/groups) and gives (N, OH, OW, OC).
+        out: the array that receives the result, as for `conv2d`.
+
+    Returns:
+        y, (N, OC, OH, OW) or (OC, OH, OW), OH = (H-1)*stride - pads + dilation*(KH-1) + output_padding + 1; `out`
+        itself where it was given.
+
+    Raises:
+        ShapeError: shapes, stride, padding, output_padding, groups or dilation do not fit; a ValueError.
+        TypeError: an argument is not a numeric array, or a size not an integer.
+
+    Example:
+        >>> x = np.array([[[[1.0, 2.0]]]])
+        >>> conv_transpose2d(x, np.array([[[[1.0, 10.0, 100.0]]]]), stride=2)
+        array([[[[  1.,  10., 102.,  20., 200.]]]])
+
+    Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning (2016), section 4; semantics
+    of PyTorch's `conv_transpose2d`.
+    """
+    where = "conv_transpose2d"
+    inputs = (x, weight, bias)
+    dtype, x, weight, bias = checked(where, x, weight, bias, layout, axes=AXES)
+    x, unbatched = _arrays.batched(where, "x", x)
+    geometry = conv_transpose_geometry(
+        where, x.shape[1:], weight.shape, stride, padding, output_padding, groups, dilation
+    )
+    if bias is not None:
+        _arrays.same_shape(where, "bias", bias, (geometry.C,))
+    shape = (len(x), geometry.C, geometry.rows.size, geometry.columns.size)
+    y = _arrays.result(where, _arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, *inputs)
+    compute = _arrays.compute_dtype(dtype)
+    straight = layout == "NCHW" and compute == dtype
+    target = y.reshape(shape) if straight else _arrays.empty(where, shape, compute)
+    x, weight = ready(x, compute), ready(weight, compute)
+    bias = bias if bias is None else ready(bias, compute)
+    if on_numpy():
+        target[...] = reference.conv_transpose2d(
+            x, weight, bias, stride, padding, output_padding, groups, dilation
+        )  # fmt: skip
+    elif target.size:
+        input_gradient(where, x, weight, geometry, target, bias)
+    if not straight:
+        y[...] = _arrays.channels_as(target, layout).reshape(y.shape)
+    return y
+
+
+def conv_transpose2d_backward(
+    grad_output: np.ndarray, x: np.ndarray, weight: np.ndarray, stride: Int2 = 1, padding: Padding = 0,
+    output_padding: Int2 = 0, groups: int = 1, dilation: Int2 = 1, *, layout: str = "NCHW",
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
+    """The gradients of `conv_transpose2d` with respect to x, weight and bias.
+
+    Args:
+        grad_output: the gradient of the result, of the result's shape.
+        x: as given to `conv_transpose2d`.
+        weight: as given to `conv_transpose2d`.
+        stride: as given to `conv_transpose2d`.
+        padding: as given to `conv_transpose2d`.
+        output_padding: as given to `conv_transpose2d`.
+        groups: as given to `conv_transpose2d`.
+        dilation: as given to `conv_transpose2d`.
+        layout: as given to `conv_transpose2d`.
+        needs: which of the three to compute; the others are None.
+
+    Returns:
+        (grad_x, grad_weight, grad_bias), of the shapes of x, weight and (OC,).
+
+    Raises:
+        ShapeError: grad_output does not have the result's shape, or as for `conv_transpose2d`.
+        TypeError: as for `conv_transpose2d`.
+
+    Example:
+        >>> x, w = np.array([[[[1.0, 2.0]]]]), np.array([[[[1.0, 10.0, 100.0]]]])
+        >>> conv_transpose2d_backward(np.ones((1, 1, 1, 5)), x, w, stride=2)[1]
+        array([[[[3., 3., 3.]]]])
+
+    Source: as for `conv_transpose2d`.
+    """
+    where = "conv_transpose2d_backward"
+    want_x, want_weight, want_bias = needed(where, needs)
+    dtype, x, weight, g = checked(where, x, weight, grad_output, layout, "grad_output", AXES)
+    x, unbatched = _arrays.batched(where, "x", x)
+    geometry = conv_transpose_geometry(
+        where, x.shape[1:], weight.shape, stride, padding, output_padding, groups, dilation
+    )
+    shape = (len(x), geometry.C, geometry.rows.size, geometry.columns.size)
+    _arrays.same_shape(where, "grad_output", g, _arrays.shape_as(shape, layout)[int(unbatched) :])
+    compute = _arrays.compute_dtype(dtype)
+    g = _arrays.channels_first(g, layout)
+    g, x, weight = (ready(a, compute) for a in (g[None] if unbatched else g, x, weight))
+    grads: tuple[np.ndarray | None, ...]
+    if on_numpy():
+        grads = reference.conv_transpose2d_backward(
+            g, x, weight, stride, padding, output_padding, groups, dilation, needs=needs
+        )
+    else:
+        grad_x = _arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
+        if grad_x is not None and grad_x.size:
+            direct(where, g, weight, np.zeros(len(weight), compute), compute.type(-np.inf), geometry, grad_x)
+        grads = (
+            grad_x,
+            weight_gradient(where, x, g, weight.shape, geometry) if want_weight else None,
+            bias_gradient(g) if want_bias else None,
+        )
+    return gradients_as(grads, dtype, layout, unbatched)

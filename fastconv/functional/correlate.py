@@ -1,0 +1,100 @@
+"""Correlation and convolution of plain two-dimensional arrays, for image filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays
+from fastconv.errors import ShapeError
+from fastconv.functional.conv import convolution
+
+MODES = ("valid", "same", "full")
+
+
+def correlate2d(x: np.ndarray, kernel: np.ndarray, mode: str = "valid") -> np.ndarray:
+    """Slide a kernel over an image, as `conv2d` does: without flipping it.
+
+    y[i, j] = sum over ky, kx of kernel[ky, kx] * x[i + ky - top, j + kx - left], zero outside the image
+
+    Args:
+        x: (H, W), of any dtype that `conv2d` takes, promoted as there.
+        kernel: (KH, KW).
+        mode: `"valid"`: only where they overlap entirely, (H-KH+1, W-KW+1), whichever of the two is the larger one;
+            `"same"`: (H, W), centred; `"full"`: wherever they overlap, (H+KH-1, W+KW-1).
+
+    Returns:
+        y, a two-dimensional array.
+
+    Raises:
+        ValueError: there is no such mode; an array is empty or not two-dimensional, or neither contains the other
+            with `"valid"` (ShapeError).
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> image = np.array([[1.0, 1.0, 0.0, 0.0, 1.0]])
+        >>> correlate2d(image, np.array([[1.0, -1.0]]))
+        array([[ 0.,  1.,  0., -1.]])
+
+    Source: sizes and centring of SciPy's `scipy.signal.correlate2d`.
+    """
+    where = "correlate2d"
+    x, kernel = _planes(where, x, kernel)
+    if _checked_mode(where, mode) == "valid" and _covers(kernel, x):
+        return np.ascontiguousarray(_slid(where, kernel, x, mode)[::-1, ::-1])
+    return _slid(where, x, kernel, mode)
+
+
+def convolve2d(x: np.ndarray, kernel: np.ndarray, mode: str = "valid") -> np.ndarray:
+    """Convolve an image with a kernel in the mathematical sense: the kernel is flipped.
+
+    y[i, j] = sum over ky, kx of kernel[ky, kx] * x[i - ky + bottom, j - kx + right], zero outside the image
+
+    Args:
+        x: (H, W), of any dtype that `conv2d` takes, promoted as there.
+        kernel: (KH, KW).
+        mode: as for `correlate2d`.
+
+    Returns:
+        y, a two-dimensional array.
+
+    Raises:
+        ValueError: as for `correlate2d`.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> convolve2d(np.array([[1.0, 2.0, 3.0]]), np.array([[0.0, 1.0, 0.5]]), "full")
+        array([[0. , 1. , 2.5, 4. , 1.5]])
+
+    Source: sizes and centring of SciPy's `scipy.signal.convolve2d`.
+    """
+    where = "convolve2d"
+    x, kernel = _planes(where, x, kernel)
+    if _checked_mode(where, mode) == "valid" and _covers(kernel, x):
+        x, kernel = kernel, x  # convolution commutes
+    # of an even kernel the middle is the left of the two taps, which flipping makes the right one
+    return _slid(where, x, kernel[::-1, ::-1], "same_lower" if mode == "same" else mode)
+
+
+def _slid(where: str, x: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
+    return convolution(x[None], kernel[None, None], None, 1, padding, 1, 1, where=where)[0]
+
+
+def _planes(where: str, x: Any, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
+    for name, array in (("x", x), ("kernel", kernel)):
+        _arrays.numeric(where, name, array)
+        if array.ndim != 2 or 0 in array.shape:
+            raise ShapeError(f"{where}: {name} must have 2 dimensions without a zero, got shape {array.shape}")
+    return x, kernel
+
+
+def _checked_mode(where: str, mode: Any) -> str:
+    if mode not in MODES:
+        raise ValueError(f"{where}: mode must be one of {', '.join(MODES)}, got {mode!r}")
+    return mode
+
+
+def _covers(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether a is as large as b along both axes, and larger along one."""
+    return a.shape != b.shape and a.shape[0] >= b.shape[0] and a.shape[1] >= b.shape[1]
