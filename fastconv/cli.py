@@ -1,4 +1,4 @@
-"""The command: train, eval, predict, bench, info, warmup."""
+"""The command: train, eval, predict, export-onnx, bench, info, warmup."""
 
 from __future__ import annotations
 
@@ -111,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     pr.add_argument("--weights", required=True, metavar="CHECKPOINT", help="a file from train --save")
     pr.add_argument("--invert", action="store_true", help="the picture is dark on light")
     pr.set_defaults(run=_predict)
+
+    ex = commands.add_parser("export-onnx", parents=[common], help='write a checkpoint as an ONNX file (extra "onnx")')
+    ex.add_argument("weights", metavar="CHECKPOINT", help="a file from train --save")
+    ex.add_argument("output", metavar="FILE", help="the file to write")
+    ex.set_defaults(run=_export_onnx)
 
     bench = commands.add_parser("bench", parents=[common], help="time a LeNet-5 step against NumPy")
     bench.add_argument("--batch-size", type=_whole(1), default=64, metavar="N", help="images a step (default: 64)")
@@ -400,6 +405,25 @@ def _predict(arguments: argparse.Namespace) -> int:
             print("  ".join(f"{names[i]} {row[i]:.1%}" for i in order[:3]))
     if arguments.json:
         print(json.dumps({"image": arguments.image, "predictions": answers}))
+    return 0
+
+
+def _export_onnx(arguments: argparse.Namespace) -> int:
+    from fastconv.onnx import export
+
+    model, settings, _ = _restored(arguments.weights)
+    shape = (1, *settings["shape"])
+    check_writeable(arguments.output)
+    export(model, arguments.output, shape)
+    row = {
+        "model": settings["model"], "file": arguments.output, "dtype": settings["dtype"],
+        "input": ["N", *shape[1:]], "output": ["N", *model.output_shape(shape)[1:]],
+    }  # fmt: skip
+    if arguments.json:
+        print(json.dumps(row))
+    else:
+        ends = (", ".join(map(str, row[end])) for end in ("input", "output"))
+        print("wrote {}: {} from ({}) to ({})".format(arguments.output, settings["model"], *ends))
     return 0
 
 
