@@ -394,6 +394,36 @@ def max_pool2d_backward(
     return _finish(grad_x.reshape(n, c, h, w), len(input_shape) == 4, layout)
 
 
+def max_unpool2d(x: Array, indices: Array, output_shape: Sequence[int], *, layout: str = "NCHW") -> Array:
+    """Each value goes to the pixel that its index names, the last of those that share one: -> output_shape, else 0."""
+    n, c, h, w = _nchw_shape(output_shape, layout)
+    planes = np.arange(n * c).reshape(n, c, 1, 1)
+    y = np.zeros(n * c * h * w, x.dtype)
+    y[(planes * (h * w) + _nchw(indices, layout)).ravel()] = _nchw(x, layout).ravel()
+    return _finish(y.reshape(n, c, h, w), x.ndim == 4, layout)
+
+
+def max_unpool2d_backward(grad_output: Array, indices: Array, *, layout: str = "NCHW") -> Array:
+    """Each value gets the gradient of the pixel that its index names: -> the shape of indices."""
+    g, places = _nchw(grad_output, layout), _nchw(indices, layout)
+    n, c, _, w = g.shape
+    image, channel = np.ogrid[:n, :c]
+    grad_x = g[image[..., None, None], channel[..., None, None], places // w, places % w]
+    return _finish(grad_x, grad_output.ndim == 4, layout)
+
+
+def global_avg_pool2d(x: Array, *, layout: str = "NCHW") -> Array:
+    """The mean of each plane: x (N, C, H, W) -> (N, C, 1, 1)."""
+    return _finish(_nchw(x, layout).mean((2, 3), keepdims=True), x.ndim == 4, layout)
+
+
+def global_avg_pool2d_backward(grad_output: Array, input_shape: Sequence[int], *, layout: str = "NCHW") -> Array:
+    """Each gradient shared out over its plane: (N, C, 1, 1) -> input_shape."""
+    shape = _nchw_shape(input_shape, layout)
+    grad_x = np.broadcast_to(_nchw(grad_output, layout) / (shape[2] * shape[3]), shape)
+    return _finish(grad_x, len(input_shape) == 4, layout)
+
+
 def _divisor(plan: _Plan, size: Pair, count_include_pad: bool, divisor_override: int | None, dtype: Any) -> Array:
     """How many cells each window averages over, (OH, OW): cells of the plane, or of the plane with its padding."""
     if divisor_override is not None:
@@ -462,6 +492,16 @@ def relu_backward(grad_output: Array, y: Array) -> Array:
     return np.ascontiguousarray(np.where(y > 0, grad_output, 0))
 
 
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
+    """X where x > 0, else negative_slope * x, any shape."""
+    return np.ascontiguousarray(np.where(x > 0, x, x * negative_slope))
+
+
+def leaky_relu_backward(grad_output: Array, x: Array, negative_slope: float = 0.01) -> Array:
+    """Gradient of leaky_relu, grad_output where x > 0, else negative_slope * grad_output."""
+    return np.ascontiguousarray(np.where(x > 0, grad_output, grad_output * negative_slope))
+
+
 def sigmoid(x: Array) -> Array:
     """Logistic y = 1 / (1 + exp(-x)), for x < 0 as exp(x) / (1 + exp(x)) so that nothing overflows; any shape."""
     e = np.exp(-np.abs(x))
@@ -505,18 +545,126 @@ def log_softmax_backward(grad_output: Array, y: Array, axis: int = -1) -> Array:
     return np.ascontiguousarray(grad_output - np.exp(y) * grad_output.sum(axis, keepdims=True))
 
 
-def cross_entropy(logits: Array, target: ArrayLike) -> tuple[float, Array]:
+def cross_entropy(
+    logits: Array, target: ArrayLike, *, label_smoothing: float = 0.0
+) -> tuple[float, Array]:  # fmt: skip
     """Mean loss = -sum(target * log_softmax(logits)) / N, with 0 * log(0) = 0, and its gradient.
 
     logits (N, K); target (N,) class ids or (N, K) probabilities, one-hot for instance -> loss, grad_logits (N, K).
+    The share label_smoothing of the target is spread over all classes.
     """
     n, k = logits.shape
     given = np.asarray(target)
     wanted = given if given.ndim == 2 else np.arange(k) == given[:, None]
+    wanted = wanted * (1 - label_smoothing) + label_smoothing / k
     share = wanted.astype(logits.dtype) / max(n, 1)
     y = log_softmax(logits)
     loss = -np.sum(share * np.where(share != 0, y, 0))
     return float(loss) + 0.0, log_softmax_backward(-share, y)  # + 0.0: not -0.0
+
+
+def _per_channel(a: Array | float) -> Array:
+    """A number for each channel, (C,), shaped to go with (N, C, H, W)."""
+    return np.asarray(a)[..., None, None]
+
+
+def _channel_statistics(
+    x: Array, running_mean: Array | None, running_var: Array | None, training: bool
+) -> tuple[Array, Array]:
+    """The mean and the variance, over images and pixels, that batch_norm2d normalises with: (C,) each."""
+    if training:
+        return x.mean((0, 2, 3)), x.var((0, 2, 3))
+    assert running_mean is not None and running_var is not None
+    return running_mean.astype(x.dtype), running_var.astype(x.dtype)
+
+
+def batch_norm2d(
+    x: Array, running_mean: Array | None, running_var: Array | None, weight: Array | None = None,
+    bias: Array | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *,
+    layout: str = "NCHW",
+) -> Array:  # fmt: skip
+    """Each channel of x (N, C, H, W) with mean 0 and variance 1, times weight, plus bias (C,) -> like x.
+
+    With training the batch's statistics are taken, and the running ones moved towards them in place; the variance that
+    goes in there is the unbiased one, of n - 1 degrees of freedom.
+    """
+    planes = _nchw(x, layout)
+    mean, var = _channel_statistics(planes, running_mean, running_var, training)
+    if training:
+        n = planes.size // planes.shape[1]
+        for running, new in ((running_mean, mean), (running_var, var * n / (n - 1))):
+            if running is not None:
+                running[...] = (1 - momentum) * running + momentum * new
+    y = (planes - _per_channel(mean)) / _per_channel(np.sqrt(var + eps))
+    y = y * _per_channel(1 if weight is None else weight) + _per_channel(0 if bias is None else bias)
+    return _finish(y.astype(x.dtype, copy=False), x.ndim == 4, layout)
+
+
+def batch_norm2d_backward(
+    grad_output: Array, x: Array, running_mean: Array | None, running_var: Array | None,
+    weight: Array | None = None, training: bool = False, eps: float = 1e-5, *, layout: str = "NCHW",
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[Array | None, Array | None, Array | None]:  # fmt: skip
+    """Gradients of batch_norm2d: grad_output like x -> grad_x like x, grad_weight and grad_bias (C,)."""
+    planes, g = _nchw(x, layout), _nchw(grad_output, layout)
+    mean, var = _channel_statistics(planes, running_mean, running_var, training)
+    deviation = _per_channel(np.sqrt(var + eps))
+    normal = (planes - _per_channel(mean)) / deviation
+    grad_weight, grad_bias = (g * normal).sum((0, 2, 3)), g.sum((0, 2, 3))
+    grad_x = g  # of a constant mean and deviation; those of the batch move with x
+    if training:
+        n = g.size // g.shape[1]
+        grad_x = g - _per_channel(grad_bias) / n - normal * _per_channel(grad_weight) / n
+    grad_x = grad_x * _per_channel(1 if weight is None else weight) / deviation
+    grad_x = _finish(grad_x.astype(x.dtype, copy=False), x.ndim == 4, layout)
+    return grad_x if needs[0] else None, grad_weight if needs[1] else None, grad_bias if needs[2] else None
+
+
+def _sum_of_neighbours(a: Array, before: int, after: int) -> Array:
+    """For each channel the sum of a (N, C, H, W) over the channels from c - before to c + after that there are."""
+    c = a.shape[1]
+    sums = [a[:, max(i - before, 0) : i + after + 1].sum(1) for i in range(c)]
+    return np.stack(sums, 1)
+
+
+def local_response_norm(
+    x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, layout: str = "NCHW"
+) -> Array:
+    """X / (k + alpha/size * the sum of x*x over size neighbouring channels) ** beta: x (N, C, H, W) -> like x."""
+    planes = _nchw(x, layout)
+    base = k + alpha / size * _sum_of_neighbours(planes * planes, size // 2, (size - 1) // 2)
+    return _finish(planes / base**beta, x.ndim == 4, layout)
+
+
+def local_response_norm_backward(
+    grad_output: Array, x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *,
+    layout: str = "NCHW",
+) -> Array:  # fmt: skip
+    """Gradient of local_response_norm: g / base**beta, less what x does to the bases of its neighbours."""
+    planes, g = _nchw(x, layout), _nchw(grad_output, layout)
+    before, after = size // 2, (size - 1) // 2
+    base = k + alpha / size * _sum_of_neighbours(planes * planes, before, after)
+    through_base = _sum_of_neighbours(g * planes * base ** (-beta - 1), after, before)
+    grad_x = g / base**beta - 2 * alpha * beta / size * planes * through_base
+    return _finish(grad_x, x.ndim == 4, layout)
+
+
+def dropout(x: Array, p: float, rng: Any) -> Array:
+    """X with each value zero with probability p, the others over 1 - p, any shape."""
+    return dropout_with_mask(x, p, rng)[0]
+
+
+def dropout_with_mask(x: Array, p: float, rng: Any) -> tuple[Array, Array]:
+    """As dropout, and which values were kept."""
+    kept = np.asarray(np.random.default_rng(rng).random(x.shape, np.float32) >= np.float32(p))
+    return dropout_backward(x, kept, p), kept
+
+
+def dropout_backward(grad_output: Array, mask: Array, p: float) -> Array:
+    """Gradient of dropout: grad_output / (1 - p) where the mask is true, else 0."""
+    kept = np.zeros(grad_output.shape, grad_output.dtype)
+    kept[mask] = grad_output[mask] / (1 - p if p < 1 else 1)
+    return kept
 
 
 def sgd_update(

@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 import fastconv
 
 FUNCTIONS = {name: getattr(fastconv, name) for name in sorted(fastconv.functional.__all__)}
-ARRAYS = ("x", "weight", "bias", "kernel", "grad_output", "cols", "indices", "y", "logits", "target", "out")
+ARRAYS = (
+    "x", "weight", "bias", "kernel", "grad_output", "cols", "indices", "y", "logits", "target", "out", "running_mean",
+    "running_var", "mask",
+)  # fmt: skip
+SEEDS = st.sampled_from([0, 7, np.uint8(200), -1, 1.5, True, "0"])  # not None: each call would draw anew
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ def cases(draw: st.DrawFn, function: Callable) -> dict[str, Any]:
     case = {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.default is inspect.Parameter.empty or draw(st.integers(0, 2)) == 0:
-            case[parameter.name] = draw(JUNK if parameter.name in ARRAYS else ODD_SIZES)
+            others = SEEDS if parameter.name == "rng" else ODD_SIZES
+            case[parameter.name] = draw(JUNK if parameter.name in ARRAYS else others)
     return case
 
 

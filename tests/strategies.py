@@ -256,6 +256,16 @@ def _holds_pixel(window: _Window, outputs: int) -> bool:
     return bool(((taps >= 0) & (taps < window.size)).any(axis=1).all())
 
 
+def _repadded(window: _Window, pad: int, ceil_mode: bool) -> _Window:
+    """The axis with `pad` cells on both sides, or with none where a window would hold nothing else."""
+    padded = replace(window, before=pad, after=pad, size=max(window.size, window.span - 2 * pad))
+    room = padded.size + 2 * pad - window.span
+    outputs = (-(-room // window.stride) if ceil_mode else room // window.stride) + 1
+    if window.dilation == 1 or _holds_pixel(padded, outputs):
+        return padded
+    return replace(window, before=0, after=0, size=max(window.size, window.span))
+
+
 @st.composite
 def _pool_axis(draw: st.DrawFn, dilated: bool, padded: bool, ceil_mode: bool) -> _Window:
     kernel = draw(st.integers(1, 5))
@@ -273,15 +283,22 @@ def _pool_axis(draw: st.DrawFn, dilated: bool, padded: bool, ceil_mode: bool) ->
 
 
 @st.composite
-def pool_cases(draw: st.DrawFn, kind: str) -> PoolCase:
+def pool_cases(draw: st.DrawFn, kind: str, dtypes: tuple[Any, ...] = DTYPES) -> PoolCase:
     """Any valid pooling of the kind "max" or "avg"."""
     ceil_mode = draw(st.booleans())
-    form = draw(st.sampled_from(["numbers", "numbers", "numbers", "valid", "same", "same_upper", "same_lower"]))
-    named = form != "numbers"
+    form = draw(st.sampled_from(["one", "two", "four", "four", "valid", "same", "same_upper", "same_lower"]))
+    named = form not in ("one", "two", "four")
     rows = draw(_pool_axis(kind == "max" and not named, not named, ceil_mode))
     columns = draw(_pool_axis(kind == "max" and not named, not named, ceil_mode))
+    if form in ("one", "two"):  # the same on both sides; for one number on all four, as the smaller kernel allows
+        least = min(rows.before, rows.after, columns.before, columns.after)
+        pads = (least, least) if form == "one" else (min(rows.before, rows.after), min(columns.before, columns.after))
+        rows, columns = (_repadded(axis, p, ceil_mode) for axis, p in zip((rows, columns), pads))
+        if form == "one" and rows.before != columns.before:
+            rows, columns = (_repadded(axis, 0, ceil_mode) for axis in (rows, columns))
     strides = (1, 1) if form == "same" else (rows.stride, columns.stride)
-    padding: Any = form if named else ((rows.before, rows.after), (columns.before, columns.after))
+    numbers = _number_forms(form, (rows.before, rows.after), (columns.before, columns.after))[0]
+    padding: Any = form if named else numbers
     options: dict[str, Any] = {
         "kernel_size": _int2(draw, (rows.kernel, columns.kernel)),
         "stride": _int2(draw, strides),
@@ -304,5 +321,14 @@ def pool_cases(draw: st.DrawFn, kind: str) -> PoolCase:
     if x_shape[0] == 1 and draw(st.booleans()):
         x_shape, output_shape = x_shape[1:], output_shape[1:]
     return PoolCase(
-        x_shape, output_shape, options, layout, draw(st.sampled_from(DTYPES)), draw(st.integers(0, 2**32 - 1))
+        x_shape, output_shape, options, layout, draw(st.sampled_from(dtypes)), draw(st.integers(0, 2**32 - 1))
     )
+
+
+@st.composite
+def image_shapes(draw: st.DrawFn, least: int = 0) -> tuple[tuple[int, ...], str, int]:
+    """A shape of images in a layout, batched or not, the layout, and the axis of the channels."""
+    N, C, H, W = (draw(st.integers(low, 5)) for low in (least, 1, 1, 1))
+    layout, batch = draw(st.sampled_from(["NCHW", "NHWC"])), draw(st.booleans())
+    shape = (N, C, H, W) if layout == "NCHW" else (N, H, W, C)
+    return shape if batch else shape[1:], layout, -3 if layout == "NCHW" else -1

@@ -18,7 +18,7 @@ from strategies import assert_identical, assert_same_bits, conv_cases, inner, po
 import fastconv
 from fastconv import nn, optim, reference
 from fastconv._jit import Kernel
-from fastconv.kernels import avg_pool, conv, elementwise, gemm, im2col, max_pool
+from fastconv.kernels import avg_pool, batch_norm, conv, elementwise, gemm, im2col, max_pool
 
 
 def sample(dtype=np.float32, seed=0):
@@ -28,7 +28,8 @@ def sample(dtype=np.float32, seed=0):
         "x": (3, 4, 19, 23), "weight": (18, 2, 3, 3), "bias": (18,), "g": (3, 18, 10, 12), "cols": (3 * 99, 64),
         "turned": (4, 9, 3, 4), "turned_bias": (18,), "g_turned": (3, 18, 38, 46), "x1": (3, 4, 199),
         "weight1": (18, 2, 3), "g1": (3, 18, 100), "kernel": (4, 5), "g_pool": (3, 4, 9, 11), "rows": (37, 70),
-        "dense": (33, 70), "dense_bias": (33,), "g_dense": (37, 33),
+        "g_mean": (3, 4, 1, 1), "y": (3, 4, 19, 23), "channels": (4,), "dense": (33, 70), "dense_bias": (33,),
+        "g_dense": (37, 33),
     }  # fmt: skip
     return {name: real(rng, shape, dtype) for name, shape in shapes.items()}
 
@@ -37,6 +38,7 @@ CONV = {"stride": 2, "padding": 1, "groups": 2}
 TRANSPOSED = {"stride": 2, "padding": 1, "output_padding": (1, 0), "groups": 2}
 POOL = {"kernel_size": 3, "stride": 2}
 INDICES = np.random.default_rng(1).integers(0, 19 * 23, (3, 4, 9, 11))
+MASK = np.random.default_rng(2).random((3, 4, 19, 23)) < 0.7
 # name: (arguments, call)
 CALLS = {
     "conv2d direct": (("x", "weight", "bias"), lambda *a: fastconv.conv2d(*a, **CONV, algorithm="direct")),
@@ -59,8 +61,30 @@ CALLS = {
     "max_pool2d_backward": (("g_pool",), lambda *a: fastconv.max_pool2d_backward(*a, INDICES, (3, 4, 19, 23))),
     "avg_pool2d": (("x",), lambda *a: fastconv.avg_pool2d(*a, **POOL)),
     "avg_pool2d_backward": (("g_pool",), lambda *a: fastconv.avg_pool2d_backward(*a, (3, 4, 19, 23), **POOL)),
+    "max_unpool2d": (("g_pool",), lambda *a: fastconv.max_unpool2d(*a, INDICES, (3, 4, 19, 23))),
+    "max_unpool2d_backward": (("x",), lambda *a: fastconv.max_unpool2d_backward(*a, INDICES)),
+    "global_avg_pool2d": (("x",), fastconv.global_avg_pool2d),
+    "global_avg_pool2d_backward": (("g_mean",), lambda *a: fastconv.global_avg_pool2d_backward(*a, (3, 4, 19, 23))),
     "linear": (("rows", "dense", "dense_bias"), fastconv.linear),
     "linear_backward": (("g_dense", "rows", "dense"), fastconv.linear_backward),
+    "batch_norm2d": (
+        ("x", "channels", "channels"),
+        lambda x, w, b: fastconv.batch_norm2d(x, np.ones(4), np.full(4, 0.5), w, b),
+    ),
+    "batch_norm2d training": (
+        ("x", "channels", "channels"),
+        lambda x, w, b: fastconv.batch_norm2d(x, None, None, w, b, True),
+    ),
+    "batch_norm2d_backward": (
+        ("y", "x", "channels"),
+        lambda g, x, w: fastconv.batch_norm2d_backward(g, x, None, None, w, True),
+    ),
+    "local_response_norm": (("x",), lambda *a: fastconv.local_response_norm(*a, 3)),
+    "local_response_norm_backward": (("y", "x"), lambda *a: fastconv.local_response_norm_backward(*a, 3)),
+    "dropout_with_mask": (("x",), lambda *a: fastconv.dropout_with_mask(*a, 0.3, 0)),
+    "dropout_backward": (("y",), lambda *a: fastconv.dropout_backward(*a, MASK, 0.3)),
+    "leaky_relu": (("x",), fastconv.leaky_relu),
+    "leaky_relu_backward": (("y", "x"), fastconv.leaky_relu_backward),
     "relu": (("x",), fastconv.relu),
     "relu_backward": (("x", "x"), fastconv.relu_backward),
     "sigmoid": (("x",), fastconv.sigmoid),
@@ -481,7 +505,7 @@ def test_number_of_threads_holds_in_other_threads():
     assert (fastconv.get_num_threads(), numba.get_num_threads()) == (1, 1)
 
 
-MODULES = (avg_pool, conv, elementwise, gemm, im2col, max_pool)
+MODULES = (avg_pool, batch_norm, conv, elementwise, gemm, im2col, max_pool)
 KERNELS = [k for module in MODULES for k in vars(module).values() if isinstance(k, Kernel)]
 
 

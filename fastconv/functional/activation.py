@@ -13,6 +13,7 @@ from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._geometry import integer
+from fastconv._scalars import number
 from fastconv.errors import ShapeError
 from fastconv.kernels import elementwise
 
@@ -24,9 +25,9 @@ def _float(where: str, name: str, value: Any) -> tuple[np.ndarray, np.dtype]:
     return ready(array, _arrays.compute_dtype(dtype)), dtype
 
 
-def _both(where: str, grad_output: Any, y: Any) -> tuple[np.ndarray, np.ndarray, np.dtype]:
-    """A gradient and the result it belongs to, of one shape and dtype."""
-    g, result = _arrays.numeric(where, "grad_output", grad_output), _arrays.numeric(where, "y", y)
+def _both(where: str, grad_output: Any, y: Any, name: str = "y") -> tuple[np.ndarray, np.ndarray, np.dtype]:
+    """A gradient and the result (or argument) it belongs to, of one shape and dtype."""
+    g, result = _arrays.numeric(where, "grad_output", grad_output), _arrays.numeric(where, name, y)
     _arrays.same_shape(where, "grad_output", g, result.shape)
     dtype = _arrays.result_dtype(g, result)
     compute = _arrays.compute_dtype(dtype)
@@ -67,6 +68,47 @@ def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
         return reference.relu_backward(g, result).astype(dtype, copy=False)
     grad_x = _arrays.empty("relu_backward", g.shape, g.dtype)
     elementwise.relu_backward(g.reshape(-1), result.reshape(-1), grad_x.reshape(-1))
+    return grad_x.astype(dtype, copy=False)
+
+
+def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
+    """X where x > 0, else negative_slope * x, for an array of any shape.
+
+    Raises:
+        ValueError: negative_slope is not finite.
+        TypeError: x is not a numeric array, or negative_slope not a number.
+
+    Example:
+        >>> leaky_relu(np.array([-1.0, 2.0]), 0.25)
+        array([-0.25,  2.  ])
+    """
+    values, dtype = _float("leaky_relu", "x", x)
+    slope = number("leaky_relu", "negative_slope", negative_slope)
+    if on_numpy():
+        return reference.leaky_relu(values, slope).astype(dtype, copy=False)
+    y = values * values.dtype.type(slope)
+    np.copyto(y, values, where=values > 0)
+    return y.astype(dtype, copy=False)
+
+
+def leaky_relu_backward(grad_output: np.ndarray, x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
+    """grad_output where x > 0, else negative_slope * grad_output; x is the argument of `leaky_relu`, not its result.
+
+    Raises:
+        ShapeError: the shapes differ.
+        ValueError: negative_slope is not finite.
+        TypeError: an argument is not a numeric array, or negative_slope not a number.
+
+    Example:
+        >>> leaky_relu_backward(np.array([4.0, 8.0]), np.array([-1.0, 2.0]), 0.25)
+        array([1., 8.])
+    """
+    g, values, dtype = _both("leaky_relu_backward", grad_output, x, "x")
+    slope = number("leaky_relu_backward", "negative_slope", negative_slope)
+    if on_numpy():
+        return reference.leaky_relu_backward(g, values, slope).astype(dtype, copy=False)
+    grad_x = g * g.dtype.type(slope)
+    np.copyto(grad_x, g, where=values > 0)
     return grad_x.astype(dtype, copy=False)
 
 

@@ -7,11 +7,14 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
+from fastconv._scalars import number
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.kernels import elementwise
 
 
-def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+def cross_entropy(
+    logits: np.ndarray, target: np.ndarray, *, label_smoothing: float = 0.0
+) -> tuple[float, np.ndarray]:  # fmt: skip
     """The mean cross-entropy of softmax(logits) with the targets, and its gradient.
 
     loss = -mean over n of sum over k of t[n, k] * log_softmax(logits)[n, k]
@@ -19,13 +22,14 @@ def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.nda
     Args:
         logits: (N, K), float32 or float64 (others as for `conv2d`).
         target: class ids (N,), integers from 0 to K - 1; or (N, K) one-hot rows or other weights of the classes.
+        label_smoothing: the share of each target, 0 to 1, that is spread evenly over all classes.
 
     Returns:
         (loss, grad_logits): a float, 0.0 for an empty batch; and (N, K).
 
     Raises:
         ShapeError: the shapes do not fit.
-        ValueError: a class id is out of range.
+        ValueError: a class id, or label_smoothing, is out of range.
         TypeError: an argument is not a numeric array, or ids are not integers.
 
     Example:
@@ -33,12 +37,15 @@ def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.nda
         >>> round(loss, 4), grad
         (0.6931, array([[ 0.5, -0.5]]))
 
-    Source: semantics of PyTorch's `cross_entropy`, reduction "mean".
+    Source: semantics of PyTorch's `cross_entropy`, reduction "mean"; label smoothing: C. Szegedy et al., Rethinking the
+    Inception architecture (2015), section 7.
     """
-    return cross_entropy_of("cross_entropy", "target", logits, target)
+    return cross_entropy_of("cross_entropy", "target", logits, target, label_smoothing)
 
 
-def cross_entropy_of(where: str, name: str, logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+def cross_entropy_of(
+    where: str, name: str, logits: np.ndarray, target: np.ndarray, label_smoothing: float = 0.0
+) -> tuple[float, np.ndarray]:
     """`cross_entropy` inside the function `where`, whose argument `name` the targets are: its errors say so."""
     logits, target = _arrays.numeric(where, "logits", logits), _arrays.numeric(where, name, target)
     if logits.ndim != 2 or logits.shape[1] < 1:
@@ -48,11 +55,12 @@ def cross_entropy_of(where: str, name: str, logits: np.ndarray, target: np.ndarr
         _check_ids(where, name, target, N, K)
     else:
         _arrays.same_shape(where, name, target, (N, K))
+    smoothing = number(where, "label_smoothing", label_smoothing, 0, 1)
     dtype = _arrays.result_dtype(logits)
     compute = _arrays.compute_dtype(dtype)
     values = ready(logits, compute)
     if on_numpy():
-        loss, grad = reference.cross_entropy(values, target)
+        loss, grad = reference.cross_entropy(values, target, label_smoothing=smoothing)
         return loss, grad.astype(dtype, copy=False)
     if N == 0:
         return 0.0, np.zeros((0, K), dtype)
@@ -61,6 +69,8 @@ def cross_entropy_of(where: str, name: str, logits: np.ndarray, target: np.ndarr
         weights[np.arange(N), target] = 1
     else:
         weights[...] = target
+    if smoothing:
+        weights = weights * (1 - smoothing) + smoothing / K
     losses, grad = np.empty(N), np.empty((N, K), compute)
     elementwise.cross_entropy.sized(N * K)(values, weights, losses, grad)
     return 0.0 + float(losses.sum()) / N, grad.astype(dtype, copy=False)  # from 0.0, so that it is never -0.0

@@ -152,7 +152,7 @@ def scattered(
 ) -> np.ndarray:  # fmt: skip
     """`max_pool2d_backward`, and on through a ReLU before the pool where `positive`, the pool's result, is given."""
     where = "max_pool2d_backward"
-    g, shape, unbatched = _gradient(where, grad_output, input_shape, layout)
+    g, shape, unbatched = checked_gradient(where, grad_output, input_shape, layout)
     indices = _arrays.numeric(where, "indices", indices)
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
@@ -163,15 +163,15 @@ def scattered(
     P, size = N * C, g.shape[2] * g.shape[3]
     if on_numpy():
         if cells.size and (cells.min() < 0 or cells.max() >= H * W):
-            raise ValueError(_outside(where, cells, H, W))
+            raise ValueError(outside(where, cells, H, W))
         found = reference.max_pool2d_backward(g, cells, shape)
     else:
         found = _arrays.empty(where, shape, g.dtype, "grad_x")
         gate = g if positive is None else ready(_arrays.channels_first(positive, layout), g.dtype)
         planes = (a.reshape(P, size) for a in (g, cells, gate))
         if max_kernels.backward(*planes, positive is not None, found.reshape(P, H * W)):
-            raise ValueError(_outside(where, cells, H, W))
-    return _gradient_result(found, grad_output, layout, unbatched)
+            raise ValueError(outside(where, cells, H, W))
+    return as_given(found, grad_output, layout, unbatched)
 
 
 def avg_pool2d(
@@ -260,7 +260,7 @@ def avg_pool2d_backward(
     Source: semantics of PyTorch's `avg_pool2d` backward.
     """
     where = "avg_pool2d_backward"
-    g, shape, unbatched = _gradient(where, grad_output, input_shape, layout)
+    g, shape, unbatched = checked_gradient(where, grad_output, input_shape, layout)
     geometry = pool_geometry(where, shape[2:], kernel_size, stride, padding, 1, ceil_mode)
     expected = (*shape[:2], geometry.rows.out, geometry.columns.out)
     _arrays.same_shape(where, "grad_output", grad_output, _arrays.shape_as(expected, layout)[int(unbatched) :])
@@ -274,7 +274,7 @@ def avg_pool2d_backward(
         P = shape[0] * shape[1]
         flat = g.reshape(P, *g.shape[2:])
         avg_kernels.backward(flat, _avg_window(geometry), *divisors, found.reshape(P, *shape[2:]))
-    return _gradient_result(found, grad_output, layout, unbatched)
+    return as_given(found, grad_output, layout, unbatched)
 
 
 def _prepared(
@@ -289,7 +289,17 @@ def _prepared(
     return images, pool_geometry(where, images.shape[2:], kernel_size, stride, padding, dilation, ceil_mode), unbatched
 
 
-def _gradient(
+def images_of(where: str, x: Any, layout: Any) -> tuple[np.ndarray, bool]:
+    """X in NCHW order with a batch axis, and whether it had none."""
+    layout_argument(where, layout)
+    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
+    images = _arrays.channels_first(images, layout)
+    if 0 in images.shape[1:]:
+        raise ShapeError(f"{where}: x must have at least one channel and one pixel, got shape {x.shape}")
+    return images, unbatched
+
+
+def checked_gradient(
     where: str, grad_output: Any, input_shape: Any, layout: Any
 ) -> tuple[np.ndarray, tuple[int, int, int, int], bool]:
     """grad_output ready for a kernel, in NCHW order with a batch axis; the input's shape likewise."""
@@ -311,12 +321,14 @@ def _delivered(found: np.ndarray, y: np.ndarray, layout: str) -> np.ndarray:
     return y
 
 
-def _gradient_result(found: np.ndarray, grad_output: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
-    grad = np.ascontiguousarray(_arrays.channels_as(found, layout)[0 if unbatched else slice(None)])
-    return grad.astype(_arrays.result_dtype(grad_output), copy=False)
+def as_given(found: np.ndarray, given: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
+    """`found`, in NCHW order, as the caller gave `given`: in its layout, with or without a batch, in its dtype."""
+    result = np.ascontiguousarray(_arrays.channels_as(found, layout)[0 if unbatched else slice(None)])
+    return result.astype(_arrays.result_dtype(given), copy=False)
 
 
-def _outside(where: str, indices: np.ndarray, H: int, W: int) -> str:
+def outside(where: str, indices: np.ndarray, H: int, W: int) -> str:
+    """What to say of indices that lie outside planes of H x W."""
     bad = indices[(indices < 0) | (indices >= H * W)]
     return f"{where}: indices must be from 0 to {H * W - 1} for a plane of {H} x {W}, got {bad[0]}"
 

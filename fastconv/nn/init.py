@@ -11,19 +11,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-Rng: TypeAlias = np.random.Generator | int | None
+from fastconv._scalars import Rng as Rng
+from fastconv._scalars import generator as generator
+
 Shape: TypeAlias = tuple[int, ...]
-
-
-def generator(rng: Rng) -> np.random.Generator:
-    """`rng` itself if it is a Generator, otherwise a new one seeded with the integer (None: with fresh entropy).
-
-    Raises:
-        TypeError: `rng` is none of these; NumPy's global random state is never used.
-    """
-    if (rng is not None and not isinstance(rng, np.random.Generator | int | np.integer)) or isinstance(rng, bool):
-        raise TypeError(f"rng must be a numpy.random.Generator, an integer seed or None, got {rng!r}")
-    return np.random.default_rng(rng)
 
 
 def fans(shape: Shape) -> tuple[int, int]:

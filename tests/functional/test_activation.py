@@ -115,3 +115,24 @@ def test_numpy_backend_gives_the_same(name):
     with fastconv.use_backend("numpy"):
         assert_close(forward(x), y)
         assert_close(backward(g, y), gradient)
+
+
+@given(finite(), st.floats(-2, 2), st.integers(0, 2**32 - 1))
+def test_leaky_relu_is_exact(x, slope, seed):
+    x.flat[::3] = 0
+    y = fastconv.leaky_relu(x, slope)
+    assert_identical(y, reference.leaky_relu(x, slope))
+    assert_identical(y, np.where(x > 0, x, x.dtype.type(slope) * x))
+    g = real(np.random.default_rng(seed), x.shape, x.dtype)
+    gradient = fastconv.leaky_relu_backward(g, x, slope)
+    assert_identical(gradient, reference.leaky_relu_backward(g, x, slope))
+    assert_identical(gradient, np.where(x > 0, g, x.dtype.type(slope) * g))
+    with fastconv.use_backend("numpy"):
+        assert_identical(fastconv.leaky_relu(x, slope), y)
+        assert_identical(fastconv.leaky_relu_backward(g, x, slope), gradient)
+
+
+def test_leaky_relu_of_special_values():
+    x = np.array([np.nan, np.inf, -np.inf, -0.0])
+    np.testing.assert_array_equal(fastconv.leaky_relu(x, 0.5), x)
+    np.testing.assert_array_equal(fastconv.leaky_relu(np.array([-1.0, 1.0])), [-0.01, 1])

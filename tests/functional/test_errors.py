@@ -77,12 +77,36 @@ TAKES_ARRAY = {
     "max_pool2d_backward indices": lambda bad: F.max_pool2d_backward(ones(1, 1, 1, 1), bad, (1, 1, 2, 2)),
     "avg_pool2d x": lambda bad: F.avg_pool2d(bad, 2),
     "avg_pool2d_backward grad_output": lambda bad: F.avg_pool2d_backward(bad, (1, 1, 4, 4), 2),
+    "max_unpool2d x": lambda bad: F.max_unpool2d(bad, np.zeros((1, 1, 1, 1), int), (1, 1, 2, 2)),
+    "max_unpool2d indices": lambda bad: F.max_unpool2d(ones(1, 1, 1, 1), bad, (1, 1, 2, 2)),
+    "max_unpool2d_backward grad_output": lambda bad: F.max_unpool2d_backward(bad, np.zeros((1, 1, 1, 1), int)),
+    "max_unpool2d_backward indices": lambda bad: F.max_unpool2d_backward(ones(1, 1, 1, 1), bad),
+    "global_avg_pool2d x": lambda bad: F.global_avg_pool2d(bad),
+    "global_avg_pool2d_backward grad_output": lambda bad: F.global_avg_pool2d_backward(bad, (1, 1, 4, 4)),
     "linear x": lambda bad: F.linear(bad, ones(2, 3)),
     "linear weight": lambda bad: F.linear(ones(2, 3), bad),
     "linear bias": lambda bad: F.linear(ones(2, 3), ones(2, 3), bad),
     "linear_backward grad_output": lambda bad: F.linear_backward(bad, ones(2, 3), ones(2, 3)),
     "linear_backward x": lambda bad: F.linear_backward(ones(2, 2), bad, ones(2, 3)),
     "linear_backward weight": lambda bad: F.linear_backward(ones(2, 2), ones(2, 3), bad),
+    "batch_norm2d x": lambda bad: F.batch_norm2d(bad, ones(4), ones(4)),
+    "batch_norm2d running_mean": lambda bad: F.batch_norm2d(X, bad, ones(4), training=bad is None),
+    "batch_norm2d running_var": lambda bad: F.batch_norm2d(X, ones(4), bad, training=bad is None),
+    "batch_norm2d weight": lambda bad: F.batch_norm2d(X, ones(4), ones(4), bad),
+    "batch_norm2d bias": lambda bad: F.batch_norm2d(X, ones(4), ones(4), None, bad),
+    "batch_norm2d_backward grad_output": lambda bad: F.batch_norm2d_backward(bad, X, ones(4), ones(4)),
+    "batch_norm2d_backward x": lambda bad: F.batch_norm2d_backward(X, bad, ones(4), ones(4)),
+    "batch_norm2d_backward weight": lambda bad: F.batch_norm2d_backward(X, X, ones(4), ones(4), bad),
+    "local_response_norm x": lambda bad: F.local_response_norm(bad, 3),
+    "local_response_norm_backward grad_output": lambda bad: F.local_response_norm_backward(bad, X, 3),
+    "local_response_norm_backward x": lambda bad: F.local_response_norm_backward(X, bad, 3),
+    "dropout x": lambda bad: F.dropout(bad, 0.5, 0),
+    "dropout_with_mask x": lambda bad: F.dropout_with_mask(bad, 0.5, 0),
+    "dropout_backward grad_output": lambda bad: F.dropout_backward(bad, np.array([True]), 0.5),
+    "dropout_backward mask": lambda bad: F.dropout_backward(ones(1), bad, 0.5),
+    "leaky_relu x": lambda bad: F.leaky_relu(bad),
+    "leaky_relu_backward grad_output": lambda bad: F.leaky_relu_backward(bad, ones(3)),
+    "leaky_relu_backward x": lambda bad: F.leaky_relu_backward(ones(3), bad),
     "relu x": lambda bad: F.relu(bad),
     "relu_backward grad_output": lambda bad: F.relu_backward(bad, ones(3)),
     "relu_backward y": lambda bad: F.relu_backward(ones(3), bad),
@@ -102,6 +126,9 @@ TAKES_ARRAY = {
 @pytest.mark.parametrize("call", TAKES_ARRAY)
 @pytest.mark.parametrize("kind", NOT_ARRAYS)
 def test_not_an_array(call, kind):
+    if NOT_ARRAYS[kind] is None and call.startswith("batch_norm2d") and not call.endswith((" x", "grad_output")):
+        TAKES_ARRAY[call](None)  # a batch's own statistics, no weight, no bias
+        return
     if NOT_ARRAYS[kind] is None and call.endswith("bias"):
         np.testing.assert_array_equal(
             TAKES_ARRAY[call](None), TAKES_ARRAY[call](np.zeros(len(W) if "conv" in call else 2))
@@ -294,7 +321,65 @@ SHAPES = [
     (lambda: F.correlate2d(X[0], ones(1, 1)), "correlate2d: x must have 2 dimensions without a zero, got shape"),
     (lambda: F.convolve2d(ones(3, 3), ones(0, 1)), "convolve2d: kernel must have 2 dimensions without a zero, got"),
     (lambda: F.convolve2d(ones(3, 3), ones(1, 4)), "convolve2d: the kernel's width 4 "),
+    # normalisation
+    (lambda: F.batch_norm2d(X, ones(3), ones(4)), "batch_norm2d: running_mean must have shape (4,), got (3,)"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4, 1)), "batch_norm2d: running_var must have shape (4,), got (4, 1)"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), ones(3)), "batch_norm2d: weight must have shape (4,), got (3,)"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), None, ones(3)), "batch_norm2d: bias must have shape (4,), got (3,)"),
+    (
+        lambda: F.batch_norm2d(ones(1, 4, 1, 1), None, None, training=True),
+        "batch_norm2d: training needs more than one value for each channel, x has shape (1, 4, 1, 1)",
+    ),
+    (lambda: F.batch_norm2d(ones(2, 0, 3, 3), ones(0), ones(0)), "x must have at least one channel and one pixel"),
+    (
+        lambda: F.batch_norm2d_backward(G, X, ones(4), ones(4)),
+        "batch_norm2d_backward: grad_output must have shape (2, 4, 8, 8), got (2, 6, 6, 6)",
+    ),
+    (lambda: F.local_response_norm(X, 0), "local_response_norm: size must be from 1 to 2147483647, got 0"),
+    (lambda: F.local_response_norm(ones(3, 3), 1), "local_response_norm: x must have 4 dimensions, or 3 without"),
+    (
+        lambda: F.local_response_norm_backward(G, X, 3),
+        "local_response_norm_backward: grad_output must have shape (2, 4, 8, 8), got (2, 6, 6, 6)",
+    ),
+    (
+        lambda: F.dropout_backward(ones(3), np.ones(2, bool), 0.5),
+        "dropout_backward: mask must have shape (3,), got (2,)",
+    ),
+    (
+        lambda: F.leaky_relu_backward(ones(3), ones(4)),
+        "leaky_relu_backward: grad_output must have shape (4,), got (3,)",
+    ),
     # pooling
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 1), int), (1, 4, 4)),
+        "max_unpool2d: indices must have shape (1, 2, 2), got (1, 2, 1)",
+    ),
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 2), int), (2, 4, 4)),
+        "max_unpool2d: output_shape (2, 4, 4) does not fit x of (1, 2, 2)",
+    ),
+    (
+        lambda: F.max_unpool2d(ones(1, 2, 2), np.zeros((1, 2, 2), int), (4, 4)),
+        "max_unpool2d: output_shape must have 3 sizes, got (4, 4)",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(2, 4, 4), np.zeros((1, 2, 2), int)),
+        "max_unpool2d_backward: indices (1, 2, 2) do not fit grad_output of (2, 4, 4)",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(2, 4, 4), np.zeros((1, 2, 2, 2), int)),
+        "max_unpool2d_backward: indices (1, 2, 2, 2) do not fit grad_output of (2, 4, 4)",
+    ),
+    (lambda: F.global_avg_pool2d(ones(4, 4)), "global_avg_pool2d: x must have 4 dimensions, or 3 without a batch"),
+    (lambda: F.global_avg_pool2d(ones(1, 4, 0)), "global_avg_pool2d: x must have at least one channel and one pixel"),
+    (
+        lambda: F.global_avg_pool2d_backward(ones(1, 2, 2), (1, 4, 4)),
+        "global_avg_pool2d_backward: grad_output must have shape (1, 1, 1), got (1, 2, 2)",
+    ),
+    (
+        lambda: F.global_avg_pool2d_backward(ones(2, 1, 1), (1, 4, 4)),
+        "global_avg_pool2d_backward: input_shape (1, 4, 4) does not fit grad_output of (2, 1, 1)",
+    ),
     (lambda: F.max_pool2d(X, 2, padding=2), "max_pool2d: padding must be at most half of the kernel, got 2 and 2"),
     (
         lambda: F.avg_pool2d(X, 3, padding=((1, 2), (0, 0))),
@@ -343,9 +428,27 @@ TYPES = [
     (lambda: F.softmax(X, 0.0), "softmax: axis must be an integer, got 0.0"),
     (lambda: F.softmax(X, None), "softmax: axis must be an integer, got None"),
     (lambda: F.max_pool2d_backward(ones(1, 1, 1), ones(1, 1, 1), (1, 2, 2)), "indices must be integers, got float32"),
+    (lambda: F.max_unpool2d(ones(1, 1, 1), ones(1, 1, 1), (1, 2, 2)), "indices must be integers, got float32"),
     (
         lambda: F.cross_entropy(ones(1, 2), ones(1)),
         "cross_entropy: target must hold class ids as integers, got float32",
+    ),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), training=1), "batch_norm2d: training must be True or False, got 1"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), eps="1"), "batch_norm2d: eps must be a number, got '1'"),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), momentum=None), "batch_norm2d: momentum must be a number, got None"),
+    (
+        lambda: F.batch_norm2d(X, np.ones(4, int), ones(4), training=True),
+        "batch_norm2d: running_mean, which training updates, must hold floats, got int64",
+    ),
+    (lambda: F.local_response_norm(X, 3.0), "local_response_norm: size must be an integer, got 3.0"),
+    (lambda: F.local_response_norm(X, 3, True), "local_response_norm: alpha must be a number, got True"),
+    (lambda: F.dropout(X, "half", 0), "dropout: p must be a number, got 'half'"),
+    (lambda: F.dropout(X, 0.5, 1.5), "dropout: rng must be a numpy.random.Generator, an integer seed or None, got 1.5"),
+    (lambda: F.dropout_backward(ones(3), ones(3), 0.5), "dropout_backward: mask must hold booleans, got float32"),
+    (lambda: F.leaky_relu(X, None), "leaky_relu: negative_slope must be a number, got None"),
+    (
+        lambda: F.cross_entropy(ones(1, 2), np.array([0]), label_smoothing="0.1"),
+        "cross_entropy: label_smoothing must be a number, got '0.1'",
     ),
     (lambda: F.set_num_threads(1.0), "set_num_threads: n must be an integer, got 1.0"),
 ]
@@ -383,12 +486,41 @@ VALUES = [
         "indices must be from 0 to 3",
     ),
     (
+        lambda: F.max_unpool2d(ones(1, 1, 1), np.array([[[4]]]), (1, 2, 2)),
+        "max_unpool2d: indices must be from 0 to 3 for a plane of 2 x 2, got 4",
+    ),
+    (
+        lambda: F.max_unpool2d_backward(ones(1, 2, 2), np.array([[[-1]]])),
+        "max_unpool2d_backward: indices must be from 0 to 3 for a plane of 2 x 2, got -1",
+    ),
+    (
         lambda: F.cross_entropy(ones(1, 2), np.array([2])),
         "cross_entropy: target must hold class ids from 0 to 1, got 2",
     ),
     (
         lambda: F.cross_entropy(ones(1, 2), np.array([-1])),
         "cross_entropy: target must hold class ids from 0 to 1, got -1",
+    ),
+    (lambda: F.batch_norm2d(X, None, ones(4)), "batch_norm2d: running_mean must be given where training is False"),
+    (lambda: F.batch_norm2d(X, ones(4), None), "batch_norm2d: running_var must be given where training is False"),
+    (
+        lambda: F.batch_norm2d(X, ones(4), read_only(4), training=True),
+        "batch_norm2d: running_var, which training updates, must be writeable",
+    ),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), eps=-1), "batch_norm2d: eps must be finite, at least 0, got -1"),
+    (
+        lambda: F.batch_norm2d(X, ones(4), ones(4), momentum=2),
+        "batch_norm2d: momentum must be finite, at least 0, at most 1, got 2",
+    ),
+    (lambda: F.batch_norm2d(X, ones(4), ones(4), layout="CHW"), "batch_norm2d: layout must be one of NCHW, NHWC"),
+    (lambda: F.local_response_norm(X, 3, np.nan), "local_response_norm: alpha must be finite, got nan"),
+    (lambda: F.dropout(X, 1.5, 0), "dropout: p must be finite, at least 0, at most 1, got 1.5"),
+    (lambda: F.dropout(X, 10**400, 0), "dropout: p must be finite, at least 0, at most 1, got 1000"),
+    (lambda: F.dropout(X, 0.5, -1), "dropout: rng must be a seed of at least 0, got -1"),
+    (lambda: F.leaky_relu(X, np.inf), "leaky_relu: negative_slope must be finite, got inf"),
+    (
+        lambda: F.cross_entropy(ones(1, 2), np.array([0]), label_smoothing=1.1),
+        "cross_entropy: label_smoothing must be finite, at least 0, at most 1, got 1.1",
     ),
     (lambda: F.set_num_threads(0), "set_num_threads: n must be from 1 to"),
     (lambda: F.set_num_threads(10**6), "set_num_threads: n must be from 1 to"),
@@ -540,13 +672,28 @@ def test_empty_batch_is_legal(dtype):
     )
     assert fastconv.max_pool2d_backward(y, indices, x.shape).shape == x.shape
     assert fastconv.avg_pool2d_backward(y, x.shape, 2).shape == x.shape
+    assert fastconv.max_unpool2d(y, indices, x.shape).shape == x.shape
+    assert fastconv.max_unpool2d_backward(x, indices).shape == y.shape
+    means = fastconv.global_avg_pool2d(x)
+    assert means.shape == (0, 4, 1, 1)
+    assert fastconv.global_avg_pool2d_backward(means, x.shape).shape == x.shape
     rows, weight = np.zeros((0, 3), dtype), np.zeros((2, 3), dtype)
     assert fastconv.linear(rows, weight).shape == (0, 2)
     grads = fastconv.linear_backward(np.zeros((0, 2), dtype), rows, weight)
     assert [a.shape for a in grads] == [(0, 3), (2, 3), (2,)]
     assert not grads[1].any()
-    for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax"):
+    for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "log_softmax"):
         assert getattr(fastconv, name)(rows).shape == (0, 3)
+    mean, var = np.zeros(4), np.ones(4)
+    for training in (False, True):
+        y = fastconv.batch_norm2d(x, mean, var, training=training)
+        assert y.shape == x.shape
+        assert y.dtype == floating
+        grads = fastconv.batch_norm2d_backward(y, x, mean, var, training=training)
+        assert [a.shape for a in grads] == [x.shape, (4,), (4,)]
+    assert fastconv.local_response_norm(x, 3).shape == x.shape
+    assert fastconv.local_response_norm_backward(x, x, 3).shape == x.shape
+    assert fastconv.dropout(x, 0.5, 0).shape == x.shape
 
 
 def fuzz(script, seconds=300):

@@ -14,13 +14,16 @@ import fastconv
 from fastconv import reference
 
 
-@given(st.integers(1, 8), st.integers(1, 12), st.sampled_from(DTYPES), st.booleans(), st.integers(0, 2**32 - 1))
-def test_equals_reference(N, K, dtype, one_hot, seed):
+@given(
+    st.integers(1, 8), st.integers(1, 12), st.sampled_from(DTYPES), st.sampled_from(["ids", "one-hot", "soft"]),
+    st.one_of(st.just(0), st.floats(0, 1)), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_equals_reference(N, K, dtype, kind, smoothing, seed):
     rng = np.random.default_rng(seed)
     logits, ids = 5 * real(rng, (N, K), dtype), rng.integers(0, K, N)
-    target = np.eye(K, dtype=dtype)[ids] if one_hot else ids
-    loss, grad = fastconv.cross_entropy(logits, target)
-    expected_loss, expected = reference.cross_entropy(logits, target)
+    target = {"ids": ids, "one-hot": np.eye(K, dtype=dtype)[ids], "soft": rng.dirichlet(np.ones(K), N)}[kind]
+    loss, grad = fastconv.cross_entropy(logits, target, label_smoothing=smoothing)
+    expected_loss, expected = reference.cross_entropy(logits, target, label_smoothing=smoothing)
     eps = float(np.finfo(dtype).eps)
     assert isinstance(loss, float)
     assert loss == pytest.approx(expected_loss, rel=16 * eps, abs=16 * eps)
@@ -38,18 +41,38 @@ def test_equals_its_definition(N, K, seed):
     np.testing.assert_allclose(grad, (np.array(shares) - np.eye(K)[ids]) / N, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("weights", ["ids", "one-hot", "soft"])
-def test_gradient_by_central_differences(weights):
+def test_gradient_by_central_differences(weights, smoothing):
     rng = np.random.default_rng(0)
     logits, eps = real(rng, (3, 4), np.float64), 1e-6
     target = {"ids": np.array([0, 3, 1]), "one-hot": np.eye(4)[[0, 3, 1]], "soft": rng.random((3, 4))}[weights]
-    gradient = fastconv.cross_entropy(logits, target)[1]
+
+    def loss(values):
+        return fastconv.cross_entropy(values, target, label_smoothing=smoothing)
+
+    gradient = loss(logits)[1]
     for place in np.ndindex(logits.shape):
         ahead, behind = logits.copy(), logits.copy()
         ahead[place] += eps
         behind[place] -= eps
-        slope = (fastconv.cross_entropy(ahead, target)[0] - fastconv.cross_entropy(behind, target)[0]) / (2 * eps)
+        slope = (loss(ahead)[0] - loss(behind)[0]) / (2 * eps)
         np.testing.assert_allclose(gradient[place], slope, rtol=1e-3, atol=1e-5)
+
+
+@given(st.integers(1, 6), st.integers(2, 6), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_label_smoothing_is_another_target(N, K, smoothing, seed):
+    """What it stands for, written out: (1 - s) * one-hot + s / K; and s = 1 asks for the uniform distribution."""
+    rng = np.random.default_rng(seed)
+    logits, ids = real(rng, (N, K), np.float64), rng.integers(0, K, N)
+    smoothed = (1 - smoothing) * np.eye(K)[ids] + smoothing / K
+    loss, grad = fastconv.cross_entropy(logits, ids, label_smoothing=smoothing)
+    expected_loss, expected = fastconv.cross_entropy(logits, smoothed)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    np.testing.assert_allclose(grad, expected, rtol=1e-12, atol=1e-15)
+    uniform = fastconv.cross_entropy(np.zeros((N, K)), ids, label_smoothing=1)
+    assert uniform[0] == pytest.approx(math.log(K))
+    np.testing.assert_allclose(uniform[1], 0, atol=1e-15)
 
 
 def test_ids_and_one_hot_agree():

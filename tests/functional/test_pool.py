@@ -1,11 +1,12 @@
-"""Pooling: exact against the reference, ties and NaN by index, averages by their divisors."""
+"""Pooling and unpooling: exact against the reference, ties and NaN by index, averages by their divisors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import assert_identical, inner, pool_cases, real
+from hypothesis import strategies as st
+from strategies import DTYPES, assert_identical, inner, integers, pool_cases, real
 
 import fastconv
 from fastconv import reference
@@ -25,6 +26,87 @@ def test_max_pool_equals_reference(case):
     # linear for fixed indices: the gradient keeps every value that came in
     assert inner(grad_x, np.ones_like(grad_x)) == inner(g, np.ones_like(g))
     assert inner(grad_x, x) == inner(g, y)
+
+
+@pytest.mark.legs
+@given(pool_cases("max", (np.int8, np.uint8, np.int32, np.uint64, np.bool_, np.float16)))
+def test_max_pool_of_other_dtypes_equals_reference(case):
+    rng = np.random.default_rng(case.seed)
+    x = rng.integers(0, 2 if case.dtype is np.bool_ else 100, case.x_shape).astype(case.dtype)
+    expected, places = reference.max_pool2d_with_indices(x, **case.keywords)
+    y, indices = fastconv.max_pool2d_with_indices(x, **case.keywords)
+    assert_identical(y, expected)
+    assert_identical(indices, places)
+    out = np.ones_like(expected)
+    assert fastconv.max_pool2d(x, out=out, **case.keywords) is out
+    assert_identical(out, expected)
+    unpooled = fastconv.max_unpool2d(y, indices, x.shape, layout=case.layout)
+    assert_identical(unpooled, reference.max_unpool2d(y, indices, x.shape, layout=case.layout))
+    # every pixel of x that was the maximum of a window is back in its place, all others are zero
+    assert ((unpooled == x) | (unpooled == 0)).all()
+
+
+@given(pool_cases("avg", (np.int8, np.uint8, np.bool_)))
+def test_avg_pool_of_integers_equals_reference(case):
+    x = np.random.default_rng(case.seed).integers(0, 2, case.x_shape).astype(case.dtype)
+    expected = reference.avg_pool2d(x.astype(np.float32), **case.keywords)
+    out = np.ones_like(expected)
+    assert fastconv.avg_pool2d(x, out=out, **case.keywords) is out
+    assert_identical(out, expected)
+
+
+@pytest.mark.legs
+@given(pool_cases("max"))
+def test_unpool_equals_reference(case):
+    x, g = case.arrays()
+    _, indices = fastconv.max_pool2d_with_indices(x, **case.keywords)
+    # with g in place of the maxima: where windows overlap, pixels are named by values that differ
+    y = fastconv.max_unpool2d(g, indices, x.shape, layout=case.layout)
+    assert_identical(y, reference.max_unpool2d(g, indices, x.shape, layout=case.layout))
+    back = fastconv.max_unpool2d_backward(x, indices, layout=case.layout)
+    assert_identical(back, reference.max_unpool2d_backward(x, indices, layout=case.layout))
+    assert_identical(back, fastconv.max_pool2d(x, **case.keywords))  # the pixels that the indices name
+    with fastconv.use_backend("numpy"):
+        assert_identical(fastconv.max_unpool2d(g, indices, x.shape, layout=case.layout), y)
+        assert_identical(fastconv.max_unpool2d_backward(x, indices, layout=case.layout), back)
+
+
+def test_unpool_is_the_adjoint_of_taking_pixels():
+    rng = np.random.default_rng(0)
+    indices = np.stack([rng.permutation(30)[:6] for _ in range(8)]).reshape(2, 4, 2, 3)  # none of them twice
+    x, g = integers(rng, indices.shape, np.float64), integers(rng, (2, 4, 5, 6), np.float64)
+    y = fastconv.max_unpool2d(x, indices, g.shape)
+    assert inner(y, g) == inner(x, fastconv.max_unpool2d_backward(g, indices))
+    assert_identical(y, fastconv.max_pool2d_backward(x, indices, g.shape))
+
+
+def test_of_an_index_twice_the_last_counts():
+    x, indices = np.array([[[1.0, 2.0], [4.0, 8.0]]]), np.array([[[3, 3], [0, 3]]], np.uint8)
+    np.testing.assert_array_equal(fastconv.max_unpool2d(x, indices, (1, 2, 2)), [[[4.0, 0.0], [0.0, 8.0]]])
+    grad_x = fastconv.max_unpool2d_backward(x, indices)
+    np.testing.assert_array_equal(grad_x, [[[8.0, 8.0], [1.0, 8.0]]])
+
+
+@given(
+    st.tuples(st.integers(0, 3), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)), st.booleans(),
+    st.sampled_from(["NCHW", "NHWC"]), st.sampled_from(DTYPES), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_global_avg_pool_equals_reference(shape, batch, layout, dtype, seed):
+    rng = np.random.default_rng(seed)
+    N, C, H, W = shape
+    shape, pooled = ((N, H, W, C), (N, 1, 1, C)) if layout == "NHWC" else (shape, (N, C, 1, 1))
+    shape, pooled = (shape, pooled) if batch else (shape[1:], pooled[1:])
+    x, g = integers(rng, shape, dtype), H * W * integers(rng, pooled, dtype)
+    y = fastconv.global_avg_pool2d(x, layout=layout)
+    assert y.shape == pooled
+    assert_identical(y, reference.global_avg_pool2d(x, layout=layout))
+    assert_identical(y, fastconv.avg_pool2d(x, (H, W), layout=layout))
+    grad_x = fastconv.global_avg_pool2d_backward(g, shape, layout=layout)
+    assert_identical(grad_x, reference.global_avg_pool2d_backward(g, shape, layout=layout))
+    assert inner(grad_x, x) == pytest.approx(inner(g, y), rel=1e-5, abs=1)
+    with fastconv.use_backend("numpy"):
+        assert_identical(fastconv.global_avg_pool2d(x, layout=layout), y)
+        assert_identical(fastconv.global_avg_pool2d_backward(g, shape, layout=layout), grad_x)
 
 
 @pytest.mark.legs

@@ -1,0 +1,45 @@
+"""Arguments that are neither arrays nor sizes: real numbers, switches, sources of randomness."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+
+LARGEST = sys.float_info.max
+Rng: TypeAlias = np.random.Generator | int | None
+
+
+def number(where: str, name: str, value: Any, least: float = -LARGEST, most: float = LARGEST) -> float:
+    """`value` as a finite Python float from `least` to `most`, or an error that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
+    if not least <= value <= most:
+        limits = (f", at least {least:g}" if least > -LARGEST else "") + (
+            f", at most {most:g}" if most < LARGEST else ""
+        )
+        raise ValueError(f"{where}: {name} must be finite{limits}, got {value}")
+    return float(value)
+
+
+def switch(where: str, name: str, value: Any) -> bool:
+    """`value` as a Python bool, or an error that names the argument."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{where}: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def generator(rng: Rng, where: str = "") -> np.random.Generator:
+    """`rng` itself if it is a Generator, otherwise a new one seeded with the integer (None: with fresh entropy).
+
+    Raises:
+        TypeError: `rng` is none of these; NumPy's global random state is never used.
+        ValueError: the integer is negative.
+    """
+    prefix = f"{where}: " if where else ""
+    if (rng is not None and not isinstance(rng, np.random.Generator | int | np.integer)) or isinstance(rng, bool):
+        raise TypeError(f"{prefix}rng must be a numpy.random.Generator, an integer seed or None, got {rng!r}")
+    if isinstance(rng, int | np.integer) and rng < 0:
+        raise ValueError(f"{prefix}rng must be a seed of at least 0, got {rng}")
+    return np.random.default_rng(rng)

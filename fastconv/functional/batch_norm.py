@@ -1,0 +1,229 @@
+"""Batch normalisation: check, allocate, call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv._scalars import number, switch
+from fastconv.errors import DTypeError, ShapeError
+from fastconv.functional.conv import needed
+from fastconv.functional.pool import images_of
+from fastconv.kernels import batch_norm as kernels
+
+
+def batch_norm2d(
+    x: np.ndarray, running_mean: np.ndarray | None, running_var: np.ndarray | None, weight: np.ndarray | None = None,
+    bias: np.ndarray | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *,
+    layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
+    """Normalise every channel, over the images of a batch and their pixels.
+
+    y[:, c] = (x[:, c] - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c]
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), of any dtype that `conv2d` takes, promoted as there with weight and bias.
+        running_mean: (C,), the mean where not `training`. With `training` the batch's own is taken, and running_mean
+            becomes (1 - momentum) * running_mean + momentum * mean, in place, unless it is None.
+        running_var: (C,), likewise for the variance. The batch's own, with which x is normalised, is the sum of
+            squares over their number n; what goes into running_var is that over n - 1.
+        weight: (C,), or None for ones.
+        bias: (C,), or None for zeros.
+        training: whether to take the batch's own mean and variance.
+        momentum: the share of the batch in the running statistics, 0 to 1.
+        eps: added to the variance, at least 0.
+        layout: `"NHWC"` takes and gives (N, H, W, C).
+
+    Returns:
+        y, of the shape of x.
+
+    Raises:
+        ShapeError: shapes do not fit, or `training` on a single value for each channel.
+        ValueError: a number is out of its range, or running statistics are missing where they are needed.
+        TypeError: an argument is of the wrong kind.
+
+    Example:
+        >>> x = np.array([[[[1.0, 3.0]]]])
+        >>> batch_norm2d(x, np.array([1.0]), np.array([4.0]), eps=0.0)
+        array([[[[0., 1.]]]])
+        >>> batch_norm2d(x, None, None, training=True, eps=0.0)
+        array([[[[-1.,  1.]]]])
+
+    Source: S. Ioffe and C. Szegedy, Batch normalization (2015), algorithm 1; semantics of PyTorch's `batch_norm`.
+    """
+    where = "batch_norm2d"
+    training, eps = switch(where, "training", training), number(where, "eps", eps, 0)
+    momentum = number(where, "momentum", momentum, 0, 1)
+    images, unbatched = images_of(where, x, layout)
+    C = images.shape[1]
+    _check_statistics(where, images, running_mean, running_var, training)
+    for name, array in (("weight", weight), ("bias", bias)):
+        _check_channels(where, name, array, C)
+    dtype = _arrays.result_dtype(x, weight, bias)
+    compute = _arrays.compute_dtype(dtype)
+    images = ready(images, compute)
+    y = _arrays.empty(where, images.shape, compute)
+    if images.size == 0:
+        pass  # no statistics to take or to apply
+    elif on_numpy():
+        weight, bias = (None if a is None else ready(a, compute) for a in (weight, bias))
+        y[...] = reference.batch_norm2d(images, running_mean, running_var, weight, bias, training, momentum, eps)
+    else:
+        mean, var = _statistics(where, images, running_mean, running_var, training)
+        if training:
+            count = images.size // C
+            _move(running_mean, mean, momentum)
+            _move(running_var, var * (count / (count - 1)), momentum)
+        factor = _factor(weight, var, eps)
+        shift = np.zeros(C) if bias is None else bias
+        kernels.scale.sized(y.size)(_flat(images), *_vectors(compute, mean, factor, shift), _flat(y))
+    return _as_given(y.astype(dtype, copy=False), layout, unbatched)
+
+
+def batch_norm2d_backward(
+    grad_output: np.ndarray, x: np.ndarray, running_mean: np.ndarray | None, running_var: np.ndarray | None,
+    weight: np.ndarray | None = None, training: bool = False, eps: float = 1e-5, *, layout: str = "NCHW",
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
+    """The gradients of `batch_norm2d` with respect to x, weight and bias.
+
+    With `training` they go through the batch's mean and variance, which are taken from x anew.
+
+    Args:
+        grad_output: the gradient of the result, of the shape of x.
+        x: as given to `batch_norm2d`.
+        running_mean: as given to `batch_norm2d`; only needed where not `training`, and never changed.
+        running_var: likewise.
+        weight: as given to `batch_norm2d`.
+        training: as given to `batch_norm2d`.
+        eps: as given to `batch_norm2d`.
+        layout: as given to `batch_norm2d`.
+        needs: which of the three to compute; the others are None.
+
+    Returns:
+        (grad_x, grad_weight, grad_bias), of the shapes of x, (C,) and (C,).
+
+    Raises:
+        ShapeError: grad_output does not have the shape of x, or as for `batch_norm2d`.
+        ValueError: as for `batch_norm2d`.
+        TypeError: as for `batch_norm2d`.
+
+    Example:
+        >>> x, g = np.array([[[[1.0, 3.0]]]]), np.array([[[[1.0, 0.0]]]])
+        >>> batch_norm2d_backward(g, x, None, None, training=True, eps=0.0)
+        (array([[[[0., 0.]]]]), array([-1.]), array([1.]))
+
+    Source: as for `batch_norm2d`.
+    """
+    where = "batch_norm2d_backward"
+    training, eps = switch(where, "training", training), number(where, "eps", eps, 0)
+    needs = needed(where, needs)
+    images, unbatched = images_of(where, x, layout)
+    C = images.shape[1]
+    _check_statistics(where, images, running_mean, running_var, training, updated=False)
+    _check_channels(where, "weight", weight, C)
+    g = _arrays.numeric(where, "grad_output", grad_output)
+    _arrays.same_shape(where, "grad_output", g, x.shape)
+    dtype = _arrays.result_dtype(g, x, weight)
+    compute = _arrays.compute_dtype(dtype)
+    g = _arrays.channels_first(g[None] if unbatched else g, layout)
+    g, images = ready(g, compute), ready(images, compute)
+    grads: tuple[np.ndarray | None, ...]
+    if images.size == 0:
+        empty = (np.zeros_like(images), np.zeros(C, compute), np.zeros(C, compute))
+        grads = tuple(a if wanted else None for a, wanted in zip(empty, needs))
+    elif on_numpy():
+        factors = None if weight is None else ready(weight, compute)
+        grads = reference.batch_norm2d_backward(
+            g, images, running_mean, running_var, factors, training, eps, needs=needs
+        )
+    else:
+        mean, var = _statistics(where, images, running_mean, running_var, training)
+        grads = _gradients(where, g, images, mean, var, weight, training, eps, needs)
+    grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
+    return None if grad_x is None else _as_given(grad_x, layout, unbatched), grad_weight, grad_bias
+
+
+def _gradients(
+    where: str, g: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, weight: np.ndarray | None,
+    training: bool, eps: float, needs: tuple[bool, bool, bool],
+) -> tuple[np.ndarray | None, ...]:  # fmt: skip
+    plain, weighted = np.zeros((2, len(mean)))
+    if training or needs[1] or needs[2]:
+        kernels.sums.sized(x.size)(_flat(g), _flat(x), mean, plain, weighted)
+    inverse, factor = _factor(None, var, eps), _factor(weight, var, eps)
+    grad_weight, grad_x = weighted * inverse, None
+    if needs[0]:
+        grad_x = _arrays.empty(where, x.shape, x.dtype, "grad_x")
+        count = x.size // len(mean)
+        if training:
+            of_x, shift = -factor * inverse * grad_weight / count, -factor * plain / count
+            vectors = _vectors(x.dtype, mean, factor, of_x, shift)
+            kernels.gradient.sized(x.size)(_flat(g), _flat(x), *vectors, _flat(grad_x))
+        else:
+            zeros = np.zeros(len(mean))
+            kernels.scale.sized(x.size)(_flat(g), *_vectors(x.dtype, zeros, factor, zeros), _flat(grad_x))
+    return grad_x, grad_weight if needs[1] else None, plain if needs[2] else None
+
+
+def _check_channels(where: str, name: str, array: Any, C: int) -> None:
+    if array is not None:
+        _arrays.same_shape(where, name, _arrays.numeric(where, name, array), (C,))
+
+
+def _check_statistics(
+    where: str, x: np.ndarray, running_mean: Any, running_var: Any, training: bool, updated: bool = True
+) -> None:
+    C = x.shape[1]
+    if training and x.size == C:
+        raise ShapeError(f"{where}: training needs more than one value for each channel, x has shape {x.shape}")
+    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
+        _check_channels(where, name, array, C)
+        if array is None and not training:
+            raise ValueError(f"{where}: {name} must be given where training is False")
+        if array is None or not (training and updated):
+            continue
+        if array.dtype.kind != "f":
+            raise DTypeError(f"{where}: {name}, which training updates, must hold floats, got {array.dtype}")
+        if not array.flags.writeable:
+            raise ValueError(f"{where}: {name}, which training updates, must be writeable")
+
+
+def _statistics(
+    where: str, x: np.ndarray, running_mean: np.ndarray | None, running_var: np.ndarray | None, training: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the variance with which x is normalised, float64."""
+    if not training:
+        return np.array(running_mean, np.float64), np.array(running_var, np.float64)
+    mean, var = np.empty((2, x.shape[1]))
+    kernels.moments.sized(x.size)(_flat(x), mean, var)
+    return mean, var
+
+
+def _move(running: np.ndarray | None, batch: np.ndarray, momentum: float) -> None:
+    if running is not None:
+        running[...] = (1 - momentum) * running + momentum * batch
+
+
+def _factor(weight: np.ndarray | None, var: np.ndarray, eps: float) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):  # a variance of zero or less gives infinity or NaN
+        return (1 if weight is None else weight) / np.sqrt(var + eps)
+
+
+def _as_given(images: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
+    return np.ascontiguousarray(_arrays.channels_as(images, layout)[0 if unbatched else slice(None)])
+
+
+def _vectors(dtype: np.dtype, *numbers: np.ndarray) -> list[np.ndarray]:
+    """Numbers for each channel as the kernels take them."""
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity
+        return [np.array(a, dtype) for a in numbers]
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    N, C, H, W = images.shape
+    return images.reshape(N, C, H * W)

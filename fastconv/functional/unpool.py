@@ -1,0 +1,118 @@
+"""Unpooling: values put back where max-pooling found them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._backend import on_numpy
+from fastconv._geometry import layout_argument, sizes
+from fastconv.errors import DTypeError, ShapeError
+from fastconv.functional.pool import outside
+
+
+def max_unpool2d(
+    x: np.ndarray, indices: np.ndarray, output_shape: tuple[int, ...], *, layout: str = "NCHW"
+) -> np.ndarray:
+    """Put every value where its index says, and zeros elsewhere: the way back from `max_pool2d_with_indices`.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), of any dtype that `max_pool2d` takes; the result keeps it, integers exactly.
+        indices: integers of the same shape, iy * OW + ix in a plane of the result. Where one occurs twice in a plane,
+            as it does among windows that overlap, the last in row-major order counts.
+        output_shape: (N, C, OH, OW) or (C, OH, OW).
+        layout: `"NHWC"` takes and gives (N, H, W, C).
+
+    Returns:
+        y, of `output_shape`.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        ValueError: an index lies outside the plane.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> max_unpool2d(np.array([[[7.0]]]), np.array([[[3]]]), (1, 2, 2))
+        array([[[0., 0.],
+                [0., 7.]]])
+
+    Source: semantics of PyTorch's `max_unpool2d`, with the indices checked.
+    """
+    where = "max_unpool2d"
+    layout_argument(where, layout)
+    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
+    shape = sizes(where, "output_shape", output_shape, (x.ndim,))
+    shape = (1, *shape) if unbatched else shape
+    N, C, H, W = shape if layout == "NCHW" else (shape[0], shape[3], shape[1], shape[2])
+    images = _arrays.channels_first(images, layout)
+    if images.shape[:2] != (N, C) or min(C, H, W) < 1:
+        raise ShapeError(f"{where}: output_shape {tuple(output_shape)} does not fit x of {x.shape}")
+    _arrays.same_shape(where, "indices", _arrays.numeric(where, "indices", indices), x.shape)
+    cells = _cells(where, indices, unbatched, (H, W), layout)
+    values = ready(images, x.dtype.newbyteorder("="))
+    if on_numpy():
+        y = reference.max_unpool2d(values, cells, (N, C, H, W))
+    else:
+        P, size = N * C, images.shape[2] * images.shape[3]
+        y = _zeros(where, (N, C, H, W), values.dtype)
+        np.put_along_axis(y.reshape(P, H * W), cells.reshape(P, size), values.reshape(P, size), 1)
+    return np.ascontiguousarray(_arrays.channels_as(y, layout)[0 if unbatched else slice(None)])
+
+
+def max_unpool2d_backward(grad_output: np.ndarray, indices: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
+    """The gradient of `max_unpool2d`: every value gets that of the pixel it was put to.
+
+    Args:
+        grad_output: (N, C, OH, OW) or (C, OH, OW), the gradient of the result.
+        indices: as given to `max_unpool2d`; where one occurs twice, both get the pixel's gradient.
+        layout: as given to `max_unpool2d`.
+
+    Returns:
+        grad_x, of the shape of indices.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        ValueError: an index lies outside the plane.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> max_unpool2d_backward(np.array([[[1.0, 2.0], [3.0, 4.0]]]), np.array([[[3]]]))
+        array([[[4.]]])
+
+    Source: semantics of PyTorch's `max_unpool2d` backward, with the indices checked.
+    """
+    where = "max_unpool2d_backward"
+    layout_argument(where, layout)
+    g, unbatched = _arrays.batched(where, "grad_output", _arrays.numeric(where, "grad_output", grad_output))
+    g = _arrays.channels_first(g, layout)
+    N, C, H, W = g.shape
+    if _arrays.numeric(where, "indices", indices).ndim != grad_output.ndim or min(C, H, W) < 1:
+        raise ShapeError(f"{where}: indices {indices.shape} do not fit grad_output of {grad_output.shape}")
+    cells = _cells(where, indices, unbatched, (H, W), layout)
+    if cells.shape[:2] != (N, C):
+        raise ShapeError(f"{where}: indices {indices.shape} do not fit grad_output of {grad_output.shape}")
+    dtype = _arrays.result_dtype(grad_output)
+    values = ready(g, dtype)
+    if on_numpy():
+        grad = reference.max_unpool2d_backward(values, cells)
+    else:
+        P, size = N * C, cells.shape[2] * cells.shape[3]
+        grad = np.take_along_axis(values.reshape(P, H * W), cells.reshape(P, size), 1).reshape(cells.shape)
+    return np.ascontiguousarray(_arrays.channels_as(grad, layout)[0 if unbatched else slice(None)])
+
+
+def _cells(where: str, indices: np.ndarray, unbatched: bool, plane: tuple[int, int], layout: str) -> np.ndarray:
+    """Indices into planes of so many pixels, checked: (N, C, H, W) int64."""
+    if indices.dtype.kind not in "iu":
+        raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
+    cells = ready(_arrays.channels_first(indices[None] if unbatched else indices, layout), np.dtype(np.int64))
+    if cells.size and (cells.min() < 0 or cells.max() >= plane[0] * plane[1]):
+        raise ValueError(outside(where, cells, *plane))
+    return cells
+
+
+def _zeros(where: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    y = _arrays.empty(where, shape, dtype)
+    y.fill(0)
+    return y
