@@ -48,8 +48,7 @@ def leaky_relu(node: Node) -> Operator:
     alpha = node.take("alpha", 0.01)
 
     def forward(x: np.ndarray) -> tuple[Outputs, Gradients]:
-        slope = np.where(x < 0, x.dtype.type(alpha), x.dtype.type(1))
-        return (x * slope,), lambda grad, needs: (grad * slope,)
+        return (F.leaky_relu(x, alpha),), lambda grad, needs: (F.leaky_relu_backward(grad, x, alpha),)
 
     return Operator(forward)
 
@@ -140,9 +139,11 @@ def gemm(node: Node) -> Operator:
     return Operator(forward)
 
 
-def _channels(values: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """A number for each channel, in a shape that stretches over x (N, C, ...)."""
-    return values.reshape(-1, *[1] * (x.ndim - 2))
+def _images(where: str, x: np.ndarray) -> np.ndarray:
+    """The view of x (N, C, ...) as images with one row."""
+    if x.ndim < 2:
+        raise ShapeError(f"{where}: x must have a batch and channels, got shape {x.shape}")
+    return x.reshape(*x.shape[:2], 1, math.prod(x.shape[2:]))
 
 
 def batch_normalization(node: Node) -> Operator:
@@ -156,42 +157,51 @@ def batch_normalization(node: Node) -> Operator:
     def forward(
         x: np.ndarray, scale: np.ndarray, b: np.ndarray, mean: np.ndarray, var: np.ndarray
     ) -> tuple[Outputs, Gradients]:
-        if any(a.shape != x.shape[1:2] for a in (scale, b, mean, var)):
-            raise ShapeError(f"BatchNormalization: {x.shape[1:2]} numbers were needed for x of shape {x.shape}")
-        root = np.sqrt(var + var.dtype.type(epsilon))
-        factor = _channels(scale / root, x)
-        y = (x - _channels(mean, x)) * factor + _channels(b, x)
-        axes = (0, *range(2, x.ndim))
+        images = _images("BatchNormalization", x)
+        y = F.batch_norm2d(images, mean, var, scale, b, eps=epsilon)
 
         def gradient(grad: np.ndarray, needs: Needs) -> Sequence[np.ndarray | None]:
-            grad_scale = (grad * (x - _channels(mean, x))).sum(axis=axes) / root
-            return grad * factor, grad_scale, grad.sum(axis=axes), None, None
+            wanted = (needs[0], needs[1], needs[2])
+            grads = F.batch_norm2d_backward(
+                grad.reshape(images.shape), images, mean, var, scale, eps=epsilon, needs=wanted
+            )
+            return None if grads[0] is None else grads[0].reshape(x.shape), grads[1], grads[2], None, None
 
-        return (y,), gradient
+        return (y.reshape(x.shape),), gradient
 
     return Operator(forward)
 
 
 def lrn(node: Node) -> Operator:
     """LRN: x / (bias + alpha / size * the sum of the squares of the channels around)**beta."""
-    alpha, beta, bias = node.take("alpha", 1e-4), node.take("beta", 0.75), node.take("bias", 1.0)
+    numbers = (node.take("alpha", 1e-4), node.take("beta", 0.75), node.take("bias", 1.0))
     size = node.take("size", 1)
     if size < 1:
         node.refuse(f"attribute size = {size}")
-    before, after = (size - 1) // 2, size // 2
-
-    def around(a: np.ndarray, before: int, after: int) -> np.ndarray:
-        padded = np.pad(a, ((0, 0), (before, after), *[(0, 0)] * (a.ndim - 2)))
-        return sum(padded[:, i : i + a.shape[1]] for i in range(size))  # type: ignore[return-value]
+    # of an even number of channels ONNX has one more behind, fastconv before
+    order = slice(None, None, 1 if size % 2 else -1)
 
     def forward(x: np.ndarray) -> tuple[Outputs, Gradients]:
-        base = bias + alpha / size * around(x * x, before, after)
-        power = base**-beta
+        images = _images("LRN", x)[:, order]
+        y = F.local_response_norm(images, size, *numbers)
 
         def gradient(grad: np.ndarray, needs: Needs) -> Sequence[np.ndarray | None]:
-            through = around(grad * x * power / base, after, before)
-            return (grad * power - 2 * alpha * beta / size * x * through,)
+            turned = grad.reshape(images.shape)[:, order]
+            return (F.local_response_norm_backward(turned, images, size, *numbers)[:, order].reshape(x.shape),)
 
-        return (x * power,), gradient
+        return (y[:, order].reshape(x.shape),), gradient
+
+    return Operator(forward)
+
+
+def global_average_pool(node: Node) -> Operator:
+    """GlobalAveragePool: the mean of each plane."""
+
+    def forward(x: np.ndarray) -> tuple[Outputs, Gradients]:
+        images = _images("GlobalAveragePool", x)
+        y = F.global_avg_pool2d(images)
+        return (y.reshape(*x.shape[:2], *[1] * (x.ndim - 2)),), lambda grad, needs: (
+            F.global_avg_pool2d_backward(grad.reshape(y.shape), images.shape).reshape(x.shape),
+        )
 
     return Operator(forward)

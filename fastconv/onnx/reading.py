@@ -30,7 +30,7 @@ OPERATORS: dict[str, Callable[[Node], Operator]] = {
     "Dropout": maths.dropout,
     "Flatten": shapes.flatten,
     "Gemm": maths.gemm,
-    "GlobalAveragePool": windows.global_average_pool,
+    "GlobalAveragePool": maths.global_average_pool,
     "Identity": maths.identity,
     "LRN": maths.lrn,
     "LeakyRelu": maths.leaky_relu,
@@ -108,6 +108,11 @@ class _Reader:
         """Everything in the file that is not supported, each once; the rest is ready for `model`."""
         if self.opset not in OPSETS:
             self.found.append(f"operator set {self.opset} ({OPSETS[0]} to {OPSETS[-1]} can be read)")
+        for end in (*self.graph.input, *self.graph.output):
+            if end.type.WhichOneof("value") == "tensor_type":
+                end.type.tensor_type.shape.SetInParent()  # the checker refuses files that tell no shapes
+            else:
+                self.found.append(f"{end.name!r}, which is no tensor")
         self.found += [f"sparse weights {s.values.name!r}" for s in self.graph.sparse_initializer]
         for tensor in self.graph.initializer:
             self._keep(tensor.name, tensor)

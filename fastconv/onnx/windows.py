@@ -236,16 +236,12 @@ def _max_of_padded(
     # in a window of nothing but the lowest value the first cell may be one of the padding
     inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
     if not inside.all():
+        # the first tap on a pixel of a window whose first tap is in the padding
         rows, columns = (
-            np.where(inside, found, _first_pixel(found, step))
-            for found, step in zip((rows, columns), windows.dilations)
+            np.where(~inside & (first < 0), first % step, first)
+            for first, step in zip((rows, columns), windows.dilations)
         )
     return y, rows * W + columns
-
-
-def _first_pixel(position: np.ndarray, dilation: int) -> np.ndarray:
-    """The first tap on a pixel of a window whose first tap is in the padding at `position`."""
-    return np.where(position < 0, position % dilation, position)
 
 
 def _ends(
@@ -317,17 +313,6 @@ def _cells(
         last = n + after if count_include_pad else n
         found.append(((taps >= (-before if count_include_pad else 0)) & (taps < last)).sum(axis=1))
     return np.outer(*found)
-
-
-def global_average_pool(node: Node) -> Operator:
-    """GlobalAveragePool: the mean of each plane."""
-
-    def forward(x: np.ndarray) -> tuple[Outputs, Gradients]:
-        axes = tuple(range(2, x.ndim))
-        y = x.mean(axis=axes, keepdims=True)
-        return (y,), lambda grad, needs: (np.broadcast_to(grad * (y.size / max(x.size, 1)), x.shape).astype(x.dtype),)
-
-    return Operator(forward)
 
 
 def _without(y: np.ndarray, x: np.ndarray) -> np.ndarray:
