@@ -158,7 +158,8 @@ class ConvGeometry:
     and dilation.
 
     A wide row ends with WP - OW cells that are no pixels. Where those cost more than copying, planes are `unrolled`:
-    one copy for each kernel column instead of each horizontal phase, shifted so that WP is OW.
+    one copy for each kernel column instead of each horizontal phase, shifted so that WP is OW. Kernels that take each
+    pixel by itself need neither: for them planes are `whole`, without phases.
     """
 
     C: int
@@ -167,6 +168,7 @@ class ConvGeometry:
     rows: Axis
     columns: Axis
     unrolled: bool = False
+    whole: bool = False
 
     @property
     def taps(self) -> int:
@@ -175,8 +177,13 @@ class ConvGeometry:
 
     @functools.cached_property
     def in_place(self) -> bool:
-        """Whether the input's planes can be read as they are: no padding, stride 1."""
-        return self.rows.stride == self.columns.stride == 1 and self.pads == (0, 0, 0, 0) and not self.unrolled
+        """Whether the input's planes can be read as they are: no padding, and one phase."""
+        return self.steps == (1, 1) and self.pads == (0, 0, 0, 0) and not self.unrolled
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """The phases that rows and columns of the input are split into: the strides, or one."""
+        return (1, 1) if self.whole else (self.rows.stride, self.columns.stride)
 
     @property
     def pads(self) -> tuple[int, int, int, int]:
@@ -186,24 +193,24 @@ class ConvGeometry:
     @functools.cached_property
     def HP(self) -> int:
         """Rows of a phase plane."""
-        return -(-self.rows.padded // self.rows.stride)
+        return -(-self.rows.padded // self.steps[0])
 
     @functools.cached_property
     def WP(self) -> int:
         """Columns of a phase plane."""
-        return self.columns.out if self.unrolled else -(-self.columns.padded // self.columns.stride)
+        return self.columns.out if self.unrolled else -(-self.columns.padded // self.steps[1])
 
     @functools.cached_property
     def shifts(self) -> np.ndarray:
         """The input column in front of each copy of a plane; j columns on it is shift + j * stride: int64."""
         columns = self.columns
-        copies = np.arange(columns.kernel) * columns.dilation if self.unrolled else np.arange(columns.stride)
+        copies = np.arange(columns.kernel) * columns.dilation if self.unrolled else np.arange(self.steps[1])
         return copies - columns.before
 
     @functools.cached_property
     def plane(self) -> int:
         """Cells of one channel: all its phases."""
-        return self.rows.stride * len(self.shifts) * self.HP * self.WP
+        return self.steps[0] * len(self.shifts) * self.HP * self.WP
 
     @functools.cached_property
     def wide(self) -> int:
@@ -233,7 +240,7 @@ class ConvGeometry:
     @property
     def cycles(self) -> float:
         """An estimate of the cycles that an image takes, to choose between layouts."""
-        rows = 0 if self.in_place else self.C * self.rows.stride * len(self.shifts) * self.HP
+        rows = 0 if self.in_place else self.C * self.steps[0] * len(self.shifts) * self.HP
         vector = 1 if self.C * self.plane < 2**17 else 6  # a store to the L2 cache, or beyond
         return min(self._cycles_of_wide, self._cycles_by_rows) + rows * (4 + vector * self.WP / 16)
 
@@ -243,9 +250,9 @@ class ConvGeometry:
         rows, columns = self.rows, self.columns
         dy = np.arange(rows.kernel) * rows.dilation
         dx = np.arange(columns.kernel) * columns.dilation
-        copy, inside = (np.arange(columns.kernel), 0 * dx) if self.unrolled else np.divmod(dx, columns.stride)[::-1]
-        phase = (dy % rows.stride)[:, None] * len(self.shifts) + copy
-        cell = (dy // rows.stride)[:, None] * self.WP + inside
+        copy, inside = (np.arange(columns.kernel), 0 * dx) if self.unrolled else np.divmod(dx, self.steps[1])[::-1]
+        phase = (dy % self.steps[0])[:, None] * len(self.shifts) + copy
+        cell = (dy // self.steps[0])[:, None] * self.WP + inside
         return (phase * (self.HP * self.WP) + cell).astype(np.uint64).ravel()
 
     @functools.cached_property
@@ -272,14 +279,20 @@ class ConvGeometry:
 
     @functools.cached_property
     def pixels(self) -> np.ndarray:
-        """The cell q of every output pixel: (OH * OW,) uint64."""
-        oy, ox = np.divmod(np.arange(self.rows.out * self.columns.out, dtype=np.uint64), np.uint64(self.columns.out))
-        return oy * np.uint64(self.WP) + ox
+        """The cell of every output pixel: (OH * OW,) uint64."""
+        oy, ox = np.divmod(np.arange(self.rows.out * self.columns.out), self.columns.out)
+        (sy, sx), (vertical, horizontal) = (self.rows.stride, self.columns.stride), self.steps
+        return (oy * (sy // vertical) * self.WP + ox * (sx // horizontal)).astype(np.uint64)
 
     @functools.cached_property
     def plain(self) -> ConvGeometry:
         """The same convolution with planes that are not unrolled."""
         return dataclasses.replace(self, unrolled=False)
+
+    @functools.cached_property
+    def by_pixel(self) -> ConvGeometry:
+        """The same convolution with whole planes."""
+        return dataclasses.replace(self, unrolled=False, whole=True)
 
     @property
     def phases(self) -> int:

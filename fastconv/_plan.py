@@ -1,7 +1,7 @@
 """Which variant of a kernel computes a convolution: pure functions of its geometry, the batch and the host.
 
-For each of the three products there are two variants. The first is taken unless it declines, and says why it does; the
-layout of the planes is chosen with the geometry (`_geometry._laid_out`). Measured limits, all of them.
+For each of the three products there are a few variants. The first is taken unless it declines, and says why it does;
+the layout of the planes is chosen with the geometry (`_geometry._laid_out`). Measured limits, all of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 from fastconv._geometry import ConvGeometry, conv_geometry
 from fastconv.kernels import tiles
 
+# output channels that fill the vectors of a tile of weights, and the taps and pixels that repay packing them; fewer do
+# where the input is read in place, but would have to be split into phases otherwise
+LEAST_PACKED, LEAST_PACKED_TAPS, LEAST_PACKED_PIXELS = 96, 512, 128
+LEAST_PACKED_IN_PLACE, LEAST_PACKED_TAPS_IN_PLACE = 64, 320
 # images, times groups, from which each thread takes whole ones, and the bytes of their planes that fit its L2 cache
 LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 # how many products the gradient as a convolution may take, zeros near the borders included, for each that is needed
@@ -19,6 +23,23 @@ LEAST_TURNED, LEAST_TURNED_TAPS = 12, 48
 SHARDED, SHARDS = 2**16, 16
 # channels that lie side by side in the transposed gradient: the width of a tile of three vectors
 TURNED_CHANNELS = 48
+
+
+def declines_packed(geometry: ConvGeometry, N: int) -> str:
+    """Why `forward_packed`, with vectors along the output channels, does not compute the product; empty where so."""
+    per_group, pixels = geometry.OC // geometry.groups, N * geometry.rows.out * geometry.columns.out
+    saves_phases = geometry.phases > 1 and geometry.by_pixel.in_place
+    channels = LEAST_PACKED_IN_PLACE if saves_phases else LEAST_PACKED
+    taps = LEAST_PACKED_TAPS_IN_PLACE if saves_phases else LEAST_PACKED_TAPS
+    if per_group < channels:
+        return f"{per_group} output channels in a group are fewer than {channels}"
+    if geometry.taps < taps:
+        return f"{geometry.taps} taps are fewer than {taps}"
+    if len(geometry.windows) == 1:
+        return "a kernel of one tap leaves no cell of its wide rows unused"
+    if pixels < LEAST_PACKED_PIXELS:
+        return f"{pixels} pixels are fewer than {LEAST_PACKED_PIXELS}"
+    return ""
 
 
 def declines_by_image(geometry: ConvGeometry, N: int, itemsize: int) -> str:
@@ -62,8 +83,11 @@ def _layout(geometry: ConvGeometry) -> str:
         planes = "the input read in place"
     else:
         copies = f"{len(geometry.shifts)} shifted copies" if geometry.unrolled else "padded planes"
-        phases = f", {geometry.phases} phases" if geometry.phases > 1 and not geometry.unrolled else ""
+        parts = geometry.steps[0] * geometry.steps[1]
+        phases = f", {parts} phases" if parts > 1 and not geometry.unrolled else ""
         planes = f"{copies} of {geometry.HP} x {WP} cells a channel{phases}"
+    if geometry.whole:
+        return f"{planes}; every pixel by itself"
     if WP == columns.out:
         return f"{planes}; all {rows.out * columns.out} pixels in one run"
     if geometry.by_rows:
@@ -71,8 +95,18 @@ def _layout(geometry: ConvGeometry) -> str:
     return f"{planes}; wide rows of {WP} cells for {columns.out} pixels"
 
 
-def _line(product: str, chosen: str, declined: str, why: str) -> str:
-    return f"{product:<17}{chosen}" + (f" ({declined} declines: {why})" if why else "")
+def _line(product: str, chosen: str, declined: dict[str, str]) -> str:
+    reasons = "; ".join(f"{name} declines: {why}" for name, why in declined.items() if why)
+    return f"{product:<17}{chosen}" + (f" ({reasons})" if reasons else "")
+
+
+def _product(name: str, geometry: ConvGeometry, N: int, itemsize: int) -> list[str]:
+    """What computes a forward product, and the planes it reads."""
+    declined = {"packed": declines_packed(geometry, N), "image by image": declines_by_image(geometry, N, itemsize)}
+    if not declined["packed"]:
+        return [f"{name:<17}packed weights, vectors of output channels", f"{'':<17}{_layout(geometry.by_pixel)}"]
+    chosen = "all images at once" if declined["image by image"] else "image by image"
+    return [_line(name, chosen, declined), f"{'':<17}{_layout(geometry)}"]
 
 
 def explain(
@@ -90,19 +124,24 @@ def explain(
     """
     groups = image[0] // max(weight[1], 1)
     geometry = conv_geometry("explain", image, weight, stride, padding, 1, max(groups, 1))
-    no_image, no_gather, no_turn = (
-        declines_by_image(geometry, N, itemsize), declines_gathered(geometry), declines_turned(geometry)
-    )  # fmt: skip
+    no_gather, no_turn = declines_gathered(geometry), declines_turned(geometry)
     lanes = tiles.VECTOR_BYTES // itemsize
     tile = f"{tiles.TILE_ROWS} x {tiles.TILE_VECTORS * lanes}" if tiles.ENABLED else "none, plain loops"
     out = geometry.rows.out, geometry.columns.out
     lines = [
         f"convolution      {(N, *image)} by {weight} to {(N, geometry.OC, *out)}, {geometry.taps} terms, tile {tile}",
-        _line("forward", "all images at once" if no_image else "image by image", "image by image", no_image),
-        f"{'':<17}{_layout(geometry)}",
-        _line("input gradient", "scattered tap by tap" if no_gather else "gathered", "gathered", no_gather),
-        f"{'':<17}{_layout(geometry.plain if no_gather else geometry.transposed.conv)}",
-        _line("weight gradient", "dot products" if no_turn else "with the gradient transposed", "transposed", no_turn),
-        f"{'':<17}{_layout(geometry if no_turn else geometry.plain)}",
+        *_product("forward", geometry, N, itemsize),
+        *(
+            [
+                _line("input gradient", "scattered tap by tap", {"gathered": no_gather}),
+                f"{'':<17}{_layout(geometry.plain)}",
+            ]
+            if no_gather
+            else _product("input gradient", geometry.transposed.conv, N, itemsize)
+        ),
+        _line(
+            "weight gradient", "dot products" if no_turn else "with the gradient transposed", {"transposed": no_turn}
+        ),
+        f"{'':<17}{_layout(geometry if no_turn else geometry.by_pixel)}",
     ]
     return "\n".join(lines)

@@ -242,7 +242,7 @@ class _Reporter:
             save_history(history, self.arguments.plot)
 
     def save(self, path: str, model: Any, optimizer: Optimizer, history: History, position: Position) -> None:
-        state = Checkpoint(model.state_dict(), optimizer.state_dict(), self.settings, history, position)
+        state = Checkpoint(model.state_dict(resumable=True), optimizer.state_dict(), self.settings, history, position)
         save_checkpoint(path, state)
 
 

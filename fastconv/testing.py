@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from fastconv.nn.base import Layer
+from fastconv.nn.base import Backward, Layer
 
 
 def gradcheck(
     layer: Layer, x: np.ndarray, *, eps: float = 1e-6, rtol: float = 1e-3, atol: float = 1e-5,
-    rng: np.random.Generator | int | None = 0, samples: int | None = None,
+    rng: np.random.Generator | int | None = 0, samples: int | None = None, training: bool = False,
 ) -> None:  # fmt: skip
     """Compare a layer's gradients, of x and of every trainable parameter, with central differences.
 
     For a random weighting r of the result: d sum(r * y) / dv = (sum(r * y(v + eps)) - sum(r * y(v - eps))) / (2 * eps).
-    The parameters' values are as before afterwards; their gradients are forgotten.
+    The parameters' and buffers' values are as before afterwards; the gradients are forgotten.
 
     Args:
         layer: the layer; its parameters must be float64, in which eps leaves enough digits.
@@ -24,6 +26,9 @@ def gradcheck(
         atol: the same, absolutely.
         rng: source of randomness for r and the samples.
         samples: check so many elements of each array, drawn at random; None checks all.
+        training: take the differences of `layer.forward(x)` instead of `layer(x)`, for a layer that does something
+            else in training. Its buffers are put back before each call, so that what depends on them, as what a
+            `Dropout` draws, is the same each time.
 
     Raises:
         AssertionError: a gradient is wrong (the message tells whose, where and by how much), has another shape than
@@ -44,14 +49,23 @@ def gradcheck(
     source = np.random.default_rng(rng)
     x = x.copy()
     before = x.copy()
-    y, backward = layer.forward(x)
+    buffers = [(b.value, b.value.copy()) for b in layer.buffers()]
+
+    def forward() -> tuple[np.ndarray, Backward]:
+        _put_back(buffers)
+        return layer.forward(x)
+
+    def result() -> np.ndarray:
+        return forward()[0] if training else layer(x)
+
+    y, backward = forward()
     weights = source.standard_normal(y.shape)
     layer.zero_grad()
     grad_x = backward(weights.copy())
     _expect(np.array_equal(x, before), f"{name} changes its input")
-    _expect(np.array_equal(layer(x), y), f"{name}: layer(x) and layer.forward(x)[0] differ")
+    _expect(training or np.array_equal(layer(x), y), f"{name}: layer(x) and layer.forward(x)[0] differ")
     once = {path: p.grad.copy() for path, p in parameters.items()}
-    layer.forward(x)[1](weights.copy())
+    forward()[1](weights.copy())
     for path, p in parameters.items():
         close = np.allclose(p.grad, 2 * once[path], rtol=rtol, atol=atol)
         _expect(close, f"{name}: the gradient of {path} is not added to what is there")
@@ -62,23 +76,31 @@ def gradcheck(
         _expect(shape == values.shape, f"{name}: the gradient of {path} has shape {shape}, not {values.shape}")
         some = values.size if samples is None else min(samples, values.size)
         for place in sorted(source.permutation(values.size)[:some]):
-            slope = _slope(layer, x, values, place, weights, eps)
+            slope = _slope(result, values, place, weights, eps)
             where = tuple(map(int, np.unravel_index(place, values.shape)))
             found = gradient[where]
             _expect(
                 abs(found - slope) <= atol + rtol * abs(slope),
                 f"{name}: the gradient of {path} at {where} is {found:.8g}, the central difference {slope:.8g}",
             )
+    _put_back(buffers)
 
 
-def _slope(layer: Layer, x: np.ndarray, values: np.ndarray, place: int, weights: np.ndarray, eps: float) -> float:
-    """The central difference of sum(weights * layer(x)) with respect to one element of `values`."""
+def _put_back(buffers: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    for value, before in buffers:
+        value[...] = before
+
+
+def _slope(
+    result: Callable[[], np.ndarray], values: np.ndarray, place: int, weights: np.ndarray, eps: float
+) -> float:  # fmt: skip
+    """The central difference of sum(weights * result()) with respect to one element of `values`."""
     old = values.flat[place]
     sums = []
     try:
         for moved in (old + eps, old - eps):
             values.flat[place] = moved
-            sums.append(float(np.sum(weights * layer(x))))
+            sums.append(float(np.sum(weights * result())))
     finally:
         values.flat[place] = old
     return (sums[0] - sums[1]) / (2 * eps)

@@ -22,7 +22,7 @@ from fastconv._geometry import integer
 from fastconv.data import minibatches
 from fastconv.errors import DivergenceError, ShapeError
 from fastconv.functional.loss import cross_entropy_of
-from fastconv.nn import Layer, Sequential
+from fastconv.nn import Buffer, Layer, Parameter, Sequential
 from fastconv.nn.init import Rng, generator
 from fastconv.optim import Optimizer, constant
 
@@ -274,7 +274,8 @@ class _GoodState:
         self.run = run
         optimizer = run.optimizer
         slots = [array for arrays in optimizer.slots.values() for array in arrays]
-        self.arrays = [p.value for p in run.model.parameters()] + slots
+        state: list[Parameter | Buffer] = [*run.model.parameters(), *run.model.buffers()]
+        self.arrays = [part.value for part in state] + slots
         self.good = [array.copy() for array in self.arrays]
         self.candidate = [array.copy() for array in self.arrays]
         self.steps = self.candidate_steps = optimizer.steps

@@ -2,30 +2,138 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from strategies import assert_same_bits, real
 
 import fastconv
 from fastconv import nn, optim
-from fastconv.models import LENET5_VARIANTS, MODELS, lenet5
+from fastconv.data import load_digits, load_fashion_mnist, load_mnist
+from fastconv.models import LENET5_CONNECTIONS, LENET5_VARIANTS, MODELS, lenet5, simple_convnet, small_resnet
+from fastconv.testing import gradcheck
+from fastconv.training import evaluate, fit
+
+REAL = os.environ.get("FASTCONV_DATA")
+COUNTS = {
+    "lenet5": 61_706, "lenet5-sigmoid": 61_706, "lenet5-classic": 60_850, "simple-convnet": 433_890,
+    "small-alexnet": 69_466, "small-resnet": 19_810,
+}  # fmt: skip
+DENSE = [(120, 400), (120,), (84, 120), (84,), (10, 84), (10,)]
+LENET5_SHAPES = {
+    "relu_max": [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), *DENSE],
+    "sigmoid_avg": [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), *DENSE],
+    # 60 connections, and a coefficient and a bias for each map after the pools
+    "classic": [(6, 1, 5, 5), (6,), (6, 1, 1, 1), (6,), (60, 5, 5), (16,), (16, 1, 1, 1), (16,), *DENSE],
+}
+
+
+def count(layer):
+    return sum(p.value.size for p in layer.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sizes(name):
+    model = MODELS[name](rng=0)
+    assert count(model) == COUNTS[name]
+    assert all(p.value.dtype == np.float32 for p in model.parameters())
+    x = real(np.random.default_rng(0), (3, 1, 28, 28), np.float32)
+    assert model(x).shape == model.output_shape(x.shape) == (3, 10)
+    assert model(x).dtype == np.float32
+    assert model(x[:0]).shape == (0, 10)
+    y, backward = model.forward(x[:0])
+    assert backward(y).shape == (0, 1, 28, 28)
+    assert model.summary(x.shape).endswith(f"{COUNTS[name]:,}")
 
 
 @pytest.mark.parametrize("variant", LENET5_VARIANTS)
 def test_lenet5_is_the_paper_s(variant):
     model = lenet5(variant, rng=0)
-    shapes = {name: p.value.shape for name, p in model.named_parameters()}
-    assert list(shapes.values()) == [
-        (6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,), (10, 84), (10,)
-    ]  # fmt: skip
-    assert sum(p.value.size for p in model.parameters()) == 61706
-    assert all(p.value.dtype == np.float32 for p in model.parameters())
-    x = real(np.random.default_rng(0), (3, 1, 28, 28), np.float32)
-    assert model(x).shape == model.output_shape(x.shape) == (3, 10)
-    assert model(x[:0]).shape == (0, 10)
+    assert [p.value.shape for _, p in model.named_parameters()] == LENET5_SHAPES[variant]
     activation, pool, _ = LENET5_VARIANTS[variant]
-    assert sum(isinstance(layer, activation) for layer in model) == 4
+    assert sum(isinstance(layer, activation) for layer in model) == 6 if variant == "classic" else 4
     assert sum(isinstance(layer, pool) for layer in model) == 2
+    # 28 x 28 padded is 32 x 32
+    x = real(np.random.default_rng(0), (2, 1, 28, 28), np.float32)
+    larger = lenet5(variant, image_size=32, rng=0)
+    np.testing.assert_array_equal(larger(np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))), model(x))
+
+
+def test_lenet5_s_partial_connections():
+    """Table I of the paper: 6 maps that take 3, 9 that take 4, one that takes all; 60,000 parameters up to F6."""
+    sizes = [len(maps) for maps in LENET5_CONNECTIONS]
+    assert sizes == [3] * 6 + [4] * 9 + [6]
+    assert [sum(c in maps for maps in LENET5_CONNECTIONS) for c in range(6)] == [10] * 6  # each map is taken alike
+    assert LENET5_CONNECTIONS[4] == (4, 5, 0)
+    model = lenet5("classic", rng=0)
+    assert [count(layer) for layer in model if count(layer)] == [156, 12, 1516, 32, 48120, 10164, 850]
+
+
+def test_simple_convnet_fits_any_size():
+    shapes = [p.value.shape for p in simple_convnet(rng=0).parameters()]
+    assert shapes == [(30, 1, 5, 5), (30,), (100, 4320), (100,), (10, 100), (10,)]
+    # 28 by 5 at stride 2 is 12, pooled 6: 30 * 36 inputs
+    uneven = simple_convnet(stride=2, hidden=50, rng=0, dtype=np.float64)
+    assert uneven.parameters()[2].value.shape == (50, 1080)
+    gradcheck(uneven, real(np.random.default_rng(0), (2, 1, 28, 28), np.float64), samples=10, rtol=1e-6, atol=1e-6)
+    other = simple_convnet(in_channels=3, image_size=(9, 12), filters=4, kernel_size=(2, 3), padding=1, rng=0)
+    assert other(np.zeros((2, 3, 9, 12), np.float32)).shape == (2, 10)
+    assert abs(simple_convnet(rng=0).parameters()[2].value.std() - 0.01) < 1e-4
+    with pytest.raises(ValueError, match="the kernel's height 5"):
+        simple_convnet(image_size=4)
+
+
+@pytest.mark.parametrize("name", ["small-alexnet", "small-resnet"])
+def test_gradients_in_training(name):
+    model = MODELS[name](rng=0, dtype=np.float64)
+    x = real(np.random.default_rng(0), (2, 1, 28, 28), np.float64)
+    gradcheck(model, x, samples=4, atol=1e-7, training=True)
+
+
+def test_small_resnet_takes_any_size_and_folds():
+    model = small_resnet(rng=0, dtype=np.float64, channels=(4, 6))
+    for seed, shape in enumerate([(3, 1, 28, 28), (4, 1, 9, 11), (5, 1, 16, 16)]):
+        model.forward(real(np.random.default_rng(seed), shape, np.float64))
+    x = real(np.random.default_rng(9), (2, 1, 13, 10), np.float64)
+    inference = nn.folded(model)
+    assert not list(inference.named_buffers())
+    np.testing.assert_allclose(inference(x), model(x), rtol=1e-10, atol=1e-12)
+
+
+def trained(name, train, test, lr, epochs):
+    model = MODELS[name](rng=0)
+    fit(model, train, optimizer=optim.Adam(model.parameters(), lr), epochs=epochs, rng=0)
+    return evaluate(model, *test)[1]
+
+
+DIGITS = {
+    "lenet5": (2e-3, 4, 0.9), "lenet5-sigmoid": (3e-3, 14, 0.8), "lenet5-classic": (2e-3, 4, 0.9),
+    "simple-convnet": (2e-3, 5, 0.85), "small-alexnet": (2e-3, 8, 0.8), "small-resnet": (4e-3, 5, 0.85),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_learns_digits(name):
+    """Within seconds, and far above the tenth that guessing gets right."""
+    lr, epochs, accuracy = DIGITS[name]
+    assert trained(name, *load_digits(), lr, epochs) > accuracy
+
+
+IMAGES = {
+    "lenet5": (load_fashion_mnist, 2e-3, 2, 0.75), "lenet5-sigmoid": (load_mnist, 3e-3, 4, 0.85),
+    "lenet5-classic": (load_mnist, 1e-3, 2, 0.87), "simple-convnet": (load_mnist, 1e-3, 2, 0.87),
+    "small-alexnet": (load_mnist, 1e-3, 2, 0.85), "small-resnet": (load_fashion_mnist, 4e-3, 2, 0.7),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not REAL, reason="FASTCONV_DATA is not set to a folder with MNIST and Fashion-MNIST")
+@pytest.mark.parametrize("name", MODELS)
+def test_it_learns_real_images(name):
+    """A sixth of the data is enough to tell, and takes seconds."""
+    load, lr, epochs, accuracy = IMAGES[name]
+    train, test = (tuple(a[:n] for a in part) for part, n in zip(load(), (10_000, 2_000)))
+    assert trained(name, train, test, lr, epochs) > accuracy
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -41,17 +149,25 @@ def test_options():
     y = model(np.zeros((2, 3, 28, 28)))
     assert y.shape == (2, 7)
     assert y.dtype == np.float64
-    with pytest.raises(ValueError, match="lenet5: variant must be one of relu_max, sigmoid_avg, got 'lenet'"):
+    with pytest.raises(ValueError, match="lenet5: variant must be one of relu_max, sigmoid_avg, classic, got"):
         lenet5("lenet")
     with pytest.raises(TypeError, match=r"lenet5: num_classes must be an integer, got 10\.0"):
         lenet5(num_classes=10.0)
     with pytest.raises(ValueError, match="lenet5: in_channels must be from 1"):
         lenet5(in_channels=0)
+    with pytest.raises(ValueError, match="lenet5: image_size must be 28 or 32, got 30"):
+        lenet5(image_size=30)
+    with pytest.raises(ValueError, match="simple_convnet: hidden must be from 1"):
+        simple_convnet(hidden=0)
+    with pytest.raises(ValueError, match="Dropout: p must be finite, at least 0, at most 1, got 2"):
+        MODELS["small-alexnet"](dropout=2)
+    with pytest.raises(ValueError, match="small_resnet: channels must be from 1"):
+        small_resnet(channels=(4, 0))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_learns_a_batch_by_heart(name):
-    model = MODELS[name](rng=0)
+    model = MODELS[name](rng=0, **({"dropout": 0} if name == "small-alexnet" else {}))
     rng = np.random.default_rng(0)
     x, labels = real(rng, (16, 1, 28, 28), np.float32), np.arange(16) % 10
     optimizer = optim.Adam(model.parameters(), 3e-3)

@@ -38,11 +38,14 @@ def test_explain_tells_what_runs(sizes, told, shared):
 def test_each_variant_says_why_it_declines():
     text = _plan.explain(1, (1, 28, 28), (6, 1, 5, 5), 1, 2)
     assert "image by image declines: 1 images x 1 groups are fewer than" in text
+    assert "packed declines: 6 output channels in a group are fewer than" in text
     assert "transposed declines: 6 output channels in a group are fewer than" in text
     assert "gathered declines" not in text
     text = _plan.explain(64, (6, 5, 5), (16, 6, 5, 5))
     assert "gathered declines: 25.0 products for each that is needed" in text
-    assert "declines" not in _plan.explain(64, (16, 28, 28), (16, 16, 5, 5), 1, 2)
+    text = _plan.explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1)
+    assert text.count("packed weights") == 2
+    assert "declines" not in text
 
 
 def test_explain_in_the_command(capsys):
@@ -80,7 +83,7 @@ def test_nothing_is_compiled_after_a_warmup(tmp_path):
 import sys
 import numpy as np
 from fastconv import _jit
-from fastconv.kernels import avg_pool, conv, elementwise, gemm, im2col, max_pool
+from fastconv.kernels import avg_pool, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
 from fastconv.cli import main
 if sys.argv[1] == "warm":
     sys.exit(main(["warmup", "--dtype", "float32"]))
@@ -91,7 +94,8 @@ model = lenet5(rng=0)
 x, labels = np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64)
 train_step(model, x, labels, SGD(model.parameters(), 0.01, 0.9))
 model(x[:1])
-kernels = [k for m in (avg_pool, conv, elementwise, gemm, im2col, max_pool) for k in vars(m).values()]
+modules = avg_pool, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
+kernels = [k for module in modules for k in vars(module).values()]
 forms = [f for k in kernels if isinstance(k, _jit.Kernel) for f in (k.parallel, k.serial)]
 print(sum(sum(f.stats.cache_hits.values()) for f in forms), sum(sum(f.stats.cache_misses.values()) for f in forms))
 """

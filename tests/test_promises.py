@@ -18,7 +18,7 @@ from strategies import assert_identical, assert_same_bits, conv_cases, inner, po
 import fastconv
 from fastconv import nn, optim, reference
 from fastconv._jit import Kernel
-from fastconv.kernels import avg_pool, batch_norm, conv, elementwise, gemm, im2col, max_pool
+from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
 
 
 def sample(dtype=np.float32, seed=0):
@@ -505,7 +505,7 @@ def test_number_of_threads_holds_in_other_threads():
     assert (fastconv.get_num_threads(), numba.get_num_threads()) == (1, 1)
 
 
-MODULES = (avg_pool, batch_norm, conv, elementwise, gemm, im2col, max_pool)
+MODULES = (avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes)
 KERNELS = [k for module in MODULES for k in vars(module).values() if isinstance(k, Kernel)]
 
 

@@ -105,8 +105,9 @@ def test_import_compiles_nothing_and_needs_no_extra(tmp_path):
 import sys
 import fastconv
 from fastconv._jit import Kernel
-from fastconv.kernels import avg_pool, batch_norm, conv, elementwise, gemm, im2col, max_pool
-kernels = [k for m in (avg_pool, batch_norm, conv, elementwise, gemm, im2col, max_pool) for k in vars(m).values()]
+from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
+modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
+kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10
 assert not any(k.parallel.signatures or k.serial.signatures for k in kernels)

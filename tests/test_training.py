@@ -165,6 +165,54 @@ def test_a_resumed_run_has_the_same_bits(digits, tmp_path, kind, stop):
     assert [row["epoch"] for row in resumed.rows] == [1, 2]
 
 
+def with_state(seed=0):
+    """A model whose layers keep more than parameters: running statistics and numbers of draws."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 5, 3, rng=seed), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3, rng=5),
+        nn.Linear(256, 10, rng=seed),
+    )  # fmt: skip
+    return model, SGD(model.parameters(), 0.02, 0.9)
+
+
+@pytest.mark.parametrize("stop", [2, 5, 7])
+def test_a_resumed_run_with_dropout_and_running_statistics_has_the_same_bits(digits, tmp_path, stop):
+    train, test = digits
+    wanted = {"epochs": 2, "batch_size": 64, "rng": 7}  # 5 steps an epoch
+    whole, optimizer = with_state()
+    full = fit(whole, train, test, optimizer=optimizer, **wanted)
+    model, optimizer = with_state()
+    history, position = History(), Position()
+    fit(model, train, test, optimizer=optimizer, history=history, position=position, **wanted,
+        callbacks=[lambda run: run.position.epoch * 5 + run.position.step == stop])  # fmt: skip
+    path = tmp_path / "run.npz"
+    state = model.state_dict(resumable=True)
+    save_checkpoint(path, Checkpoint(state, optimizer.state_dict(), {}, history, position))
+    kept = load_checkpoint(path)
+    model, optimizer = with_state(seed=99)
+    model.load_state_dict(kept.model)
+    optimizer.load_state_dict(kept.optimizer)
+    resumed = fit(model, train, test, optimizer=optimizer, history=kept.history, position=kept.position, **wanted)
+    assert_same_weights(model, whole)
+    assert losses(resumed) == losses(full)
+
+
+def test_divergence_leaves_the_last_good_running_statistics(digits):
+    (x, labels), _ = digits
+    model, optimizer = with_state()
+    recorded = [model.state_dict(resumable=True)]
+
+    def record(run):
+        if not run.epoch_ended:
+            recorded.append(run.model.state_dict(resumable=True))
+
+    with pytest.raises(DivergenceError):
+        fit(model, (x[:256], labels[:256]), optimizer=optimizer, epochs=2, batch_size=64, rng=0,
+            schedule=lambda done: 1e38 if done >= 0.5 else 1.0, callbacks=[record])  # fmt: skip
+    for name, value in model.state_dict(resumable=True).items():
+        assert np.isfinite(value).all()
+        np.testing.assert_array_equal(value, recorded[-2][name])
+
+
 def test_a_finished_run_does_nothing(digits):
     train, _ = digits
     model, optimizer = trained_parts()

@@ -19,6 +19,8 @@ from fastconv import _geometry, _plan, _transposed
 from fastconv._geometry import ConvGeometry
 from fastconv.functional import conv as module
 from fastconv.kernels import conv as kernels
+from fastconv.kernels import conv_gradients as gradients
+from fastconv.kernels import planes as moves
 
 
 def _forward(geometry: ConvGeometry, shared: bool) -> str:
@@ -34,6 +36,8 @@ FORWARD = frozenset(
         *(f"split, {cells}, shared" for cells in ("straight", "by rows", "scratch")),
         "unrolled, straight",
         "unrolled, straight, shared",
+        "in place, packed",
+        "split, packed",
     }
 )
 RUNS = ("straight", "by rows", "wide")
@@ -66,12 +70,15 @@ def recorded() -> Iterator[set[str]]:
 
         return mock.patch.object(place, name, call)
 
-    def convolve(where, x, weight, rows, terms, bias, floor, geometry, y):
-        # which of the two kernels ran is noted by themselves
+    def convolve(where, x, weights, bias, floor, geometry, y):
+        # which of the kernels ran is noted by themselves
         last_runs[:] = [geometry]
 
     def ran(shared):
         return lambda *args: seen.add(f"{purpose[-1]}: {_forward(last_runs[0], shared)}")
+
+    def packed(*args):
+        seen.add(f"{purpose[-1]}: {'in place' if last_runs[0].by_pixel.in_place else 'split'}, packed")
 
     original_gathered, original_runs = module._gathered, module._runs
 
@@ -102,7 +109,7 @@ def recorded() -> Iterator[set[str]]:
 
     def summed(how):
         return lambda *args: seen.add(
-            f"weight: turned, {'in place' if last_runs[0].plain.in_place else 'split'}, {how}"
+            f"weight: turned, {'in place' if last_runs[0].by_pixel.in_place else 'split'}, {how}"
         )
 
     with contextlib.ExitStack() as stack:
@@ -110,14 +117,15 @@ def recorded() -> Iterator[set[str]]:
             spy(module, "_convolve", convolve),
             spy(kernels, "forward", ran(False)),
             spy(kernels, "split_and_forward", ran(True)),
+            spy(kernels, "forward_packed", packed),
             mock.patch.object(module, "_gathered", gathered),
-            spy(kernels, "turn", lambda *args: seen.add("turned weights")),
+            spy(moves, "turn", lambda *args: seen.add("turned weights")),
             mock.patch.object(module, "_runs", runs),
-            spy(kernels, "input_gradient", scattered),
-            spy(kernels, "weight_gradient", dotted),
+            spy(gradients, "input_gradient", scattered),
+            spy(gradients, "weight_gradient", dotted),
             spy(module, "_turned_weight_gradient", turned_gradient),
-            spy(kernels, "weight_gradient_sharded", summed("shards")),
-            spy(kernels, "weight_gradient_turned", summed("blocks")),
+            spy(gradients, "weight_gradient_sharded", summed("shards")),
+            spy(gradients, "weight_gradient_turned", summed("blocks")),
         ):
             stack.enter_context(patch)
         yield seen
@@ -129,6 +137,7 @@ LAYOUTS = ("unrolled", "by rows", "wide")
 @contextlib.contextmanager
 def demanded(
     layout: str | None = None,
+    packed: bool | None = None,
     gathers: bool | None = None,
     shared: bool | None = None,
     turned: bool | None = None,
@@ -148,6 +157,12 @@ def demanded(
     if layout:
         by_rows = property(lambda self: layout == "by rows" and self.WP != self.columns.out)
         patches.append(mock.patch.object(ConvGeometry, "by_rows", by_rows))
+    if packed is not None:
+        patches += [
+            mock.patch.object(_plan, name, 1 if packed else 2**31)
+            for name in vars(_plan)
+            if name.startswith("LEAST_PACKED")
+        ]
     if gathers is not None:
         patches.append(mock.patch.object(_plan, "MOST_PRODUCTS", math.inf if gathers else 0))
     if shared is not None:
@@ -174,9 +189,11 @@ def _forget_geometries() -> None:
 
 def every_demand() -> list[dict[str, Any]]:
     """All the demands that differ in what they make the engine do."""
+    # packed weights are read with planes that are always laid out the same way
+    ways = [(None, None), (None, True), *((layout, False) for layout in LAYOUTS)]
     return [
-        dict(layout=layout, gathers=other, shared=other, turned=turned, sharded=other)
-        for layout, other, turned in itertools.product((None, *LAYOUTS), (True, False), (True, False))
+        dict(layout=layout, packed=packed, gathers=other, shared=other, turned=turned, sharded=other)
+        for (layout, packed), other, turned in itertools.product(ways, (True, False), (True, False))
     ]
 
 
@@ -186,6 +203,7 @@ def demands() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {
             "layout": st.sampled_from([None, *LAYOUTS]),
+            "packed": choice,
             "gathers": choice,
             "shared": choice,
             "turned": choice,

@@ -206,7 +206,8 @@ def _statistics(
 
 def _move(running: np.ndarray | None, batch: np.ndarray, momentum: float) -> None:
     if running is not None:
-        running[...] = (1 - momentum) * running + momentum * batch
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 becomes infinity
+            running[...] = (1 - momentum) * running + momentum * batch
 
 
 def _factor(weight: np.ndarray | None, var: np.ndarray, eps: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from fastconv._plan import (
     TURNED_CHANNELS,
     declines_by_image,
     declines_gathered,
+    declines_packed,
     declines_sharded,
     declines_turned,
 )
 from fastconv.errors import ShapeError
 from fastconv.functional.im2col import unfold
 from fastconv.kernels import conv as kernels
+from fastconv.kernels import conv_gradients as gradients
+from fastconv.kernels import planes as moves
 from fastconv.kernels.gemm import matmul
 
 ALGORITHMS = ("auto", "direct", "im2col")
@@ -240,10 +243,11 @@ def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """X (N, C, H, W) as the kernels read it: (N, C * cells of a plane), x itself where nothing has to move."""
     if geometry.in_place:
         return x.reshape(len(x), geometry.C * geometry.plane)
-    rows, columns = geometry.rows, geometry.columns
-    shape = (x.shape[0] * x.shape[1], rows.stride, len(geometry.shifts), geometry.HP, geometry.WP)
+    vertical, horizontal = geometry.steps
+    shape = (x.shape[0] * x.shape[1], vertical, len(geometry.shifts), geometry.HP, geometry.WP)
     planes = _arrays.empty(where, shape, x.dtype, "the padded input")
-    kernels.split(x.reshape(shape[0], *x.shape[2:]), rows.before, rows.stride, geometry.shifts, columns.stride, planes)
+    flat = x.reshape(shape[0], *x.shape[2:])
+    moves.split(flat, geometry.rows.before, vertical, geometry.shifts, horizontal, planes)
     return planes.reshape(len(x), geometry.C * geometry.plane)
 
 
@@ -251,24 +255,49 @@ def direct(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
     """The convolution of arrays that are ready, written to y; sums up to `floor` are stored as `floor`."""
-    _convolve(where, x, weight, geometry.weight_rows, geometry.weight_terms, bias, floor, geometry, y)
+    weights = Weights(weight, geometry.weight_rows, geometry.weight_terms, geometry.taps)
+    _convolve(where, x, weights, bias, floor, geometry, y)
+
+
+class Weights(NamedTuple):
+    """Where the weights of a convolution lie: that of output channel oc and tap k at rows[oc] + terms[k] of `array`.
+
+    Attributes:
+        array: the weights.
+        rows: (OC,) uint64.
+        terms: (taps,) uint64.
+        run: how many successive taps lie side by side; negative where they do from last to first.
+    """
+
+    array: np.ndarray
+    rows: np.ndarray
+    terms: np.ndarray
+    run: int
 
 
 def _convolve(
-    where: str, x: np.ndarray, weight: np.ndarray, weight_rows: np.ndarray, weight_terms: np.ndarray,
-    bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray,
-) -> None:  # fmt: skip
-    weights = weight.reshape(-1), weight_rows, weight_terms, bias, floor, geometry.offsets, geometry.groups
-    image = geometry.C * geometry.plane
-    rows, columns = geometry.rows, geometry.columns
-    if not declines_by_image(geometry, len(x), x.itemsize):
+    where: str, x: np.ndarray, weights: Weights, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
+) -> None:
+    table = weights.array.reshape(-1), weights.rows, weights.terms
+    groups, rows, columns = geometry.groups, geometry.rows, geometry.columns
+    if not declines_packed(geometry, len(x)):
+        whole = geometry.by_pixel
+        planes = _planes(where, x, whole).reshape(-1)
+        image = whole.C * whole.plane
+        kernels.forward_packed(
+            planes, *table, weights.run, bias, floor, whole.offsets, whole.pixels, groups, image, y
+        )  # fmt: skip
+    elif not declines_by_image(geometry, len(x), x.itemsize):
         kernels.split_and_forward(
-            x, rows.before, rows.stride, geometry.shifts, columns.stride, geometry.HP, *weights, geometry.WP,
-            geometry.by_rows, y,
+            x, rows.before, rows.stride, geometry.shifts, columns.stride, geometry.HP, *table, bias, floor,
+            geometry.offsets, groups, geometry.WP, geometry.by_rows, y,
         )  # fmt: skip
     else:
         planes = _planes(where, x, geometry).reshape(-1)
-        kernels.forward(planes, *weights, image, geometry.WP, geometry.by_rows, y)
+        image = geometry.C * geometry.plane
+        kernels.forward(
+            planes, *table, bias, floor, geometry.offsets, groups, image, geometry.WP, geometry.by_rows, y
+        )  # fmt: skip
 
 
 def _im2col(
@@ -292,7 +321,7 @@ def input_gradient(
 ) -> None:  # fmt: skip
     """The gradient of x, written to grad; with `bias` (C,) added to its channels, it is a transposed convolution."""
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
-    finite = kernels.all_finite.sized(weight.size)(weight.reshape(-1))
+    finite = moves.all_finite.sized(weight.size)(weight.reshape(-1))
     start = np.zeros(geometry.C, g.dtype) if bias is None else bias
     if not (finite and not declines_gathered(geometry) and _gathered(where, g, weight, start, geometry, grad)):
         _scattered(where, g, weight, finite, geometry, grad)
@@ -309,18 +338,20 @@ def _gathered(
     conv, rows, columns = transposed.conv, transposed.rows, transposed.columns
     start, lowest = np.repeat(bias, phases), g.dtype.type(-np.inf)
     if phases == 1:
-        _convolve(where, g, weight, transposed.weight_rows, transposed.weight_terms, start, lowest, conv, grad)
+        taps = geometry.rows.kernel * geometry.columns.kernel
+        weights = Weights(weight, transposed.weight_rows, transposed.weight_terms, -taps)
+        _convolve(where, g, weights, start, lowest, conv, grad)
         return True
     strides = geometry.rows.stride, geometry.columns.stride
     per_group, kernel = geometry.OC // groups, (conv.rows.kernel, conv.columns.kernel)
     turned = _arrays.empty(where, (groups, C // groups, *strides, per_group, *kernel), g.dtype, "the turned weights")
     grouped = weight.reshape(groups, per_group, *weight.shape[1:])
-    kernels.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
+    moves.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
     planes = _arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
-    _convolve(where, g, turned, conv.weight_rows, conv.weight_terms, start, lowest, conv, planes)
+    _convolve(where, g, Weights(turned, conv.weight_rows, conv.weight_terms, conv.taps), start, lowest, conv, planes)
     split = planes.reshape(N * C, *strides, conv.rows.out, conv.columns.out)
     top, left = geometry.rows.before, geometry.columns.before
-    return kernels.merge(split, top, left, rows.first, columns.first, grad.reshape(N * C, H, W)) == 0
+    return moves.merge(split, top, left, rows.first, columns.first, grad.reshape(N * C, H, W)) == 0
 
 
 def _scattered(
@@ -333,12 +364,12 @@ def _scattered(
     planes_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
     planes = grad if geometry.in_place else _arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
     runs, flat = _runs(where, g, geometry, by_rows=not finite)
-    kernels.input_gradient(
+    gradients.input_gradient(
         flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups],
         geometry.windows, groups, *runs, planes.reshape(N, C, geometry.plane),
     )  # fmt: skip
     if not geometry.in_place:
-        kernels.merge(planes, rows.before, columns.before, 0, 0, grad.reshape(N * C, H, W))
+        moves.merge(planes, rows.before, columns.before, 0, 0, grad.reshape(N * C, H, W))
 
 
 def _runs(
@@ -351,7 +382,7 @@ def _runs(
     if by_rows or geometry.by_rows:
         return (OH, OW, OW, geometry.WP), g.reshape(N, OC, OH * OW)
     wide = _arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
-    kernels.widen(g.reshape(N * OC, OH, OW), geometry.WP, wide.reshape(N * OC, geometry.wide))
+    moves.widen(g.reshape(N * OC, OH, OW), geometry.WP, wide.reshape(N * OC, geometry.wide))
     return (1, geometry.wide, 0, 0), wide
 
 
@@ -366,24 +397,23 @@ def weight_gradient(
 def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """A matrix product with vectors along the output channels, for which g is transposed."""
     N, OC, OH, OW = g.shape
-    geometry = geometry.plain
+    geometry = geometry.by_pixel
     groups, per_group, K = geometry.groups, OC // geometry.groups, geometry.taps
     planes = _planes(where, x, geometry)
-    sums = np.empty((groups, K, per_group), g.dtype)
+    grad = np.empty((groups, per_group, K), g.dtype)
     if not declines_sharded(geometry):
+        sums = np.empty((groups, K, per_group), g.dtype)
         parts = _arrays.empty(where, (SHARDS, *sums.shape), g.dtype, "the shards of the weight gradient")
         flat = g.reshape(N, OC, OH * OW)
-        kernels.weight_gradient_sharded(flat, planes, geometry.offsets, geometry.pixels, parts)
-        kernels.add_parts.sized(parts.size)(parts.reshape(SHARDS, -1), sums.reshape(-1))
+        gradients.weight_gradient_sharded(flat, planes, geometry.offsets, geometry.pixels, parts)
+        gradients.add_parts.sized(parts.size)(parts.reshape(SHARDS, -1), sums.reshape(-1))
+        moves.transposed.sized(grad.size)(sums, grad)
     else:
         width = min(per_group, TURNED_CHANNELS)
         cells = -(-per_group // width) * OH * OW * width
         turned = _arrays.empty(where, (N, groups, cells), g.dtype, "the transposed gradient")
-        kernels.turn_gradient(g.reshape(N * groups, per_group, OH * OW), width, turned.reshape(-1))
-        sums.fill(0)
-        kernels.weight_gradient_turned(turned, planes, geometry.offsets, geometry.pixels, width, sums)
-    grad = np.empty((groups, per_group, K), g.dtype)
-    kernels.transposed.sized(grad.size)(sums, grad)
+        moves.turn_gradient(g.reshape(N * groups, per_group, OH * OW), width, turned.reshape(-1))
+        gradients.weight_gradient_turned(turned, planes, geometry.offsets, geometry.pixels, width, grad)
     return grad
 
 
@@ -393,7 +423,7 @@ def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
     planes = _planes(where, x, geometry)
     for by_rows in (False, True):
         runs, flat = _runs(where, g, geometry, by_rows)
-        kernels.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
+        gradients.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
         if flat.size == g.size or np.isfinite(grad).all():
             break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
     return grad
@@ -402,5 +432,5 @@ def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
 def bias_gradient(g: np.ndarray) -> np.ndarray:
     """The gradient of the bias: the sum of each channel of g."""
     grad = np.empty(g.shape[1], g.dtype)
-    kernels.bias_gradient(g.reshape(*g.shape[:2], g.shape[2] * g.shape[3]), grad)
+    gradients.bias_gradient(g.reshape(*g.shape[:2], g.shape[2] * g.shape[3]), grad)
     return grad

@@ -107,8 +107,8 @@ def local_response_norm_backward(
 
 
 def _numbers(where: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, float, float, float]:
-    numbers = (number(where, name, value) for name, value in (("alpha", alpha), ("beta", beta), ("k", k)))
-    return (integer(where, "size", size, 1), *numbers)  # type: ignore[return-value]
+    alpha, beta, k = (number(where, name, n) for name, n in (("alpha", alpha), ("beta", beta), ("k", k)))
+    return integer(where, "size", size, 1), alpha, beta, k
 
 
 def _base(x: np.ndarray, size: int, alpha: float, k: float) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""Direct convolution and its gradients on wide rows of padded planes (see `ConvGeometry`).
+"""Direct convolution on wide rows of padded planes (see `ConvGeometry`).
 
-Forward is a matrix product whose right-hand side is never built: y[oc, q] = sum over k of w[oc, k] * x[offsets[k] + q].
-The gradient of the input is a convolution of the output gradient, with turned weights; the gradient of the weights is a
-product over the pixels q.
+It is a matrix product whose right-hand side is never built: y[oc, q] = sum over k of w[oc, k] * x[offsets[k] + q]. A
+vector holds pixels, or, where weights are packed, output channels. The gradient of the input is such a convolution too.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import inlined, kernel
-from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, copy_rows, lane_sum, row_offsets, transpose
-from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS
+from fastconv.kernels.planes import split_plane
+from fastconv.kernels.simd import TERM_BLOCK, add_rows, copy_rows, even_part, row_offsets, transpose
+from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 
 CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
 PIXEL_BLOCK = 768  # cells of wide rows that one task computes, about
@@ -20,108 +20,9 @@ RUN_CELLS = 1024  # cells of small planes that one task computes, those of sever
 EVEN_TASKS = 32  # from so many tasks on it does not matter whether threads can share them evenly
 SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
 IMAGE_SHARES = 64  # shares of a batch: enough for many threads, each with one image's planes in flight
-TAP_BLOCK = 16  # taps of the weight gradient that one task sums
-TURNED_TAPS = 96  # taps of the weight gradient that one task sums with its gradient transposed, fewer where that
-TURNED_TASKS = 16  # would leave less than so many tasks
-DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
-
-
-@inlined
-def _split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
-    """Copy an image's plane x[x0:] into padded planes[start:], (sy, shifts, HP, WP) cells; see `split`."""
-    copies, zero, one = shifts.size, np.int64(0), np.int64(1)
-    for a in range(sy):
-        # rows above and below the image are copied as nothing but zeros
-        begin = min(HP, max(0, -((a - top) // sy)))
-        end = max(begin, min(HP, -((a - top - H) // sy)))
-        for b in range(copies):
-            shift = shifts[b]
-            first = min(WP, max(0, -(shift // sx)))
-            last = max(first, min(WP, -((shift - W) // sx)))
-            target = start + (a * copies + b) * HP * WP
-            source = x0 + (begin * sy + a - top) * W + shift
-            copy_rows(begin, planes, target, WP, x, zero, zero, one, zero, zero, WP)
-            copy_rows(end - begin, planes, target + begin * WP, WP, x, source, sy * W, sx, first, last, WP)
-            copy_rows(HP - end, planes, target + end * WP, WP, x, zero, zero, one, zero, zero, WP)
-
-
-@kernel
-def split(x, top, sy, shifts, sx, planes):
-    """Copy each image into padded planes: plane (a, b, i, j) is pixel (i * sy + a - top, j * sx + shifts[b]), or zero.
-
-    Precondition: x (P, H, W), planes (P, sy, shifts, HP, WP). Parallel over P, which owns its plane.
-    """
-    P, H, W = x.shape
-    copies, HP, WP = planes.shape[2:]
-    flat, flat_x = planes.reshape(-1), x.reshape(-1)
-    for p in prange(P):
-        _split_plane(flat_x, p * H * W, H, W, top, sy, shifts, sx, flat, p * sy * copies * HP * WP, HP, WP)
-
-
-@kernel
-def merge(planes, top, left, first_row, first_column, x):
-    """Take each pixel from its phase: x[iy, ix] = planes[a, b, i - first_row, j - first_column].
-
-    Where iy = i*sy + a - top and ix = j*sx + b - left.
-
-    Precondition: planes (P, sy, sx, rows, columns), x (P, H, W). Parallel over P, which owns its image.
-
-    Returns:
-        How many images have a pixel that is NaN or infinite.
-    """
-    P, H, W = x.shape
-    sy, sx = planes.shape[1:3]
-    odd = 0
-    for p in prange(P):
-        check = x.dtype.type(0)
-        for iy in range(H):
-            a, i = (iy + top) % sy, (iy + top) // sy - first_row
-            for start in range(min(sx, W)):
-                row = planes[p, a, (start + left) % sx, i]
-                j = np.uint64((start + left) // sx - first_column)
-                for step in range(np.uint64(-(-(W - start) // sx))):
-                    value = row[j + step]
-                    x[p, iy, np.uint64(start) + step * np.uint64(sx)] = value
-                    check += value * 0  # NaN from what is not finite
-        odd += 0 if check == 0 else 1
-    return odd
-
-
-@kernel
-def widen(g, WP, wide):
-    """Copy gradient planes into wide rows, zero between the rows of pixels.
-
-    Precondition: g (P, OH, OW), wide (P, Q). Parallel over P, which owns its row.
-    """
-    P, OH, OW = g.shape
-    Q = wide.shape[1]
-    flat, flat_g = wide.reshape(-1), g.reshape(-1)
-    zero, one = np.int64(0), np.int64(1)
-    for p in prange(P):
-        copy_rows(OH - 1, flat, p * Q, WP, flat_g, p * OH * OW, OW, one, zero, OW, WP)
-        copy_rows(one, flat, p * Q + (OH - 1) * WP, zero, flat_g, (p * OH + OH - 1) * OW, zero, one, zero, OW, OW)
-
-
-@kernel
-def turn(weight, row_phases, row_positions, column_phases, column_positions, turned):
-    """turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx] of the tap that reaches phase (a, b) there.
-
-    Precondition: weight (groups, OC, C, KH, KW); turned (groups, C, sy, sx, OC, TH, TW). Parallel over (group, block of
-    channels), each of which owns its part.
-    """
-    groups, OC, C, KH, KW = weight.shape
-    blocks = -(-C // 16)  # so many channels of one kernel lie side by side in `weight`
-    for task in prange(groups * blocks):
-        group, block = divmod(np.int64(task), blocks)
-        first, last = block * 16, min(block * 16 + 16, C)
-        turned[group, first:last] = 0
-        for oc in range(OC):
-            for c in range(first, last):
-                for ky in range(KH):
-                    a, ty = row_phases[ky], row_positions[ky]
-                    for kx in range(KW):
-                        b, tx = column_phases[kx], column_positions[kx]
-                        turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx]
+PACKED_TERMS = 128  # terms whose weights are packed at once: with the inputs of a tile they stay in the L1 cache
+PACKED_PIXELS = 1600  # pixels that one task computes with packed weights: packing takes a few per cent of its time
+PACKED_TASKS = 20  # from so many of those tasks on it does not matter whether threads can share them evenly
 
 
 @inlined
@@ -150,7 +51,7 @@ def _convolve(
     plane's size is often a multiple of 4096 bytes, and then the same pixels of a few channels fill their cache sets.
     """
     zero, one, fresh = np.int64(0), np.int64(1), np.bool_(True)
-    if offsets.size <= TERM_BLOCK and (by_rows or WP == OW):
+    if offsets.size <= even_part(offsets.size, TERM_BLOCK) and (by_rows or WP == OW):
         runs, run = (-(-(end - start) // WP), OW) if by_rows else (images, end - start)
         y_run, run_step = (OW, WP) if by_rows else (y_image, image)
         add_rows(
@@ -247,7 +148,7 @@ def split_and_forward(
             n, group = divmod(item, groups)
             source = (n * C + group * channels) * H * W
             for c in range(channels):
-                _split_plane(flat_x, source + c * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
+                split_plane(flat_x, source + c * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
             for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
                 rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
                 _convolve(
@@ -256,220 +157,77 @@ def split_and_forward(
                 )  # fmt: skip
 
 
+@inlined
+def _pack(weight, weight_rows, weight_terms, run, first, channels, k0, terms, packed, width):
+    """packed[k * width + j] = weight[weight_rows[first + j] + weight_terms[k0 + k]] for k < terms and j < channels."""
+    row = np.int64(weight_rows[first + 1] - weight_rows[first]) if channels > 1 else 0
+    k, end = k0, k0 + terms
+    while k < end:
+        m = min(abs(run) - k % abs(run), end - k)
+        lowest, step = (k, width) if run > 0 else (k + m - 1, -width)
+        source = np.int64(weight_rows[first] + weight_terms[lowest])
+        transpose(packed, (lowest - k0) * width, weight, source, channels, m, step, row)
+        k += m
+
+
+@inlined
+def _even(tasks, parts, most):
+    """Into how many parts each of so many tasks is cut: `parts`, or more where threads would share them unevenly."""
+    while tasks * parts < PACKED_TASKS and tasks * parts % 4 and parts < most:
+        parts += 1
+    return parts
+
+
 @kernel
-def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, run, g_run, planes_run, planes):
-    """planes[n, c, windows[t] + q] = sum over oc of weight[.. c, t, oc] * g[n, oc, q], summed over taps t and pixels q.
+def forward_packed(planes, weight, weight_rows, weight_terms, run, bias, floor, offsets, pixels, groups, image, y):
+    """As `forward`, with vectors along the output channels, whose weights are packed for it, and any pixels.
 
-    The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
-    `weight_gradient`.
+    No cell is computed that is not a pixel, and weights are read in the order in which they lie in memory.
 
-    Precondition: g (N, OC, cells); weight flat; weight_rows (C,), weight_terms (OC/groups,), windows (T,) uint64;
-    planes (N, C, cells), overwritten. Parallel over (image, group), each of which owns its planes.
+    Precondition: as for `forward`; in `weight`, each `run` terms lie side by side, from last to first where `run` is
+    negative, and the rows of a group are equally far apart; pixels (OH * OW,) uint64, where each lies in the planes.
+    Parallel over (images or block of pixels, group, block of output channels), each of which owns its part of y.
     """
-    N, OC, Q = g.shape
-    _, C, cells = planes.shape
-    channels, per_group = C // groups, OC // groups
-    flat, flat_g = planes.reshape(-1), g.reshape(-1)
-    offsets, nothing, lowest = row_offsets(per_group, Q), np.zeros(C, g.dtype), g.dtype.type(-np.inf)
-    fresh = np.bool_(False)
-    for task in prange(N * groups):
-        n, group = divmod(np.int64(task), groups)
-        first = group * channels
-        planes[n, first : first + channels] = 0
-        target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
-        together = max(1, SCRATCH_CELLS // run)
-        for r in range(0, runs, together):
-            for q in range(0, run, SCRATCH_CELLS):
-                for t in range(windows.size):
-                    add_rows(
-                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
-                        first, fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q,
-                        g_run, offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
-                    )  # fmt: skip
-
-
-@kernel
-def all_finite(a):
-    """Whether no element of a flat array is NaN or infinite. Parallel over blocks."""
-    blocks = -(-a.size // 4096)
-    odd = 0
-    for block in prange(blocks):
-        check = a.dtype.type(0)
-        for i in range(np.uint64(block * 4096), np.uint64(min((block + 1) * 4096, a.size))):
-            check += a[i] * 0  # NaN from what is not finite
-        odd += 0 if check == 0 else 1
-    return odd == 0
-
-
-@kernel
-def transposed(a, b):
-    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), its own."""
-    N, M, P = a.shape
-    blocks = -(-P // PIXEL_BLOCK)
-    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
-    for task in prange(N * blocks):
-        n, block = divmod(np.int64(task), blocks)
-        first = block * PIXEL_BLOCK
-        transpose(flat_b, (n * P + first) * M, flat_a, n * M * P + first, M, min(PIXEL_BLOCK, P - first), M, P)
-
-
-@kernel
-def turn_gradient(g, width, turned):
-    """turned[n, block, p, j] = g[n, block * width + j, p]: pixels of a block of channels one behind the other.
-
-    Precondition: g (N, OC, P); turned flat, N * blocks * P * width cells, of which those past the last channel stay as
-    they are. Parallel over (n, block), which owns its part.
-    """
-    N, OC, P = g.shape
-    blocks = -(-OC // width)
-    flat = g.reshape(-1)
-    for task in prange(N * blocks):
-        n, block = divmod(np.int64(task), blocks)
-        oc = block * width
-        transpose(turned, task * P * width, flat, (n * OC + oc) * P, min(width, OC - oc), P, width, P)
-
-
-@kernel
-def weight_gradient_sharded(g, planes, offsets, pixels, parts):
-    """parts[s, group, k, oc] = sum over the pixels p of shard s of planes[n, offsets[k] + pixels[p]] * g[n, oc, p].
-
-    A shard is a run of blocks of pixels, through the batch; each is transposed before it is used.
-
-    Precondition: g (N, OC, P); planes (N, cells of an image), offsets (K,) and pixels (P,) uint64; parts
-    (shards, groups, K, OC/groups). Parallel over (shard, group), each of which owns its part.
-    """
-    N, OC, P = g.shape
-    image = planes.shape[1]
-    shards, groups, K, per_group = parts.shape
-    flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
-    size = min(P, TERM_BLOCK)
-    blocks = -(-P // size)
-    width = min(per_group, TILE_VECTORS * LANES)
-    nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
-    zero, one = np.int64(0), np.int64(1)
-    offsets_of_pixels = row_offsets(size, width)
-    for task in prange(shards * groups):
-        shard, group = divmod(np.int64(task), groups)
-        parts[shard, group] = 0
-        turned = np.empty(size * width, g.dtype)
-        for item in range(shard * N * blocks // shards, (shard + 1) * N * blocks // shards):
-            n, block = divmod(item, blocks)
-            p = block * size
-            m = min(size, P - p)
-            source = n * image + group * (image // groups)
-            for oc in range(0, per_group, width):
-                columns = min(width, per_group - oc)
-                transpose(turned, zero, flat_g, (n * OC + group * per_group + oc) * P + p, columns, m, width, P)
-                add_rows(
-                    flat_parts, task * K * per_group + oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest,
-                    flat, source, offsets, pixels[p : p + m], turned, zero, zero, offsets_of_pixels[:m], one, columns,
-                )  # fmt: skip
-
-
-@kernel
-def add_parts(parts, total):
-    """Sum parts (S, n) over the first axis into total (n,), in order. Parallel over n."""
-    S, n = parts.shape
-    blocks = -(-n // 1024)
-    for block in prange(blocks):
-        first, last = np.uint64(block * 1024), np.uint64(min((block + 1) * 1024, n))
-        for i in range(first, last):
-            total[i] = parts[0, i]
-        for s in range(1, S):
-            for i in range(first, last):
-                total[i] += parts[s, i]
-
-
-@kernel
-def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
-    """grad[group, k, oc] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * g[n, group, oc, p].
-
-    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it; planes (N, cells of an image), offsets (K,)
-    and pixels (P,) uint64, grad (groups, K, OC/groups). Parallel over (group, block of taps, block of channels), each
-    of which owns its part of grad and sums the batch in order.
-    """
-    N, groups, cells = turned.shape
-    image = planes.shape[1]
-    _, K, per_group = grad.shape
-    P = pixels.size
-    steps = -(-per_group // width)
-    share = -(-K * groups * steps // TURNED_TASKS)
-    taps = min(TURNED_TAPS, -(-share // TILE_ROWS) * TILE_ROWS)
-    blocks = -(-K // taps)
-    rows_of_pixels = row_offsets(P, width)
-    flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)
-    nothing, lowest = np.zeros(K, grad.dtype), grad.dtype.type(-np.inf)
-    zero, one = np.int64(0), np.int64(1)
-    for task in prange(groups * blocks * steps):
-        rest, s = divmod(np.int64(task), steps)
-        group, block = divmod(rest, blocks)
-        k, oc = block * taps, s * width
-        for n in range(N):
-            add_rows(
-                flat_grad, (group * K + k) * per_group + oc, per_group, zero, min(taps, K - k), nothing, k, n == 0,
-                lowest, flat, n * image + group * (image // groups), offsets, pixels, flat_turned,
-                (n * groups + group) * cells + s * P * width, zero, rows_of_pixels, one, min(width, per_group - oc),
-            )  # fmt: skip
-
-
-@kernel
-def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, grad):
-    """grad[oc, k] = sum over images n and pixels of g[n, oc] * planes[n, offsets[k]].
-
-    The pixels of a plane lie in `runs` runs of `run` cells each, `g_run` apart in g and `planes_run` apart in planes.
-
-    Precondition: g (N, OC, cells); planes (N, cells of an image); offsets (K,) uint64; grad (OC, K). Parallel over
-    (group, block of output channels, block of taps), each of which owns its part of grad and sums the batch in order.
-    """
-    N, OC, P = g.shape
-    image = planes.shape[1]
-    K = offsets.size
+    N, OC, OH, OW = y.shape
+    P, K = OH * OW, offsets.size
+    flat = y.reshape(-1)
     per_group = OC // groups
-    tiles, blocks = -(-per_group // DOT_ROWS), -(-K // TAP_BLOCK)
-    flat, flat_g = planes.reshape(-1), g.reshape(-1)
-    # runs that one tile sums: of one image, or those of several small images
-    images = max(1, DOT_CELLS // run) if runs == 1 else 1
-    g_step, planes_step = (OC * P, image) if runs == 1 else (g_run, planes_run)
-    together = images if runs == 1 else max(1, DOT_CELLS // run)
-    for task in prange(groups * tiles * blocks):
+    lanes = VECTOR_BYTES // y.itemsize
+    vectors, width = -(-per_group // lanes), TILE_VECTORS * lanes
+    blocks = -(-vectors // TILE_VECTORS)
+    together = -(-N // _even(groups * blocks, -(-N // max(1, PACKED_PIXELS // P)), N))
+    parts = -(-N // together)
+    steps = _even(parts * groups * blocks, -(-P // PACKED_PIXELS), -(-P // TILE_ROWS)) if together == 1 else 1
+    length = -(-P // (steps * TILE_ROWS)) * TILE_ROWS
+    steps = -(-P // length)
+    most = even_part(K, PACKED_TERMS)
+    rows, nothing = row_offsets(most, width), np.zeros(length, y.dtype)
+    zero, one, lowest = np.int64(0), np.int64(1), y.dtype.type(-np.inf)
+    for task in prange(parts * groups * steps * blocks):
         rest, block = divmod(np.int64(task), blocks)
-        group, tile = divmod(rest, tiles)
-        oc = group * per_group + tile * DOT_ROWS
-        rows = min(DOT_ROWS, per_group - tile * DOT_ROWS)
-        first, last = block * TAP_BLOCK, min((block + 1) * TAP_BLOCK, K)
-        sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
-        for n in range(0, N, images):
-            all_runs = min(images, N - n) if runs == 1 else runs
-            for r in range(0, all_runs, together):
-                for q in range(0, run, DOT_CELLS):
-                    a0 = (n * OC + oc) * P + r * g_step + q
-                    source = np.int64(n * image + group * (image // groups) + r * planes_step + q)
-                    for k in range(first, last, 4):  # past the last tap, that tap again
-                        b0, b1 = source + np.int64(offsets[k]), source + np.int64(offsets[min(k + 1, K - 1)])
-                        b2 = source + np.int64(offsets[min(k + 2, K - 1)])
-                        b3 = source + np.int64(offsets[min(k + 3, K - 1)])
-                        add_dots(
-                            sums[(k - first) // 4], rows, flat_g, a0, P, g_step, flat, b0, b1, b2, b3, planes_step,
-                            min(together, all_runs - r), min(DOT_CELLS, run - q),
-                        )  # fmt: skip
-        for k in range(first, last):
-            quad, j = divmod(k - first, 4)
-            for i in range(rows):
-                grad[oc + i, k] = lane_sum(sums[quad], i, j)
-
-
-@kernel
-def bias_gradient(g, grad):
-    """grad[oc] = sum of g[n, oc, p] over images n and pixels p.
-
-    Precondition: g (N, OC, P), grad (OC,). Parallel over OC, each of which owns its sum.
-    """
-    N, OC, P = g.shape
-    for oc in prange(OC):
-        total = grad.dtype.type(0)
-        for n in range(N):
-            part = grad.dtype.type(0)
-            for p in range(P):
-                part += g[n, oc, p]
-            total += part
-        grad[oc] = total
+        rest, s = divmod(rest, steps)
+        part, group = divmod(rest, groups)
+        begin = vectors * block // blocks * lanes
+        channels = min(vectors * (block + 1) // blocks * lanes, per_group) - begin
+        first = group * per_group + begin
+        start = s * length
+        m = min(length, P - start)
+        images = min(together, N - part * together)
+        packed = np.empty(most * width, y.dtype)
+        sums = np.empty(images * m * width, y.dtype)
+        for i in range(images * m):
+            for j in range(channels):
+                sums[i * width + j] = bias[first + j]
+        for k in range(0, K, most):
+            terms = min(most, K - k)
+            _pack(weight, weight_rows, weight_terms, run, first, channels, k, terms, packed, width)
+            for i in range(images):
+                source = (part * together + i) * image + group * (image // groups)
+                add_rows(
+                    sums, i * m * width, width, zero, m, nothing, zero, np.bool_(False),
+                    floor if k + terms == K else lowest, planes, source, pixels[start : start + m],
+                    offsets[k : k + terms], packed, zero, zero, rows[:terms], one, channels,
+                )  # fmt: skip
+        for i in range(images):
+            target = ((part * together + i) * OC + first) * P + start
+            transpose(flat, target, sums, i * m * width, m, channels, P, width)

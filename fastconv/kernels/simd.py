@@ -13,12 +13,11 @@ from fastconv._jit import helper, inlined
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
-    FEW_ROWS,
     MANY_REGISTERS,
     ONE_ROW,
-    THREE_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
+    TWO_ROWS,
     VECTOR_BYTES,
     copy_tile,
     dots_tile,
@@ -34,17 +33,16 @@ TERM_BLOCK = 144
 @helper
 def _width(rows, left):
     """The vectors of the next tile of `rows` rows, of those that are left."""
-    if rows > FEW_ROWS:
-        # shared between the tiles that are left: a narrow last one would starve the multipliers
-        return -(-left // -(-left // TILE_VECTORS))
-    if rows == 3:
-        for width in THREE_ROWS:
+    if rows == 1:
+        for width in ONE_ROW:
             if width <= left:
                 return width
-    for width in ONE_ROW:
-        if width <= left:
-            return width
-    return 1
+    if rows == 2:
+        for width in TWO_ROWS:
+            if width <= left:
+                return width
+    # shared between the tiles that are left: a narrow last one would starve the multipliers
+    return -(-left // -(-left // TILE_VECTORS))
 
 
 @inlined
@@ -70,6 +68,13 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_
         rows_tile(1, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
 
 
+@inlined
+def even_part(size, part):
+    """The length of equal parts of `size`, the nearest number of them to parts of length `part`; at least 1."""
+    parts = max(1, (size + part // 2) // part)
+    return max(1, -(-size // parts))
+
+
 @helper
 def add_rows(
     c, c0, c_row, c_run, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_run, b_terms, runs, n
@@ -86,15 +91,16 @@ def add_rows(
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
         lowest = c.dtype.type(-np.inf)
-        for k0 in range(0, max(K, 1), TERM_BLOCK):
-            last = floor if k0 + TERM_BLOCK >= K else lowest
+        terms = even_part(K, TERM_BLOCK)
+        for k0 in range(0, max(K, 1), terms):
+            last = floor if k0 + terms >= K else lowest
             for r in range(runs):
                 q = 0
                 while q < n:
                     m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
                     _tiles_of_rows(
                         c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, last, a, a0, a_rows, a_terms,
-                        b, b0 + r * b_run + q, b_terms, k0, min(k0 + TERM_BLOCK, K), m,
+                        b, b0 + r * b_run + q, b_terms, k0, min(k0 + terms, K), m,
                     )  # fmt: skip
                     q += m
         return

@@ -35,12 +35,10 @@ LANES = 16
 MANY_REGISTERS = "avx512f" in FEATURES
 TILE_ROWS = 8 if MANY_REGISTERS else 4
 TILE_VECTORS = 3
-# few rows alone take more vectors, so that there are enough sums to keep the multipliers busy; each width is code of
-# its own, which takes time to compile, so there are not all of them; 1 to TILE_VECTORS are needed below taller tiles
-FEW_ROWS = 3
-ONE_ROW = (8, 4, 3, 2, 1) if MANY_REGISTERS else (4, 3, 2, 1)
-THREE_ROWS = (6, 3, 2, 1) if MANY_REGISTERS else (3, 2, 1)
-WIDTHS = {1: ONE_ROW, 2: ONE_ROW, 3: THREE_ROWS}
+# one row or two alone take more vectors, so that there are enough sums to keep the multipliers busy; each width is code
+# of its own, which takes time to compile, so there are not all of them; 1 to TILE_VECTORS are needed below taller tiles
+WIDTHS = {1: (8, 4, 3, 2, 1) if MANY_REGISTERS else (4, 3, 2, 1), 2: (4, 3, 2, 1)}
+ONE_ROW, TWO_ROWS = WIDTHS[1], WIDTHS[2]
 # rows of a tile of dot products with four others: 6 x 4 sums or 2 x 4
 DOT_ROWS = 6 if MANY_REGISTERS else 2
 # without the JIT, and for the bounds-checked twins, the same sums are plain loops

@@ -1,4 +1,4 @@
-"""Activation layers: each is a function of `fastconv.functional` and its gradient, both in terms of the result."""
+"""Activation layers: each is a function of `fastconv.functional` and its gradient."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import functional as F
+from fastconv._geometry import integer
+from fastconv._scalars import number
 from fastconv.nn.base import Backward, Layer
 
 
@@ -58,12 +60,48 @@ class Tanh(_Activation):
     function, gradient = F.tanh, F.tanh_backward
 
 
-class Softmax(_Activation):
-    """exp(x) / sum(exp(x)) along the last axis.
+class LeakyReLU(Layer):
+    """X where x > 0, else negative_slope * x.
+
+    Example:
+        >>> LeakyReLU(0.25)(np.array([-1.0, 2.0]))
+        array([-0.25,  2.  ])
+    """
+
+    def __init__(self, negative_slope: float = 0.01):
+        self.negative_slope = number("LeakyReLU", "negative_slope", negative_slope)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The function of every element."""
+        return F.leaky_relu(x, self.negative_slope)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The function of every element, and its gradient."""
+        return self(x), lambda grad_y: F.leaky_relu_backward(grad_y, x, self.negative_slope)
+
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.negative_slope})"
+
+
+class Softmax(Layer):
+    """exp(x) / sum(exp(x)) along an axis.
 
     Example:
         >>> Softmax()(np.array([[1.0, 1.0]]))
         array([[0.5, 0.5]])
     """
 
-    function, gradient = F.softmax, F.softmax_backward
+    def __init__(self, axis: int = -1):
+        self.axis = integer("Softmax", "axis", axis, -8)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The shares along the axis."""
+        return F.softmax(x, self.axis)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The shares along the axis, and their gradient."""
+        y = self(x)
+        return y, lambda grad_y: F.softmax_backward(grad_y, y, self.axis)
+
+    def __repr__(self) -> str:
+        return f"Softmax({self.axis})"

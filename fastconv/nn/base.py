@@ -1,4 +1,4 @@
-"""What every layer is: parameters by name, and two ways to be called."""
+"""What every layer is: parameters and other state by name, and two ways to be called."""
 
 from __future__ import annotations
 
@@ -41,6 +41,25 @@ class Parameter:
         return f"Parameter({self.name}, {self.value.dtype}, {self.value.shape})"
 
 
+class Buffer:
+    """An array that is part of a layer's state and is not learnt, as a running mean.
+
+    Attributes:
+        value: the array; training changes it in place.
+        name: what it is called inside its layer, as `"running_mean"`.
+        for_resuming: whether only a training that goes on needs it, as the number of random draws so far; it is then
+            left out of a `state_dict` that is not `resumable`.
+    """
+
+    def __init__(self, value: np.ndarray, name: str = "", for_resuming: bool = False):
+        self.value = value
+        self.name = name
+        self.for_resuming = for_resuming
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.name}, {self.value.dtype}, {self.value.shape})"
+
+
 class Layer:
     """The base of every layer; a layer of your own defines `forward`, and `output_shape` where the shape changes.
 
@@ -71,21 +90,32 @@ class Layer:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Each parameter with its path, as `("0.weight", Parameter)`: PyTorch's names."""
-        for name, value in self._children():
-            if isinstance(value, Parameter):
-                yield name, value
-            else:
-                for inner, parameter in value.named_parameters():
-                    yield f"{name}.{inner}", parameter
+        return ((name, value) for name, value in self._named_state() if isinstance(value, Parameter))
 
-    def _children(self) -> Iterator[tuple[str, Parameter | Layer]]:
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Each buffer with its path, as `("1.running_mean", Buffer)`: PyTorch's names."""
+        return ((name, value) for name, value in self._named_state() if isinstance(value, Buffer))
+
+    def _named_state(self) -> Iterator[tuple[str, Parameter | Buffer]]:
+        for name, value in self._children():
+            if isinstance(value, Layer):
+                for inner, found in value._named_state():
+                    yield f"{name}.{inner}", found
+            else:
+                yield name, value
+
+    def _children(self) -> Iterator[tuple[str, Parameter | Buffer | Layer]]:
         for name, value in vars(self).items():
-            if isinstance(value, Parameter | Layer):
+            if isinstance(value, Parameter | Buffer | Layer):
                 yield name, value
 
     def parameters(self) -> list[Parameter]:
         """Every parameter, in a fixed order, each once."""
         return list({id(p): p for _, p in self.named_parameters()}.values())
+
+    def buffers(self) -> list[Buffer]:
+        """Every buffer, in a fixed order, each once."""
+        return list({id(b): b for _, b in self.named_buffers()}.values())
 
     def zero_grad(self) -> None:
         """Forget all gradients that have come in."""
@@ -98,23 +128,29 @@ class Layer:
             parameter.trainable = False
         return self
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of every parameter's array by its path."""
-        return {name: parameter.value.copy() for name, parameter in self.named_parameters()}
+    def state_dict(self, resumable: bool = False) -> dict[str, np.ndarray]:
+        """A copy of every parameter's and buffer's array by its path.
+
+        Args:
+            resumable: whether to include what only a training that goes on to the same bits needs; PyTorch's state has
+                nothing of the kind.
+        """
+        return {name: value.value.copy() for name, value in self._named_state() if resumable or not _optional(value)}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray], strict: bool = True) -> None:
-        """Copy arrays into the parameters of the same paths; nothing is changed unless everything fits.
+        """Copy arrays into the parameters and buffers of the same paths; nothing is changed unless everything fits.
 
         Args:
             state: arrays by path, as from `state_dict`; dtypes are converted.
-            strict: whether every path must be in both.
+            strict: whether every path must be in both, but for those that are only there when `resumable`.
 
         Raises:
             KeyError: `strict`, and paths are missing or unknown; all are named.
-            ShapeError: an array has another shape than its parameter.
+            ShapeError: an array has another shape than its parameter or buffer.
         """
-        own = dict(self.named_parameters())
-        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        own = dict(self._named_state())
+        missing = sorted(name for name in own.keys() - state.keys() if not _optional(own[name]))
+        unknown = sorted(state.keys() - own.keys())
         if strict and (missing or unknown):
             raise KeyError(f"load_state_dict: missing {missing}, unknown {unknown}")
         for name in own.keys() & state.keys():
@@ -126,3 +162,7 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _optional(value: Parameter | Buffer) -> bool:
+    return isinstance(value, Buffer) and value.for_resuming

@@ -1,20 +1,65 @@
-"""The convolutional layer."""
+"""The convolutional layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
 from fastconv._geometry import Int2, Padding, integer, pair
+from fastconv._transposed import conv_transpose_geometry
 from fastconv.errors import ShapeError
 from fastconv.nn import init
 from fastconv.nn.base import Backward, Layer, Parameter
 
 
-class Conv2d(Layer):
+class _Convolution(Layer):
+    """Weights, a bias, and the options that its function and its gradient take after them."""
+
+    function: ClassVar[Callable]
+    gradient: ClassVar[Callable]
+    options: tuple[Any, ...]
+
+    def __init__(
+        self, channels: tuple[Any, Any], groups: Any, shape: Callable[[int, int, int], tuple[int, ...]], bias: bool,
+        options: tuple[Any, ...], initialiser: Callable, rng: init.Rng, dtype: DTypeLike,
+    ):  # fmt: skip
+        where = type(self).__name__
+        C, OC = (integer(where, name, n, 1) for name, n in zip(("in_channels", "out_channels"), channels))
+        groups = integer(where, "groups", groups, 1)
+        if C % groups or OC % groups:
+            raise ShapeError(f"{where}: groups {groups} must divide in_channels {C} and out_channels {OC}")
+        self.weight = Parameter(initialiser(shape(C, OC, groups), rng, dtype), "weight")
+        self.bias = Parameter(np.zeros(OC, dtype), "bias") if bias else None
+        self.options = options
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The convolution of a batch (N, C, H, W)."""
+        return type(self).function(x, self.weight.value, self.bias.value if self.bias else None, *self.options)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The convolution of a batch, and its gradient."""
+
+        def backward(grad_y: np.ndarray) -> np.ndarray:
+            return self.backward(grad_y, x)  # type: ignore[return-value]
+
+        return self(x), backward
+
+    def backward(self, grad_y: np.ndarray, x: np.ndarray, need_x: bool = True) -> np.ndarray | None:
+        """Add to the parameters' gradients; the gradient of x, or None where it is not needed."""
+        needs = (need_x, self.weight.trainable, self.bias is not None and self.bias.trainable)
+        gradients = type(self).gradient(grad_y, x, self.weight.value, *self.options, needs=needs)
+        grad_x, grad_weight, grad_bias = gradients
+        self.weight.accumulate(grad_weight)
+        if self.bias is not None:
+            self.bias.accumulate(grad_bias)
+        return grad_x
+
+
+class Conv2d(_Convolution):
     """A bank of learnt kernels convolved with images (N, C, H, W); see `fastconv.conv2d`.
 
     Args:
@@ -35,40 +80,19 @@ class Conv2d(Layer):
         (2, 6, 28, 28)
     """
 
+    function, gradient = F.conv2d, F.conv2d_backward
+    options: tuple[Int2, Padding, Int2, int]
+
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Int2, stride: Int2 = 1, padding: Padding = 0,
         dilation: Int2 = 1, groups: int = 1, bias: bool = True, *, initialiser: Callable = init.he_uniform,
         rng: init.Rng = None, dtype: DTypeLike = np.float32,
     ):  # fmt: skip
-        C, OC = integer("Conv2d", "in_channels", in_channels, 1), integer("Conv2d", "out_channels", out_channels, 1)
-        groups = integer("Conv2d", "groups", groups, 1)
-        if C % groups or OC % groups:
-            raise ShapeError(f"Conv2d: groups {groups} must divide in_channels {C} and out_channels {OC}")
-        shape = (OC, C // groups, *pair("Conv2d", "kernel_size", kernel_size, 1))
-        self.weight = Parameter(initialiser(shape, rng, dtype), "weight")
-        self.bias = Parameter(np.zeros(OC, dtype), "bias") if bias else None
-        self.options = (stride, padding, dilation, groups)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The convolution of a batch (N, C, H, W)."""
-        return F.conv2d(x, self.weight.value, self.bias.value if self.bias else None, *self.options)
-
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """The convolution of a batch, and its gradient."""
-
-        def backward(grad_y: np.ndarray) -> np.ndarray:
-            return self.backward(grad_y, x)  # type: ignore[return-value]
-
-        return self(x), backward
-
-    def backward(self, grad_y: np.ndarray, x: np.ndarray, need_x: bool = True) -> np.ndarray | None:
-        """Add to the parameters' gradients; the gradient of x, or None where it is not needed."""
-        needs = (need_x, self.weight.trainable, self.bias is not None and self.bias.trainable)
-        grad_x, grad_weight, grad_bias = F.conv2d_backward(grad_y, x, self.weight.value, *self.options, needs=needs)
-        self.weight.accumulate(grad_weight)
-        if self.bias is not None:
-            self.bias.accumulate(grad_bias)
-        return grad_x
+        KH, KW = pair("Conv2d", "kernel_size", kernel_size, 1)
+        super().__init__(
+            (in_channels, out_channels), groups, lambda C, OC, G: (OC, C // G, KH, KW), bias,
+            (stride, padding, dilation, groups), initialiser, rng, dtype,
+        )  # fmt: skip
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OC, OH, OW)."""
@@ -81,3 +105,52 @@ class Conv2d(Layer):
         return (
             text + (f", dilation={dilation}" if dilation != 1 else "") + (f", groups={groups})" if groups > 1 else ")")
         )
+
+
+class ConvTranspose2d(_Convolution):
+    """A bank of learnt kernels that every pixel adds to a larger image; see `fastconv.conv_transpose2d`.
+
+    Args:
+        in_channels: C.
+        out_channels: OC.
+        kernel_size: (KH, KW).
+        stride: as for `conv_transpose2d`.
+        padding: as for `conv_transpose2d`.
+        output_padding: as for `conv_transpose2d`.
+        groups: as for `conv_transpose2d`.
+        bias: whether a learnt number is added to each output channel; it starts at zero.
+        dilation: as for `conv_transpose2d`.
+        initialiser: a function of `fastconv.nn.init` for the weights (C, OC/groups, KH, KW), whose second size it
+            takes for the fan-in, as PyTorch does.
+        rng: source of randomness: a Generator, a seed or None.
+        dtype: float32 or float64.
+
+    Example:
+        >>> ConvTranspose2d(16, 3, 4, stride=2, padding=1, rng=0)(np.zeros((2, 16, 8, 8), np.float32)).shape
+        (2, 3, 16, 16)
+    """
+
+    function, gradient = F.conv_transpose2d, F.conv_transpose2d_backward
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Int2, stride: Int2 = 1, padding: Padding = 0,
+        output_padding: Int2 = 0, groups: int = 1, bias: bool = True, dilation: Int2 = 1, *,
+        initialiser: Callable = init.he_uniform, rng: init.Rng = None, dtype: DTypeLike = np.float32,
+    ):  # fmt: skip
+        KH, KW = pair("ConvTranspose2d", "kernel_size", kernel_size, 1)
+        super().__init__(
+            (in_channels, out_channels), groups, lambda C, OC, G: (C, OC // G, KH, KW), bias,
+            (stride, padding, output_padding, groups, dilation), initialiser, rng, dtype,
+        )  # fmt: skip
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(N, OC, OH, OW)."""
+        g = conv_transpose_geometry("ConvTranspose2d", input_shape[1:], self.weight.value.shape, *self.options)
+        return input_shape[0], g.C, g.rows.size, g.columns.size
+
+    def __repr__(self) -> str:
+        C, OC, KH, KW = self.weight.value.shape
+        stride, padding, output_padding, groups, dilation = self.options
+        text = f"ConvTranspose2d({C}, {OC * groups}, ({KH}, {KW}), stride={stride}, padding={padding!r}"
+        others = {"output_padding": (output_padding, 0), "groups": (groups, 1), "dilation": (dilation, 1)}
+        return text + "".join(f", {name}={value}" for name, (value, usual) in others.items() if value != usual) + ")"

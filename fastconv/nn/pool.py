@@ -73,3 +73,25 @@ class AvgPool2d(Layer):
 
     def __repr__(self) -> str:
         return f"AvgPool2d({self.options[0]})"
+
+
+class GlobalAvgPool2d(Layer):
+    """The mean of every plane: (N, C, H, W) to (N, C, 1, 1).
+
+    Example:
+        >>> GlobalAvgPool2d()(np.zeros((2, 64, 7, 7))).shape
+        (2, 64, 1, 1)
+    """
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The means of a batch."""
+        return F.global_avg_pool2d(x)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The means of a batch, and their gradient."""
+        shape = x.shape
+        return self(x), lambda grad_y: F.global_avg_pool2d_backward(grad_y, shape)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(N, C, 1, 1)."""
+        return (*input_shape[:-2], 1, 1)

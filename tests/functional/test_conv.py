@@ -17,6 +17,7 @@ import fastconv
 from fastconv import _plan as plan
 from fastconv import reference
 from fastconv.kernels import conv as kernels
+from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import simd, tiles
 
 ALGORITHMS = ("auto", "direct", "im2col")
@@ -151,20 +152,20 @@ BLOCKS = [
     *[case((1, 1, 3, 4), (n, 1, 2, 2), padding=1) for n in around(simd.TERM_BLOCK // 4, 61)],
     # quadruples of taps, blocks of TAP_BLOCK of them
     *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(4, 13)],
-    *[case((1, 1, 2, n), (2, 1, 1, n), padding=(0, 1)) for n in around(kernels.TAP_BLOCK, 23)],
-    *[case((1, n, 3, 2), (n, n, 2, 1), dilation=2, padding=(1, 0)) for n in around(kernels.TAP_BLOCK, 37)],
+    *[case((1, 1, 2, n), (2, 1, 1, n), padding=(0, 1)) for n in around(gradients.TAP_BLOCK, 23)],
+    *[case((1, n, 3, 2), (n, n, 2, 1), dilation=2, padding=(1, 0)) for n in around(gradients.TAP_BLOCK, 37)],
     # where the gradient of the weights turns from dot products to the transposed gradient, and its blocks
     *[case((2, 12, 3, 3), (n, 12, 2, 2)) for n in around(plan.LEAST_TURNED, 17)],
     *[case((2, n, 2, 3), (16, n, 1, 1)) for n in around(plan.LEAST_TURNED_TAPS, 67)],
-    *[case((1, n, 4, 3), (48, n, 3, 1)) for n in around(kernels.TURNED_TAPS, 67)],
+    *[case((1, n, 4, 3), (48, n, 3, 1)) for n in around(gradients.TURNED_TAPS, 67)],
     *[case((2, 48, 2, 3), (n, 48, 1, 1)) for n in around(plan.TURNED_CHANNELS, 113)],
     *[case((1, 26, 4, 3), (2 * n, 13, 2, 2), groups=2) for n in around(plan.TURNED_CHANNELS, 67)],
     *[case((1, 12, 1, n + 1), (13, 12, 2, 2), padding=((1, 0), (0, 0))) for n in around(kernels.PIXEL_BLOCK, 769)],
     # rows of dot products, cells summed at once, runs of small images
     *[case((2, 2, 4, 5), (n, 2, 2, 3)) for n in range(1, 2 * tiles.DOT_ROWS + 2)],
-    *[case((1, 1, 1, n), (1, 1, 1, 1)) for n in around(kernels.DOT_CELLS, 613)],
-    *[case((n, 1, 4, 8), (2, 1, 1, 1)) for n in around(kernels.DOT_CELLS // 32, 37)],
-    *[case((2, 1, n + 1, 35), (2, 1, 2, 4)) for n in around(kernels.DOT_CELLS // 32, 37)],
+    *[case((1, 1, 1, n), (1, 1, 1, 1)) for n in around(gradients.DOT_CELLS, 613)],
+    *[case((n, 1, 4, 8), (2, 1, 1, 1)) for n in around(gradients.DOT_CELLS // 32, 37)],
+    *[case((2, 1, n + 1, 35), (2, 1, 2, 4)) for n in around(gradients.DOT_CELLS // 32, 37)],
     # pixels along the wide row: in one row, in rows that end inside a block, in phases, with a kernel of one pixel
     *[case((1, 1, 1, n + 2), (3, 1, 1, 3)) for n in around(kernels.PIXEL_BLOCK, 1021)],
     *[case((2, 2, 3, n + 1), (2, 2, 2, 2)) for n in around(kernels.PIXEL_BLOCK // 2, 251)],
@@ -172,6 +173,11 @@ BLOCKS = [
     *[case((1, 1, 2, 2 * n), (2, 1, 2, 3), stride=2, padding=((0, 0), (0, 1))) for n in around(512, 601)],
     *[case((2, 2, 4, n + 2), (2, 2, 2, 3)) for n in around(kernels.SCRATCH_CELLS, 211)],
     *[case((1, 1, 8, n), (2, 1, 3, 4)) for n in around(kernels.SCRATCH_CELLS // 8, 29) if n > 3],
+    # blocks of packed weights: output channels, terms, pixels of one image and of several
+    *[case((1, 2, 3, 3), (n, 2, 2, 2)) for n in around(tiles.TILE_VECTORS * tiles.LANES, 67)],
+    *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(kernels.PACKED_TERMS // 2, 71)],
+    *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(kernels.PACKED_PIXELS, 1607)],
+    *[case((n, 1, 3, 41), (2, 1, 2, 2)) for n in around(kernels.PACKED_PIXELS // 80, 23)],
     # images from which each thread takes whole images, and of which there are shares
     *[case((n, 2, 4, 5), (3, 2, 3, 3), padding=1) for n in around(plan.LEAST_IMAGES, 11)],
     *[case((n, 1, 3, 4), (2, 1, 2, 3), padding=1, stride=2) for n in around(kernels.IMAGE_SHARES, 67)],
@@ -187,6 +193,12 @@ WAYS = [
     # more weights than are summed in shards, in place and padded
     case((2, 520, 1, 2), (128, 520, 1, 1)),
     case((1, 58, 3, 3), (128, 58, 3, 3), padding=1),
+    # packed weights: padded and in place, forward and for the gradient of x
+    case((2, 58, 8, 8), (96, 58, 3, 3), padding=1),
+    case((2, 58, 10, 10), (96, 58, 3, 3)),
+    case((2, 96, 8, 8), (58, 96, 3, 3), padding=1),
+    case((2, 96, 8, 8), (58, 96, 3, 3), padding=2),
+    case((2, 13, 19, 20), (64, 13, 5, 5), stride=2),
     # small planes of several images together
     *[case((n, 3, 4, 4), (5, 3, 1, 1)) for n in around(kernels.RUN_CELLS // 16, 67)[:4]],
     case((1, 1, 5, 40), (1, 1, 3, 2)),
@@ -249,7 +261,7 @@ def test_demands_are_met():
     """A demand that does nothing would let the tests of a variant pass without it."""
     x, weight, _, g = case((2, 3, 9, 9), (4, 3, 3, 3), padding=1).arrays()
     for layout, gathers, shared, turned in itertools.product(variants.LAYOUTS, *[(True, False)] * 3):
-        demand = {"layout": layout, "gathers": gathers, "shared": shared, "turned": turned}
+        demand = {"layout": layout, "packed": False, "gathers": gathers, "shared": shared, "turned": turned}
         with variants.demanded(**demand), variants.recorded() as seen:
             fastconv.conv2d(x, weight)
             fastconv.conv2d(x, weight, padding=1)
@@ -260,6 +272,10 @@ def test_demands_are_met():
         assert any(name.startswith("scattered") for name in seen) != gathers
         assert any(name.startswith("weight: turned") for name in seen) == turned
         assert any(name.startswith("weight: dotted") for name in seen) != turned
+    with variants.demanded(packed=True, gathers=True), variants.recorded() as seen:
+        fastconv.conv2d(x, weight)
+        fastconv.conv2d_backward(g, x, weight, padding=1)
+    assert seen >= {"forward: in place, packed", "gathered: split, packed"}
 
 
 @given(conv_cases(), st.tuples(st.booleans(), st.booleans(), st.booleans()))

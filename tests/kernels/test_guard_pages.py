@@ -81,6 +81,37 @@ def conv_calls(fastconv, at_end):
     return count
 
 
+def transposed_calls(fastconv, at_end):
+    """Results that end inside, at and past the last window, by output_padding, in every variant."""
+    import variants
+
+    count, reference = 0, fastconv.reference
+    options = [
+        {"stride": stride, "padding": padding, "dilation": dilation, "output_padding": extra}
+        for stride in (1, 2, 3)
+        for padding in (0, ((1, 0), (0, 2)))
+        for dilation in (1, 4)
+        for extra in {0, stride - 1, max(stride, dilation) - 1}
+    ]
+    for demand in variants.every_demand():
+        with variants.demanded(**demand):
+            for n, option in enumerate(options):
+                rng = np.random.default_rng(n)
+                x, weight = (rng.integers(-4, 5, s).astype(np.float32) for s in ((1, 2, 3, n + 1), (2, 3, 2, 3)))
+                bias = rng.integers(-4, 5, 3).astype(np.float32)
+                expected = reference.conv_transpose2d(x, weight, bias, **option)
+                g = rng.integers(-4, 5, expected.shape).astype(np.float32)
+                gradients = reference.conv_transpose2d_backward(g, x, weight, **option)
+                x, weight, bias, g = (fence(a, at_end) for a in (x, weight, bias, g))
+                y = fenced(expected.shape, np.float32, at_end)
+                fastconv.conv_transpose2d(x, weight, bias, **option, out=y)
+                np.testing.assert_array_equal(y, expected)
+                for a, b in zip(fastconv.conv_transpose2d_backward(g, x, weight, **option), gradients):
+                    np.testing.assert_array_equal(a, b)
+                count += 1
+    return count
+
+
 def pool_calls(fastconv, at_end):
     count, reference = 0, fastconv.reference
     for dtype in (np.float32, np.float64):
@@ -123,6 +154,18 @@ def other_calls(fastconv, at_end):
                 for a, b in zip(fastconv.linear_backward(*inside), reference.linear_backward(g, x, weight)):
                     np.testing.assert_array_equal(a, b)
                 np.testing.assert_array_equal(fastconv.relu(inside[1]), reference.relu(x))
+                images, g_images = (fence(a[:, :n, None, None].repeat(3, 2), at_end) for a in (x, g))
+                running = np.zeros(n), np.ones(n)
+                arguments = (g_images, images, *running, fence(g[0, :n], at_end))
+                found = (
+                    fastconv.batch_norm2d(*arguments[1:], eps=0), *fastconv.batch_norm2d_backward(*arguments, eps=0)
+                )  # fmt: skip
+                expected = (
+                    reference.batch_norm2d(*arguments[1:], eps=0), *reference.batch_norm2d_backward(*arguments, eps=0)
+                )  # fmt: skip
+                for a, b in zip(found, expected):
+                    np.testing.assert_array_equal(a, b)
+                fastconv.batch_norm2d_backward(*arguments, training=True)
                 count += 1
             x = np.random.default_rng(n).integers(-4, 5, (2, 1, 3, n + 1)).astype(dtype)
             for order in ("rows", "cols", "unfold"):
@@ -137,7 +180,7 @@ def other_calls(fastconv, at_end):
     return count
 
 
-CALLS = {"conv": conv_calls, "pool": pool_calls, "other": other_calls}
+CALLS = {"conv": conv_calls, "transposed": transposed_calls, "pool": pool_calls, "other": other_calls}
 
 
 def main(name, end):

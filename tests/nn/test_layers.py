@@ -15,6 +15,8 @@ from fastconv.models import LENET5_VARIANTS, lenet5
 from fastconv.testing import gradcheck
 
 D = {"rng": 0, "dtype": np.float64}
+DTYPE = {"dtype": np.float64}
+TABLE = np.array([[True, False, True, False], [True, True, True, True], [False, False, False, True]])
 IMAGES = (2, 4, 7, 6)
 LAYERS = {
     "Conv2d": (nn.Conv2d(4, 3, 3, **D), IMAGES),
@@ -31,11 +33,40 @@ LAYERS = {
     "ReLU": (nn.ReLU(), IMAGES),
     "Sigmoid": (nn.Sigmoid(), IMAGES),
     "Tanh": (nn.Tanh(), IMAGES),
+    "LeakyReLU": (nn.LeakyReLU(0.3), IMAGES),
     "Softmax": (nn.Softmax(), (3, 5)),
+    "Softmax over channels": (nn.Softmax(1), IMAGES),
+    "ConvTranspose2d": (nn.ConvTranspose2d(4, 3, 3, **D), IMAGES),
+    "ConvTranspose2d all options": (
+        nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), ((1, 0), (2, 1)), (1, 2), 2, True, (1, 2), **D), (2, 4, 3, 2)
+    ),
+    "ConvTranspose2d without bias": (nn.ConvTranspose2d(4, 3, 2, 2, "same_upper", bias=False, **D), (2, 4, 3, 2)),
+    "PartialConv2d": (nn.PartialConv2d(TABLE, 3, **D), IMAGES),
+    "PartialConv2d without bias": (nn.PartialConv2d(TABLE, 2, 2, 1, 2, False, **D), IMAGES),
+    "GlobalAvgPool2d": (nn.GlobalAvgPool2d(), IMAGES),
+    "LocalResponseNorm": (nn.LocalResponseNorm(3, 0.5, 0.6, 1.5), IMAGES),
+    "Residual": (nn.Residual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, **D), nn.Tanh())), IMAGES),
+    "Residual with a shortcut": (
+        nn.Residual(nn.Conv2d(4, 3, 3, 2, 1, **D), nn.Sequential(nn.Conv2d(4, 3, 1, 2, **D), nn.Tanh())), IMAGES
+    ),
     "Sequential": (
         nn.Sequential(nn.Conv2d(4, 3, 3, **D), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12, 2, **D)), IMAGES
     ),
     "nested": (nn.Sequential(nn.Sequential(nn.Linear(5, 4, **D), nn.Tanh()), nn.Linear(4, 2, **D)), (3, 5)),
+}  # fmt: skip
+
+# what these do in training is something else than in inference
+TRAINED = {
+    "Dropout": (nn.Dropout(0.4, rng=0), IMAGES),
+    "BatchNorm2d": (nn.BatchNorm2d(4, **DTYPE), IMAGES),
+    "BatchNorm2d without weights": (nn.BatchNorm2d(4, 0.1, None, False, **DTYPE), IMAGES),
+    "both in a model": (
+        nn.Sequential(
+            nn.Conv2d(4, 3, 3, **D), nn.BatchNorm2d(3, **DTYPE), nn.Tanh(), nn.Flatten(), nn.Dropout(0.3, rng=1),
+            nn.Linear(60, 2, **D)
+        ),
+        IMAGES,
+    ),
 }  # fmt: skip
 
 
@@ -51,18 +82,36 @@ def test_gradients(name):
     gradcheck(layer, spread(shape))
 
 
+@pytest.mark.parametrize("name", TRAINED)
+def test_gradients_in_training(name):
+    layer, shape = TRAINED[name]
+    before = layer.state_dict(resumable=True)
+    gradcheck(layer, spread(shape), training=True)
+    for path, value in layer.state_dict(resumable=True).items():
+        assert_same_bits(value, before[path])
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name != "Dropout"])
+def test_gradients_in_training_are_not_those_of_inference(name):
+    """The check of the check: with the differences of inference it must fail."""
+    layer, shape = TRAINED[name]
+    with pytest.raises(AssertionError, match=r"layer\(x\) and layer.forward\(x\)\[0\] differ"):
+        gradcheck(layer, spread(shape))
+
+
 def test_every_layer_is_checked():
     layers = {n for n, v in vars(nn).items() if isinstance(v, type) and issubclass(v, nn.Layer) and v is not nn.Layer}
-    assert layers == {type(layer).__name__ for layer, _ in LAYERS.values()}
+    assert layers == {type(layer).__name__ for layer, _ in [*LAYERS.values(), *TRAINED.values()]}
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [*LAYERS, *TRAINED])
 def test_output_shape_and_two_ways_to_call(name):
-    layer, shape = LAYERS[name]
+    layer, shape = {**LAYERS, **TRAINED}[name]
     x = real(np.random.default_rng(0), shape, np.float64)
     y = layer(x)
-    assert layer.output_shape(shape) == y.shape
-    assert_same_bits(layer.forward(x)[0], y)
+    assert layer.output_shape(shape) == y.shape == layer.forward(x)[0].shape
+    if name in LAYERS:
+        assert_same_bits(layer.forward(x)[0], y)
     assert type(layer).__name__ in repr(layer)
 
 
@@ -284,6 +333,55 @@ def test_inference_in_many_threads():
         (lambda: nn.Linear(3, 0), ShapeError, "Linear: out_features must be from 1 to"),
         (lambda: nn.Linear(3, 2, rng=1.5), TypeError, "rng must be a numpy.random.Generator, an integer seed or None"),
         (lambda: nn.Linear(3, 2).output_shape((2, 4)), ShapeError, "Linear: takes 3 inputs, got an input of shape"),
+        (
+            lambda: nn.ConvTranspose2d(3, 4, 3, groups=2),
+            ShapeError,
+            "ConvTranspose2d: groups 2 must divide in_channels 3",
+        ),
+        (lambda: nn.ConvTranspose2d(0, 4, 3), ShapeError, "ConvTranspose2d: in_channels must be from 1 to"),
+        (lambda: nn.BatchNorm2d(0), ShapeError, "BatchNorm2d: num_features must be from 1 to"),
+        (
+            lambda: nn.BatchNorm2d(3, momentum=2),
+            ValueError,
+            "BatchNorm2d: momentum must be finite, at least 0, at most 1",
+        ),
+        (
+            lambda: nn.BatchNorm2d(3).output_shape((1, 4, 2, 2)),
+            ShapeError,
+            "BatchNorm2d: takes 3 channels, got an input",
+        ),
+        (
+            lambda: nn.BatchNorm2d(3)(np.ones((1, 4, 2, 2))),
+            ShapeError,
+            r"running_mean must have shape \(4,\), got \(3,\)",
+        ),
+        (lambda: nn.LocalResponseNorm(0), ShapeError, "LocalResponseNorm: size must be from 1 to"),
+        (lambda: nn.LocalResponseNorm(3, k=None), TypeError, "LocalResponseNorm: k must be a number, got None"),
+        (lambda: nn.Dropout(-0.1), ValueError, "Dropout: p must be finite, at least 0, at most 1, got -0.1"),
+        (
+            lambda: nn.Dropout(rng="0"),
+            TypeError,
+            "Dropout: rng must be a numpy.random.Generator, an integer seed or None",
+        ),
+        (lambda: nn.LeakyReLU("0"), TypeError, "LeakyReLU: negative_slope must be a number, got '0'"),
+        (lambda: nn.Residual(np.tanh), TypeError, "Residual: body must be a Layer, got ufunc"),
+        (lambda: nn.Residual(nn.ReLU(), 1), TypeError, "Residual: shortcut must be a Layer, got int"),
+        (
+            lambda: nn.Residual(nn.GlobalAvgPool2d())(np.ones((1, 2, 3, 3))),
+            ShapeError,
+            r"Residual: the shortcut's result must have the body's shape \(1, 2, 1, 1\), got \(1, 2, 3, 3\)",
+        ),
+        (
+            lambda: nn.Residual(nn.GlobalAvgPool2d()).output_shape((1, 2, 3, 3)),
+            ShapeError,
+            "Residual: the shortcut's result must have the body's shape",
+        ),
+        (
+            lambda: nn.PartialConv2d([[1]], 3),
+            TypeError,
+            "PartialConv2d: connections must be an array of booleans, got list",
+        ),
+        (lambda: nn.PartialConv2d(np.zeros((2, 2), bool), 3), ShapeError, "PartialConv2d: connections must be"),
         (lambda: nn.Layer()(np.ones(2)), NotImplementedError, r"Layer does not define forward\(x\)"),
     ],
 )

@@ -1,0 +1,200 @@
+"""The gradients of direct convolution: of the input tap by tap, of the weights as products over pixels, of the bias.
+
+The gradient of the input is otherwise a convolution of the output gradient, with turned weights (`conv.py`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from fastconv._jit import kernel
+from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, even_part, lane_sum, row_offsets, transpose
+from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS
+
+SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
+TAP_BLOCK = 16  # taps of the weight gradient that one task sums
+TURNED_TAPS = 96  # taps of the weight gradient that one task sums with its gradient transposed, fewer where that
+TURNED_TASKS = 16  # would leave less than so many tasks
+DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
+
+
+@kernel
+def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, run, g_run, planes_run, planes):
+    """planes[n, c, windows[t] + q] = sum over oc of weight[.. c, t, oc] * g[n, oc, q], summed over taps t and pixels q.
+
+    The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
+    `weight_gradient`.
+
+    Precondition: g (N, OC, cells); weight flat; weight_rows (C,), weight_terms (OC/groups,), windows (T,) uint64;
+    planes (N, C, cells), overwritten. Parallel over (image, group), each of which owns its planes.
+    """
+    N, OC, Q = g.shape
+    _, C, cells = planes.shape
+    channels, per_group = C // groups, OC // groups
+    flat, flat_g = planes.reshape(-1), g.reshape(-1)
+    offsets, nothing, lowest = row_offsets(per_group, Q), np.zeros(C, g.dtype), g.dtype.type(-np.inf)
+    fresh = np.bool_(False)
+    for task in prange(N * groups):
+        n, group = divmod(np.int64(task), groups)
+        first = group * channels
+        planes[n, first : first + channels] = 0
+        target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
+        together = max(1, SCRATCH_CELLS // run)
+        for r in range(0, runs, together):
+            for q in range(0, run, SCRATCH_CELLS):
+                for t in range(windows.size):
+                    add_rows(
+                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
+                        first, fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q,
+                        g_run, offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
+                    )  # fmt: skip
+
+
+@kernel
+def weight_gradient_sharded(g, planes, offsets, pixels, parts):
+    """parts[s, group, k, oc] = sum over the pixels p of shard s of planes[n, offsets[k] + pixels[p]] * g[n, oc, p].
+
+    A shard is a run of blocks of pixels, through the batch; each is transposed before it is used.
+
+    Precondition: g (N, OC, P); planes (N, cells of an image), offsets (K,) and pixels (P,) uint64; parts
+    (shards, groups, K, OC/groups). Parallel over (shard, group), each of which owns its part.
+    """
+    N, OC, P = g.shape
+    image = planes.shape[1]
+    shards, groups, K, per_group = parts.shape
+    flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
+    size = even_part(P, TERM_BLOCK)
+    blocks = -(-P // size)
+    width = min(per_group, TILE_VECTORS * LANES)
+    nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
+    zero, one = np.int64(0), np.int64(1)
+    offsets_of_pixels = row_offsets(size, width)
+    for task in prange(shards * groups):
+        shard, group = divmod(np.int64(task), groups)
+        parts[shard, group] = 0
+        turned = np.empty(size * width, g.dtype)
+        for item in range(shard * N * blocks // shards, (shard + 1) * N * blocks // shards):
+            n, block = divmod(item, blocks)
+            p = block * size
+            m = min(size, P - p)
+            source = n * image + group * (image // groups)
+            for oc in range(0, per_group, width):
+                columns = min(width, per_group - oc)
+                transpose(turned, zero, flat_g, (n * OC + group * per_group + oc) * P + p, columns, m, width, P)
+                add_rows(
+                    flat_parts, task * K * per_group + oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest,
+                    flat, source, offsets, pixels[p : p + m], turned, zero, zero, offsets_of_pixels[:m], one, columns,
+                )  # fmt: skip
+
+
+@kernel
+def add_parts(parts, total):
+    """Sum parts (S, n) over the first axis into total (n,), in order. Parallel over n."""
+    S, n = parts.shape
+    blocks = -(-n // 1024)
+    for block in prange(blocks):
+        first, last = np.uint64(block * 1024), np.uint64(min((block + 1) * 1024, n))
+        for i in range(first, last):
+            total[i] = parts[0, i]
+        for s in range(1, S):
+            for i in range(first, last):
+                total[i] += parts[s, i]
+
+
+@kernel
+def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
+    """grad[group, oc, k] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * g[n, group, oc, p].
+
+    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it; planes (N, cells of an image), offsets (K,)
+    and pixels (P,) uint64, grad (groups, OC/groups, K). Parallel over (group, block of taps, block of channels), each
+    of which owns its part of grad and sums the batch in order.
+    """
+    N, groups, cells = turned.shape
+    image = planes.shape[1]
+    _, per_group, K = grad.shape
+    P = pixels.size
+    steps = -(-per_group // width)
+    share = -(-K * groups * steps // TURNED_TASKS)
+    taps = min(TURNED_TAPS, -(-share // TILE_ROWS) * TILE_ROWS)
+    blocks = -(-K // taps)
+    rows_of_pixels = row_offsets(P, width)
+    flat, flat_turned, flat_grad = planes.reshape(-1), turned.reshape(-1), grad.reshape(-1)
+    nothing, lowest = np.zeros(K, grad.dtype), grad.dtype.type(-np.inf)
+    zero, one = np.int64(0), np.int64(1)
+    for task in prange(groups * blocks * steps):
+        rest, s = divmod(np.int64(task), steps)
+        group, block = divmod(rest, blocks)
+        k, oc = block * taps, s * width
+        rows, columns = min(taps, K - k), min(width, per_group - oc)
+        sums = np.zeros(taps * width, grad.dtype)
+        for n in range(N):
+            add_rows(
+                sums, zero, width, zero, rows, nothing, k, np.bool_(False), lowest, flat,
+                n * image + group * (image // groups), offsets, pixels, flat_turned,
+                (n * groups + group) * cells + s * P * width, zero, rows_of_pixels, one, columns,
+            )  # fmt: skip
+        transpose(flat_grad, (group * per_group + oc) * K + k, sums, zero, rows, columns, K, width)
+
+
+@kernel
+def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, grad):
+    """grad[oc, k] = sum over images n and pixels of g[n, oc] * planes[n, offsets[k]].
+
+    The pixels of a plane lie in `runs` runs of `run` cells each, `g_run` apart in g and `planes_run` apart in planes.
+
+    Precondition: g (N, OC, cells); planes (N, cells of an image); offsets (K,) uint64; grad (OC, K). Parallel over
+    (group, block of output channels, block of taps), each of which owns its part of grad and sums the batch in order.
+    """
+    N, OC, P = g.shape
+    image = planes.shape[1]
+    K = offsets.size
+    per_group = OC // groups
+    tiles, blocks = -(-per_group // DOT_ROWS), -(-K // TAP_BLOCK)
+    flat, flat_g = planes.reshape(-1), g.reshape(-1)
+    # runs that one tile sums: of one image, or those of several small images
+    images = max(1, DOT_CELLS // run) if runs == 1 else 1
+    g_step, planes_step = (OC * P, image) if runs == 1 else (g_run, planes_run)
+    together = images if runs == 1 else max(1, DOT_CELLS // run)
+    for task in prange(groups * tiles * blocks):
+        rest, block = divmod(np.int64(task), blocks)
+        group, tile = divmod(rest, tiles)
+        oc = group * per_group + tile * DOT_ROWS
+        rows = min(DOT_ROWS, per_group - tile * DOT_ROWS)
+        first, last = block * TAP_BLOCK, min((block + 1) * TAP_BLOCK, K)
+        sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
+        for n in range(0, N, images):
+            all_runs = min(images, N - n) if runs == 1 else runs
+            for r in range(0, all_runs, together):
+                for q in range(0, run, DOT_CELLS):
+                    a0 = (n * OC + oc) * P + r * g_step + q
+                    source = np.int64(n * image + group * (image // groups) + r * planes_step + q)
+                    for k in range(first, last, 4):  # past the last tap, that tap again
+                        b0, b1 = source + np.int64(offsets[k]), source + np.int64(offsets[min(k + 1, K - 1)])
+                        b2 = source + np.int64(offsets[min(k + 2, K - 1)])
+                        b3 = source + np.int64(offsets[min(k + 3, K - 1)])
+                        add_dots(
+                            sums[(k - first) // 4], rows, flat_g, a0, P, g_step, flat, b0, b1, b2, b3, planes_step,
+                            min(together, all_runs - r), min(DOT_CELLS, run - q),
+                        )  # fmt: skip
+        for k in range(first, last):
+            quad, j = divmod(k - first, 4)
+            for i in range(rows):
+                grad[oc + i, k] = lane_sum(sums[quad], i, j)
+
+
+@kernel
+def bias_gradient(g, grad):
+    """grad[oc] = sum of g[n, oc, p] over images n and pixels p.
+
+    Precondition: g (N, OC, P), grad (OC,). Parallel over OC, each of which owns its sum.
+    """
+    N, OC, P = g.shape
+    for oc in prange(OC):
+        total = grad.dtype.type(0)
+        for n in range(N):
+            part = grad.dtype.type(0)
+            for p in range(P):
+                part += g[n, oc, p]
+            total += part
+        grad[oc] = total

@@ -1,0 +1,150 @@
+"""What is moved before and after a convolution: padded planes and their phases, turned weights, transposed arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from fastconv._jit import inlined, kernel
+from fastconv.kernels.simd import copy_rows, transpose
+
+BLOCK = 768  # columns that one task transposes
+
+
+@inlined
+def split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
+    """Copy an image's plane x[x0:] into padded planes[start:], (sy, shifts, HP, WP) cells; see `split`."""
+    copies, zero, one = shifts.size, np.int64(0), np.int64(1)
+    for a in range(sy):
+        # rows above and below the image are copied as nothing but zeros
+        begin = min(HP, max(0, -((a - top) // sy)))
+        end = max(begin, min(HP, -((a - top - H) // sy)))
+        for b in range(copies):
+            shift = shifts[b]
+            first = min(WP, max(0, -(shift // sx)))
+            last = max(first, min(WP, -((shift - W) // sx)))
+            target = start + (a * copies + b) * HP * WP
+            source = x0 + (begin * sy + a - top) * W + shift
+            copy_rows(begin, planes, target, WP, x, zero, zero, one, zero, zero, WP)
+            copy_rows(end - begin, planes, target + begin * WP, WP, x, source, sy * W, sx, first, last, WP)
+            copy_rows(HP - end, planes, target + end * WP, WP, x, zero, zero, one, zero, zero, WP)
+
+
+@kernel
+def split(x, top, sy, shifts, sx, planes):
+    """Copy each image into padded planes: plane (a, b, i, j) is pixel (i * sy + a - top, j * sx + shifts[b]), or zero.
+
+    Precondition: x (P, H, W), planes (P, sy, shifts, HP, WP). Parallel over P, which owns its plane.
+    """
+    P, H, W = x.shape
+    copies, HP, WP = planes.shape[2:]
+    flat, flat_x = planes.reshape(-1), x.reshape(-1)
+    for p in prange(P):
+        split_plane(flat_x, p * H * W, H, W, top, sy, shifts, sx, flat, p * sy * copies * HP * WP, HP, WP)
+
+
+@kernel
+def merge(planes, top, left, first_row, first_column, x):
+    """Take each pixel from its phase: x[iy, ix] = planes[a, b, i - first_row, j - first_column].
+
+    Where iy = i*sy + a - top and ix = j*sx + b - left.
+
+    Precondition: planes (P, sy, sx, rows, columns), x (P, H, W). Parallel over P, which owns its image.
+
+    Returns:
+        How many images have a pixel that is NaN or infinite.
+    """
+    P, H, W = x.shape
+    sy, sx = planes.shape[1:3]
+    odd = 0
+    for p in prange(P):
+        check = x.dtype.type(0)
+        for iy in range(H):
+            a, i = (iy + top) % sy, (iy + top) // sy - first_row
+            for start in range(min(sx, W)):
+                row = planes[p, a, (start + left) % sx, i]
+                j = np.uint64((start + left) // sx - first_column)
+                for step in range(np.uint64(-(-(W - start) // sx))):
+                    value = row[j + step]
+                    x[p, iy, np.uint64(start) + step * np.uint64(sx)] = value
+                    check += value * 0  # NaN from what is not finite
+        odd += 0 if check == 0 else 1
+    return odd
+
+
+@kernel
+def widen(g, WP, wide):
+    """Copy gradient planes into wide rows, zero between the rows of pixels.
+
+    Precondition: g (P, OH, OW), wide (P, Q). Parallel over P, which owns its row.
+    """
+    P, OH, OW = g.shape
+    Q = wide.shape[1]
+    flat, flat_g = wide.reshape(-1), g.reshape(-1)
+    zero, one = np.int64(0), np.int64(1)
+    for p in prange(P):
+        copy_rows(OH - 1, flat, p * Q, WP, flat_g, p * OH * OW, OW, one, zero, OW, WP)
+        copy_rows(one, flat, p * Q + (OH - 1) * WP, zero, flat_g, (p * OH + OH - 1) * OW, zero, one, zero, OW, OW)
+
+
+@kernel
+def turn(weight, row_phases, row_positions, column_phases, column_positions, turned):
+    """turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx] of the tap that reaches phase (a, b) there.
+
+    Precondition: weight (groups, OC, C, KH, KW); turned (groups, C, sy, sx, OC, TH, TW). Parallel over (group, block of
+    channels), each of which owns its part.
+    """
+    groups, OC, C, KH, KW = weight.shape
+    blocks = -(-C // 16)  # so many channels of one kernel lie side by side in `weight`
+    for task in prange(groups * blocks):
+        group, block = divmod(np.int64(task), blocks)
+        first, last = block * 16, min(block * 16 + 16, C)
+        turned[group, first:last] = 0
+        for oc in range(OC):
+            for c in range(first, last):
+                for ky in range(KH):
+                    a, ty = row_phases[ky], row_positions[ky]
+                    for kx in range(KW):
+                        b, tx = column_phases[kx], column_positions[kx]
+                        turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx]
+
+
+@kernel
+def turn_gradient(g, width, turned):
+    """turned[n, block, p, j] = g[n, block * width + j, p]: pixels of a block of channels one behind the other.
+
+    Precondition: g (N, OC, P); turned flat, N * blocks * P * width cells, of which those past the last channel stay as
+    they are. Parallel over (n, block), which owns its part.
+    """
+    N, OC, P = g.shape
+    blocks = -(-OC // width)
+    flat = g.reshape(-1)
+    for task in prange(N * blocks):
+        n, block = divmod(np.int64(task), blocks)
+        oc = block * width
+        transpose(turned, task * P * width, flat, (n * OC + oc) * P, min(width, OC - oc), P, width, P)
+
+
+@kernel
+def transposed(a, b):
+    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), its own."""
+    N, M, P = a.shape
+    blocks = -(-P // BLOCK)
+    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    for task in prange(N * blocks):
+        n, block = divmod(np.int64(task), blocks)
+        first = block * BLOCK
+        transpose(flat_b, (n * P + first) * M, flat_a, n * M * P + first, M, min(BLOCK, P - first), M, P)
+
+
+@kernel
+def all_finite(a):
+    """Whether no element of a flat array is NaN or infinite. Parallel over blocks."""
+    blocks = -(-a.size // 4096)
+    odd = 0
+    for block in prange(blocks):
+        check = a.dtype.type(0)
+        for i in range(np.uint64(block * 4096), np.uint64(min((block + 1) * 4096, a.size))):
+            check += a[i] * 0  # NaN from what is not finite
+        odd += 0 if check == 0 else 1
+    return odd == 0

@@ -1,0 +1,63 @@
+"""The residual connection."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.errors import ShapeError
+from fastconv.nn.base import Backward, Layer
+
+
+class Residual(Layer):
+    """body(x) + x, or body(x) + shortcut(x) where the body changes the shape.
+
+    Args:
+        body: any layer.
+        shortcut: a layer whose result has the body's shape, as a 1x1 convolution of the same stride; None for x itself.
+
+    Example:
+        >>> from fastconv.nn import Conv2d, ReLU, Sequential
+        >>> body = Sequential(Conv2d(8, 8, 3, padding=1, rng=0), ReLU(), Conv2d(8, 8, 3, padding=1, rng=0))
+        >>> Residual(body)(np.zeros((2, 8, 6, 6), np.float32)).shape
+        (2, 8, 6, 6)
+
+    Source: K. He et al., Deep residual learning for image recognition (2015), section 3.2.
+    """
+
+    def __init__(self, body: Layer, shortcut: Layer | None = None):
+        for name, layer in (("body", body), ("shortcut", shortcut)):
+            if not (isinstance(layer, Layer) or (layer is None and name == "shortcut")):
+                raise TypeError(f"Residual: {name} must be a Layer, got {type(layer).__name__}")
+        self.body, self.shortcut = body, shortcut
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The sum for a batch."""
+        return _sum(self.body(x), x if self.shortcut is None else self.shortcut(x))
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The sum for a batch, and its gradient."""
+        y, through_body = self.body.forward(x)
+        if self.shortcut is None:
+            return _sum(y, x), lambda grad_y: through_body(grad_y) + grad_y
+        side, through_shortcut = self.shortcut.forward(x)
+        return _sum(y, side), lambda grad_y: through_body(grad_y) + through_shortcut(grad_y)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the body's result."""
+        shape = tuple(self.body.output_shape(input_shape))
+        side = tuple(input_shape if self.shortcut is None else self.shortcut.output_shape(input_shape))
+        _check(shape, side)
+        return shape
+
+    def __repr__(self) -> str:
+        return f"Residual({self.body!r}, {self.shortcut!r})"
+
+
+def _sum(y: np.ndarray, side: np.ndarray) -> np.ndarray:
+    _check(y.shape, side.shape)  # NumPy would broadcast
+    return y + side
+
+
+def _check(body: tuple[int, ...], shortcut: tuple[int, ...]) -> None:
+    if body != shortcut:
+        raise ShapeError(f"Residual: the shortcut's result must have the body's shape {body}, got {shortcut}")
