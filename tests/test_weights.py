@@ -15,7 +15,19 @@ from strategies import assert_same_bits
 from fastconv.checkpoint import Checkpoint, save_checkpoint
 from fastconv.errors import DataError, MissingExtraError, ShapeError
 from fastconv.models import MODELS
-from fastconv.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential, Sigmoid, Tanh
+from fastconv.nn import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Sigmoid,
+)
 from fastconv.weights import load_weights, save_weights
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -33,9 +45,10 @@ def cnn(dtype=np.float32):
     """The network of fixtures/make_torch_cnn.py."""
     return Sequential(
         Conv2d(1, 6, 3, 2, 1, dtype=dtype), ReLU(), MaxPool2d(2),
-        Conv2d(6, 12, (3, 2), padding=(1, 0), groups=3, bias=False, dtype=dtype), Sigmoid(), AvgPool2d(3, 2, 1),
+        Conv2d(6, 12, (3, 2), padding=(1, 0), groups=3, bias=False, dtype=dtype), BatchNorm2d(12, dtype=dtype),
+        Sigmoid(), AvgPool2d(3, 2, 1),
         Flatten(),
-        Linear(144, 20, dtype=dtype), Tanh(), Linear(20, 10, dtype=dtype),
+        Linear(144, 20, dtype=dtype), LeakyReLU(0.1), Dropout(0.2), Linear(20, 10, dtype=dtype),
     )  # fmt: skip
 
 

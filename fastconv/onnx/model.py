@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv import _arrays
 from fastconv.errors import ShapeError
-from fastconv.nn import Layer, Parameter
+from fastconv.nn import Buffer, Layer, Parameter
 
 Outputs: TypeAlias = tuple[np.ndarray, ...]
 # from the gradient of the first output, and whether that of each input is needed, to those of the inputs
@@ -57,13 +57,14 @@ class OnnxModel(Layer):
     """
 
     def __init__(
-        self, steps: Sequence[Step], parameters: Mapping[str, Parameter], constants: Mapping[str, np.ndarray],
+        self, steps: Sequence[Step], state: Mapping[str, Parameter | Buffer], constants: Mapping[str, np.ndarray],
         inputs: Sequence[str], outputs: Sequence[str],
     ):  # fmt: skip
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        self._steps, self._parameters, self._constants = tuple(steps), dict(parameters), dict(constants)
+        self._steps, self._state, self._constants = tuple(steps), dict(state), dict(constants)
+        self._parameters = {name: p for name, p in state.items() if isinstance(p, Parameter)}
         last = {name: i for i, step in enumerate(steps) for name in (*step.inputs, *step.outputs)}
-        kept = {*self.outputs, *self._parameters, *self._constants, ""}
+        kept = {*self.outputs, *self._state, *self._constants, ""}
         self._done = [[name for name, at in last.items() if at == i and name not in kept] for i in range(len(steps))]
         self._derived = set(self.inputs)
         for step in steps:
@@ -104,7 +105,7 @@ class OnnxModel(Layer):
         if len(x) != len(self.inputs):
             raise ShapeError(f"OnnxModel: takes {len(self.inputs)} arrays ({', '.join(self.inputs)}), got {len(x)}")
         arrays = {name: _arrays.numeric("OnnxModel", name, a) for name, a in zip(self.inputs, x)}
-        weights = {name: p.value for name, p in self._parameters.items()}
+        weights = {name: p.value for name, p in self._state.items()}
         return {"": None, **weights, **self._constants, **arrays}
 
     def _backward(self, gradients: Sequence[Gradients], grad_outputs: Sequence[np.ndarray]) -> list[np.ndarray | None]:
@@ -127,8 +128,8 @@ class OnnxModel(Layer):
                 p.accumulate(grads.get(name))
         return [grads.get(name) for name in self.inputs]
 
-    def _children(self) -> Iterator[tuple[str, Parameter | Layer]]:
-        yield from self._parameters.items()
+    def _children(self) -> Iterator[tuple[str, Parameter | Buffer | Layer]]:
+        yield from self._state.items()
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the result, found by computing one."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastconv import functional as F
 from fastconv.errors import DataError, UnsupportedError
-from fastconv.nn import Parameter
+from fastconv.nn import Buffer, Parameter
 from fastconv.onnx import maths, shapes, windows
 from fastconv.onnx._library import onnx_library
 from fastconv.onnx.model import OnnxModel, Operator, Step
@@ -53,7 +53,7 @@ def load(path: str | os.PathLike[str]) -> OnnxModel:
 
     The operators are Conv, ConvTranspose, MaxPool, AveragePool, GlobalAveragePool, BatchNormalization, LRN, Gemm, Relu,
     LeakyRelu, Sigmoid, Tanh, Softmax, Flatten, Reshape, Add, Concat, Dropout, Identity, Pad, Clip and Constant, of the
-    operator sets 7 to 28, with one or two axes. Means and variances are parameters that are frozen.
+    operator sets 7 to 28, with one or two axes. Means and variances are its buffers.
 
     Args:
         path: the file.
@@ -166,10 +166,12 @@ class _Reader:
         for node in self.graph.node:
             for i, name in enumerate(node.input):
                 if name in weights and self.arrays[name].dtype.kind == "f" and i not in SETTINGS.get(node.op_type, ()):
-                    learnt[name] = learnt.get(name, True) and i not in STATISTICS.get(node.op_type, ())
-        parameters = {name: Parameter(self.arrays[name].copy(), name) for name in weights if name in learnt}
-        for name, parameter in parameters.items():
-            parameter.trainable = learnt[name]
+                    learnt[name] = learnt.get(name, False) or i not in STATISTICS.get(node.op_type, ())
+        state = {
+            name: (Parameter if learnt[name] else Buffer)(self.arrays[name].copy(), name)
+            for name in weights
+            if name in learnt
+        }
         constants = {name: array for name, array in self.arrays.items() if name not in learnt}
         inputs = [end.name for end in self.graph.input if end.name not in weights]
-        return OnnxModel(self.steps, parameters, constants, inputs, [end.name for end in self.graph.output])
+        return OnnxModel(self.steps, state, constants, inputs, [end.name for end in self.graph.output])
