@@ -22,7 +22,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 FLOATS = {np.dtype(np.float32): 1, np.dtype(np.float64): 11}
 
 
-def file_of(nodes, inputs, outputs, weights=(), dtype=np.float64, opset=22, domains=()):
+def file_of(nodes, inputs, outputs, weights=(), dtype=np.float64, opset=21, domains=()):
     """A model of some nodes; inputs and outputs by name, without shapes."""
     helper = onnx.helper
     ends = [

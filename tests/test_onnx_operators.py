@@ -18,7 +18,7 @@ from strategies import integers, real
 onnx: Any = pytest.importorskip("onnx")
 fastonnx: Any = pytest.importorskip("fastconv.onnx")
 
-OPSET = 22
+OPSET = 21
 
 
 @pytest.fixture(scope="module")
