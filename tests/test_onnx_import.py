@@ -158,6 +158,7 @@ GRADIENTS = {
     ),
     "GlobalAveragePool of signals": ("GlobalAveragePool", L, {}),
     "LRN": ("LRN", X, {"size": 4, "alpha": 2.0}),
+    "ReduceMean": ("ReduceMean", X, {"keepdims": 0}),
     "Softmax of axis 1": ("Softmax", X, {"axis": 1}),
     "Flatten of axis 2": ("Flatten", X, {"axis": 2}),
 }

@@ -416,6 +416,21 @@ def test_global_average_pool(path, spatial, N, C, seed):
     check(path, "GlobalAveragePool", {"x": x}, exact=False)
 
 
+@given(SHAPES, st.data())
+def test_reduce_mean(path, shape, data):
+    draw, x = data.draw, real(some(data.draw), shape, np.float32)
+    some_axes = st.permutations(range(len(shape))).map(lambda p: [int(a) for a in p[: draw(st.integers(0, len(p)))]])
+    axes = draw(st.none() | some_axes)
+    keep = draw(st.sampled_from([None, 0, 1]))
+    if draw(st.booleans()):
+        assume(axes != [])  # the evaluator takes an empty list for none
+        check(path, "ReduceMean", {"x": x}, exact=False, opset=13, axes=axes, keepdims=keep)
+    else:
+        idle = draw(st.sampled_from([None, 0, 1]))
+        inputs = {"x": x, "axes": None if axes is None else np.array(axes, np.int64)}
+        check(path, "ReduceMean", inputs, ("axes",), exact=False, keepdims=keep, noop_with_empty_axes=idle)
+
+
 @given(SHAPES, st.sampled_from([None, "constant", "reflect", "edge", "wrap"]), st.data())
 def test_pad(path, shape, mode, data):
     draw = data.draw

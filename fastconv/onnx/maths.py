@@ -205,3 +205,23 @@ def global_average_pool(node: Node) -> Operator:
         )
 
     return Operator(forward)
+
+
+def reduce_mean(node: Node) -> Operator:
+    """ReduceMean: the mean over some axes, or all, as PyTorch writes a global average."""
+    keep, idle = node.take("keepdims", 1) == 1, node.take("noop_with_empty_axes", 0) == 1
+    fixed = node.take_integers("axes") if node.opset < 18 else None
+
+    def forward(x: np.ndarray, given: np.ndarray | None = None) -> tuple[Outputs, Gradients]:
+        wanted = fixed if given is None else [int(axis) for axis in given]
+        axes = [_axis("ReduceMean", axis, x.ndim) for axis in wanted or ([] if idle else range(x.ndim))]
+        y = x.mean(axis=tuple(axes), keepdims=True)
+        count = math.prod(x.shape[axis] for axis in axes)
+
+        def gradient(grad: np.ndarray, needs: Needs) -> Sequence[np.ndarray | None]:
+            return (np.broadcast_to(grad.reshape(y.shape) / grad.dtype.type(count), x.shape).copy(), None)
+
+        shape = [n for i, n in enumerate(y.shape) if keep or i not in axes]
+        return (y.reshape(shape),), gradient
+
+    return Operator(forward)

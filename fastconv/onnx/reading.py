@@ -36,6 +36,7 @@ OPERATORS: dict[str, Callable[[Node], Operator]] = {
     "LeakyRelu": maths.leaky_relu,
     "MaxPool": windows.max_pool,
     "Pad": shapes.pad,
+    "ReduceMean": maths.reduce_mean,
     "Relu": maths.by_result(F.relu, F.relu_backward),
     "Reshape": shapes.reshape,
     "Sigmoid": maths.by_result(F.sigmoid, F.sigmoid_backward),
@@ -43,7 +44,7 @@ OPERATORS: dict[str, Callable[[Node], Operator]] = {
     "Tanh": maths.by_result(F.tanh, F.tanh_backward),
 }
 # inputs that say how to compute, and are not learnt
-SETTINGS = {"Clip": (1, 2), "Dropout": (1, 2), "Pad": (1, 2, 3), "Reshape": (1,)}
+SETTINGS = {"Clip": (1, 2), "Dropout": (1, 2), "Pad": (1, 2, 3), "ReduceMean": (1,), "Reshape": (1,)}
 STATISTICS = {"BatchNormalization": (3, 4)}
 CONSTANTS = ("value", "value_float", "value_floats", "value_int", "value_ints")
 
@@ -52,8 +53,8 @@ def load(path: str | os.PathLike[str]) -> OnnxModel:
     """Read an ONNX file as a layer: `model(x)` computes its graph, and its weights are the layer's parameters.
 
     The operators are Conv, ConvTranspose, MaxPool, AveragePool, GlobalAveragePool, BatchNormalization, LRN, Gemm, Relu,
-    LeakyRelu, Sigmoid, Tanh, Softmax, Flatten, Reshape, Add, Concat, Dropout, Identity, Pad, Clip and Constant, of the
-    operator sets 7 to 28, with one or two axes. Means and variances are its buffers.
+    LeakyRelu, Sigmoid, Tanh, Softmax, Flatten, Reshape, Add, Concat, Dropout, Identity, Pad, Clip, ReduceMean and
+    Constant, of the operator sets 7 to 28, with one or two axes. Means and variances are its buffers.
 
     Args:
         path: the file.

@@ -8,9 +8,9 @@ import numpy as np
 
 from fastconv import reference
 from fastconv._backend import on_numpy
+from fastconv._scalars import number
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
-from fastconv.optim._checks import number
 from fastconv.optim.sgd import Optimizer
 
 
@@ -97,10 +97,10 @@ class RMSprop(Optimizer):
         self, parameters: Iterable[Parameter], lr: float = 0.01, alpha: float = 0.99, eps: float = 1e-8,
         weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False,
     ):  # fmt: skip
-        self.alpha = number("RMSprop", "alpha", alpha, 0, 1)
+        self.alpha = number("RMSprop", "alpha", alpha, 0, below=1)
         self.eps = number("RMSprop", "eps", eps, 0)
         self.weight_decay = number("RMSprop", "weight_decay", weight_decay, 0)
-        self.momentum = number("RMSprop", "momentum", momentum, 0, 1)
+        self.momentum = number("RMSprop", "momentum", momentum, 0, below=1)
         self.centered = bool(centered)
         # one array a parameter for what is in use
         self.slot_names = ("square", *(["velocity"] if self.momentum else []), *(["mean"] if self.centered else []))
@@ -157,7 +157,7 @@ class Adam(Optimizer):
     ):  # fmt: skip
         super().__init__(parameters, lr)
         name = type(self).__name__
-        self.betas = (number(name, "betas", betas[0], 0, 1), number(name, "betas", betas[1], 0, 1))
+        self.betas = (number(name, "betas", betas[0], 0, below=1), number(name, "betas", betas[1], 0, below=1))
         self.eps = number(name, "eps", eps, 0)
         self.weight_decay = number(name, "weight_decay", weight_decay, 0)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from fastconv._scalars import number
 from fastconv.nn.base import Parameter
-from fastconv.optim._checks import number
 
 
 def clip_grad_value(parameters: Iterable[Parameter], clip_value: float) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from fastconv._geometry import integer
-from fastconv.optim._checks import number
+from fastconv._scalars import number
 
 
 def constant(done: float, *, warmup: float = 0.0) -> float:
@@ -111,12 +111,12 @@ def inverse_sqrt(done: float, *, warmup: float = 0.1) -> float:
 
     Source: A. Vaswani et al., Attention is all you need (2017), section 5.3, equation 3.
     """
-    if number("inverse_sqrt", "warmup", warmup, 0, 1) == 0:
+    if number("inverse_sqrt", "warmup", warmup, 0, below=1) == 0:
         raise ValueError("inverse_sqrt: warmup must be above 0, got 0")
     return min(number("inverse_sqrt", "done", done, 0) / warmup, math.sqrt(warmup / done) if done else 1.0)
 
 
 def _warmed(where: str, done: float, warmup: float, after: Callable[[float], float]) -> float:
     """The factor in the warm-up; later `after` of the share of the remaining run that is done."""
-    done, warmup = number(where, "done", done, 0), number(where, "warmup", warmup, 0, 1)
+    done, warmup = number(where, "done", done, 0), number(where, "warmup", warmup, 0, below=1)
     return done / warmup if done < warmup else after((done - warmup) / (1 - warmup))

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastconv import reference
 from fastconv._backend import on_numpy
+from fastconv._scalars import number
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
-from fastconv.optim._checks import number
 
 
 class Optimizer:
@@ -103,7 +103,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ):  # fmt: skip
         super().__init__(parameters, lr)
-        self.momentum = number("SGD", "momentum", momentum, 0, 1)
+        self.momentum = number("SGD", "momentum", momentum, 0, below=1)
         self.weight_decay = number("SGD", "weight_decay", weight_decay, 0)
         self.nesterov = bool(nesterov)
 

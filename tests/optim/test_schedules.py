@@ -55,7 +55,7 @@ def test_factors_are_from_0_to_1(name, done):
     [
         (lambda: cosine(-0.1), ValueError, "cosine: done must be finite, at least 0, got -0.1"),
         (lambda: constant("1"), TypeError, "constant: done must be a number, got '1'"),
-        (lambda: cosine(0, warmup=1), ValueError, "cosine: warmup must be finite, at least 0 and below 1, got 1"),
+        (lambda: cosine(0, warmup=1), ValueError, "cosine: warmup must be finite, at least 0, below 1, got 1"),
         (lambda: step(0, gamma=-1), ValueError, "step: gamma must be finite, at least 0, got -1"),
         (lambda: step(0, stages=0), ValueError, "step: stages must be from 1 to"),
         (lambda: step(0, stages=1.5), TypeError, "step: stages must be an integer, got 1.5"),
