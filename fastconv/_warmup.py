@@ -44,7 +44,7 @@ def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"warmup: dtypes must be float32 or float64, got {dtype}")
     start = time.perf_counter()
-    calls = [(call, dtype) for dtype in wanted for call in (_convolutions, _windows, _training)]
+    calls = [(call, dtype) for dtype in wanted for call in (_convolutions, _windows, _normalisation, _training)]
     for call, dtype in tqdm(calls, desc="compiling", disable=None, leave=False):
         call(dtype)
     return time.perf_counter() - start
@@ -67,6 +67,13 @@ def _windows(dtype: np.dtype[Any]) -> None:
         F.max_pool2d_backward(y, indices, x.shape)
         F.max_pool2d(x, 3, stride)
         F.avg_pool2d_backward(F.avg_pool2d(x, 3, stride), x.shape, 3, stride)
+
+
+def _normalisation(dtype: np.dtype[Any]) -> None:
+    for size in (4, 256):  # on the calling thread, and on all
+        x, (mean, var) = np.ones((1, 1, size, size), dtype), np.ones((2, 1), dtype)
+        for training in (False, True):
+            F.batch_norm2d_backward(F.batch_norm2d(x, mean, var, training=training), x, mean, var, training=training)
 
 
 def _training(dtype: np.dtype[Any]) -> None:

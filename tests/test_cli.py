@@ -145,11 +145,12 @@ def test_save_eval_predict_resume(run, saved, folder, tmp_path):
     assert (code, last_row(out)["epochs"]) == (0, 3)
 
 
-def test_resume_has_the_bits_of_one_run(run, folder, tmp_path):
+@pytest.mark.parametrize("model", ["lenet5", "small-alexnet", "small-resnet"])  # plain, with dropout, with statistics
+def test_resume_has_the_bits_of_one_run(run, folder, tmp_path, model):
     whole, part = tmp_path / "whole.npz", tmp_path / "part.npz"
     common = ("--batch-size", 20, "--schedule", "constant", "--json", "--save")
-    assert run("train", "--data", folder, "--epochs", 2, *common, whole)[0] == 0
-    assert run("train", "--data", folder, "--epochs", 1, *common, part)[0] == 0
+    assert run("train", model, "--data", folder, "--epochs", 2, *common, whole)[0] == 0
+    assert run("train", model, "--data", folder, "--epochs", 1, *common, part)[0] == 0
     assert run("train", "--resume", part, "--epochs", 2, "--save", part, "--json")[0] == 0
     a, b = load_checkpoint(whole), load_checkpoint(part)
     for found, wanted in ((b.model, a.model), (b.optimizer, a.optimizer)):

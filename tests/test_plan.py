@@ -83,18 +83,18 @@ def test_nothing_is_compiled_after_a_warmup(tmp_path):
 import sys
 import numpy as np
 from fastconv import _jit
-from fastconv.kernels import avg_pool, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
+from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
 from fastconv.cli import main
 if sys.argv[1] == "warm":
     sys.exit(main(["warmup", "--dtype", "float32"]))
-from fastconv.models import lenet5
+from fastconv.models import lenet5, small_resnet
 from fastconv.optim import SGD
 from fastconv.training import train_step
-model = lenet5(rng=0)
 x, labels = np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64)
-train_step(model, x, labels, SGD(model.parameters(), 0.01, 0.9))
-model(x[:1])
-modules = avg_pool, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
+for model in (lenet5(rng=0), small_resnet(rng=0)):
+    train_step(model, x, labels, SGD(model.parameters(), 0.01, 0.9))
+    model(x[:1])
+modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, planes
 kernels = [k for module in modules for k in vars(module).values()]
 forms = [f for k in kernels if isinstance(k, _jit.Kernel) for f in (k.parallel, k.serial)]
 print(sum(sum(f.stats.cache_hits.values()) for f in forms), sum(sum(f.stats.cache_misses.values()) for f in forms))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,23 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
     assert done.returncode == 0, done.stderr
     assert not set(done.stdout.split()) & EXTRAS
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_the_readme_names_every_function_layer_and_model_with_its_test():
+    from fastconv import models, nn
+
+    root = PACKAGE.parent
+    if not (root / "README.md").exists():
+        pytest.skip("not in a checkout")
+    rows = [line for line in (root / "README.md").read_text().splitlines() if line.startswith("| `")]
+    named = {word for row in rows for word in re.findall(r"`(\w+)", row)}
+    functions = {name for name in fastconv.functional.__all__ if not name.endswith("_backward")}
+    layers = {n for n, v in vars(nn).items() if isinstance(v, type) and issubclass(v, nn.Layer) and v is not nn.Layer}
+    networks = {getattr(model, "func", model).__name__ for model in models.MODELS.values()}
+    assert functions | layers | networks <= named
+    tests = {path for row in rows for path in re.findall(r"`(tests/[\w/]+\.py)`", row)}
+    assert len(tests) > 10
+    assert not [path for path in tests if not (root / path).exists()]
 
 
 def test_public_names():

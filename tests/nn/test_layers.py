@@ -55,14 +55,23 @@ LAYERS = {
     "nested": (nn.Sequential(nn.Sequential(nn.Linear(5, 4, **D), nn.Tanh()), nn.Linear(4, 2, **D)), (3, 5)),
 }  # fmt: skip
 
+
+def norm(C, *options):
+    """A batch normalisation whose weights are not the ones it starts with."""
+    layer, rng = nn.BatchNorm2d(C, *options, **DTYPE), np.random.default_rng(4)
+    for parameter in layer.parameters():
+        parameter.value[...] = rng.standard_normal(C)
+    return layer
+
+
 # what these do in training is something else than in inference
 TRAINED = {
     "Dropout": (nn.Dropout(0.4, rng=0), IMAGES),
-    "BatchNorm2d": (nn.BatchNorm2d(4, **DTYPE), IMAGES),
-    "BatchNorm2d without weights": (nn.BatchNorm2d(4, 0.1, None, False, **DTYPE), IMAGES),
+    "BatchNorm2d": (norm(4), IMAGES),
+    "BatchNorm2d without weights": (norm(4, 0.1, None, False), IMAGES),
     "both in a model": (
         nn.Sequential(
-            nn.Conv2d(4, 3, 3, **D), nn.BatchNorm2d(3, **DTYPE), nn.Tanh(), nn.Flatten(), nn.Dropout(0.3, rng=1),
+            nn.Conv2d(4, 3, 3, **D), norm(3), nn.Tanh(), nn.Flatten(), nn.Dropout(0.3, rng=1),
             nn.Linear(60, 2, **D)
         ),
         IMAGES,
