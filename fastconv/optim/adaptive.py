@@ -162,16 +162,13 @@ class Adam(Optimizer):
         self.weight_decay = number(name, "weight_decay", weight_decay, 0)
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
-        self._adam(parameter, lr, self.weight_decay, *slots)
-
-    def _adam(self, parameter: Parameter, lr: float, weight_decay: float, *slots: np.ndarray) -> None:
         value, grad = parameter.value, parameter.grad
         beta1, beta2 = self.betas
         if on_numpy():
             m, v = slots
-            reference.adam_update(value, grad, m, v, lr, beta1, beta2, self.eps, weight_decay, self.steps)
+            reference.adam_update(value, grad, m, v, lr, beta1, beta2, self.eps, self.weight_decay, self.steps)
             return
-        numbers = (lr, beta1, beta2, self.eps, weight_decay, 1 - beta1**self.steps, 1 - beta2**self.steps)
+        numbers = (lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1**self.steps, 1 - beta2**self.steps)
         flat = (a.reshape(-1) for a in (value, grad, *slots))
         elementwise.adam.sized(value.size)(*flat, *(value.dtype.type(n) for n in numbers))
 
@@ -185,6 +182,9 @@ class AdamW(Adam):
         betas: as for `Adam`.
         eps: as for `Adam`.
         weight_decay: this times the learning rate is the share of each value that a step takes away.
+
+    Attributes:
+        decoupled_decay: the `weight_decay` that was given; the one of `Adam`, which goes into the gradient, is 0.
 
     Raises:
         ValueError: a number is out of range.
@@ -204,11 +204,16 @@ class AdamW(Adam):
         self, parameters: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8, weight_decay: float = 0.01,
     ):  # fmt: skip
-        super().__init__(parameters, lr, betas, eps, weight_decay)
+        super().__init__(parameters, lr, betas, eps)
+        self.decoupled_decay = number("AdamW", "weight_decay", weight_decay, 0)
 
-    def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
-        parameter.value *= 1 - lr * self.weight_decay
-        self._adam(parameter, lr, 0.0, *slots)
+    def step(self, lr_factor: float = 1.0) -> None:
+        """Shrink every trainable parameter, then change it as `Adam` does."""
+        kept = 1 - self.lr * lr_factor * self.decoupled_decay
+        for parameter in self.parameters:
+            if parameter.trainable:
+                parameter.value *= kept
+        super().step(lr_factor)
 
 
 def _decayed(parameter: Parameter, weight_decay: float) -> np.ndarray:
