@@ -351,3 +351,43 @@ def test_settings_that_do_not_fit(operator, value, message, tmp_path):
     file = file_of([node(operator, ["x", "s"], ["y"])], ["x"], ["y"], {"s": np.array(value)})
     with pytest.raises(ShapeError, match=message):
         loaded(tmp_path, file)(np.ones((2, 3)))
+
+
+HUGE = 2**62
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes"),
+    [
+        (operator, attributes)
+        for attributes in (
+            {"kernel_shape": [HUGE]}, {"kernel_shape": [HUGE], "pads": [HUGE, HUGE]},
+            {"kernel_shape": [2], "pads": [HUGE, 0]}, {"kernel_shape": [2], "pads": [0, 2**40], "count_include_pad": 1},
+            {"kernel_shape": [2], "dilations": [HUGE], "pads": [HUGE, HUGE]},
+            {"kernel_shape": [2], "dilations": [2**31], "pads": [2**31, 2**31]},
+        )
+        for operator in ("MaxPool", "AveragePool")
+        if operator == "AveragePool" or "count_include_pad" not in attributes
+    ],
+)  # fmt: skip
+def test_huge_windows(operator, attributes, tmp_path):
+    model = loaded(tmp_path, file_of([node(operator, ["x"], ["y"], **attributes)], ["x"], ["y"]))
+    with pytest.raises((ValueError, MemoryError)):
+        model(np.ones((1, 1, 5)))
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
+def test_huge_pads(mode, tmp_path):
+    pads = {"pads": np.array([0, 0, 0, 2**50])}
+    with pytest.raises(MemoryError, match="Pad: "):
+        loaded(tmp_path, file_of([node("Pad", ["x", "pads"], ["y"], mode=mode)], ["x"], ["y"], pads))(np.ones((2, 3)))
+
+
+def test_huge_strides(tmp_path):
+    attributes = {"kernel_shape": [2], "strides": [HUGE]}
+    for operator in ("MaxPool", "AveragePool"):
+        model = loaded(tmp_path, file_of([node(operator, ["x"], ["y"], **attributes)], ["x"], ["y"]))
+        try:
+            np.testing.assert_array_equal(model(np.arange(3.0).reshape(1, 1, 3)), [[[{"M": 1, "A": 0.5}[operator[0]]]]])
+        except ShapeError as error:
+            assert "stride" in str(error)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import _arrays
 from fastconv.errors import ShapeError
 from fastconv.onnx.model import Gradients, Operator, Outputs
 from fastconv.onnx.node import Node
@@ -91,13 +92,18 @@ def pad(node: Node) -> Operator:
         kept = x[inner]
         if min(kept.shape, default=1) < 1 and x.size:
             raise ShapeError(f"Pad: pads {widths} leave nothing of x of shape {x.shape}")
-        extra = {"constant_values": 0 if fill is None else np.asarray(fill).reshape(())} if mode == "constant" else {}
-        y = np.pad(kept, more, mode, **extra)
+        y = _arrays.empty("Pad", [a + n + b for (a, b), n in zip(more, kept.shape)], x.dtype)
+        middle = tuple(slice(a, a + n) for (a, _), n in zip(more, kept.shape))
+        if mode == "constant":
+            y.fill(0 if fill is None else np.asarray(fill).item())
+            y[middle] = kept
+        else:
+            y[...] = np.pad(kept, more, mode)
 
         def gradient(grad: np.ndarray, needs: Sequence[bool]) -> Sequence[np.ndarray | None]:
             grad_x = np.zeros(x.shape, grad.dtype)
             if mode == "constant":
-                grad_x[inner] = grad[tuple(slice(a, a + n) for (a, _), n in zip(more, kept.shape))]
+                grad_x[inner] = grad[middle]
             else:
                 cells = np.pad(np.arange(kept.size).reshape(kept.shape), more, mode)
                 shares = np.bincount(cells.ravel(), grad.ravel(), kept.size)

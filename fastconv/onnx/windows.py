@@ -16,6 +16,7 @@ from fastconv.errors import ShapeError
 from fastconv.onnx.model import Gradients, Operator, Outputs
 from fastconv.onnx.node import Node
 
+MOST_WINDOWS = 2**27  # along an axis, where they are counted one by one
 AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
@@ -251,13 +252,23 @@ def _ends(
     outs = windows.counts(size, kernel, pads, ceil_mode)
     found = []
     for n, k, stride, dilation, (before, _), out in zip(size, kernel, windows.strides, windows.dilations, pads, outs):
+        reach = dilation * (k - 1)
         if out < 1:
-            raise ShapeError(f"{where}: the window's size {dilation * (k - 1) + 1} is larger than the padded input")
-        taps = (np.arange(out) * stride - before)[:, None] + np.arange(k) * dilation
-        if not (empty or ((taps >= 0) & (taps < n)).any(axis=1).all()):
+            raise ShapeError(f"{where}: the window's size {reach + 1} is larger than the padded input")
+        if out > MOST_WINDOWS:
+            raise ShapeError(f"{where}: {out} windows along an axis of {n} are too many")
+        if not (empty or _taps(k, stride, dilation, before, out, 0, n).all()):
             raise ShapeError(f"{where}: a window has nothing but padding")
-        found.append((before, max(int(taps.max()) + 1 - n, 0)))
+        found.append((before, max((out - 1) * stride - before + reach + 1 - n, 0)))
     return found[0], found[1]
+
+
+def _taps(k: int, stride: int, dilation: int, before: int, out: int, low: int, high: int) -> np.ndarray:
+    """How many taps of each window lie from `low` to below `high`: (out,)."""
+    starts = np.arange(out) * stride - before
+    first = np.maximum(-((starts - low) // dilation), 0)
+    last = np.minimum((high - 1 - starts) // dilation, k - 1)
+    return np.maximum(last - first + 1, 0)
 
 
 def average_pool(node: Node) -> Operator:
@@ -288,10 +299,10 @@ def _average_by_conv(
     """The means of any windows, and the way back: a convolution of single planes with a kernel of ones."""
     size = images.shape[2:]
     ends = _ends("AveragePool", windows, size, kernel, pads, ceil_mode, empty=count_include_pad)
-    cells = _cells(windows, size, kernel, pads, ends, count_include_pad).astype(images.dtype)
     planes, ones = images.reshape(-1, 1, *size), np.ones((1, 1, *kernel), images.dtype)
     options = (windows.strides, ends, windows.dilations)
     sums = F.conv2d(planes, ones, None, *options)
+    cells = _cells(windows, size, kernel, pads, sums.shape[2:], count_include_pad).astype(images.dtype)
 
     def back(grad: np.ndarray) -> np.ndarray | None:
         shares = grad.reshape(sums.shape) / cells
@@ -301,18 +312,17 @@ def _average_by_conv(
 
 
 def _cells(
-    windows: Windows, size: Sequence[int], kernel: Sequence[int], pads: Pads, ends: Pads, count_include_pad: bool
-) -> np.ndarray:
+    windows: Windows, size: Sequence[int], kernel: Sequence[int], pads: Pads, outs: Sequence[int],
+    count_include_pad: bool,
+) -> np.ndarray:  # fmt: skip
     """By how much each window's sum is divided: (OH, OW)."""
-    found = []
-    for n, k, stride, dilation, (before, after), (_, end) in zip(
-        size, kernel, windows.strides, windows.dilations, pads, ends
-    ):
-        out = (before + n + end - dilation * (k - 1) - 1) // stride + 1
-        taps = (np.arange(out) * stride - before)[:, None] + np.arange(k) * dilation
-        last = n + after if count_include_pad else n
-        found.append(((taps >= (-before if count_include_pad else 0)) & (taps < last)).sum(axis=1))
-    return np.outer(*found)
+    rows, columns = (
+        _taps(k, stride, dilation, before, out, *((-before, n + after) if count_include_pad else (0, n)))
+        for n, k, stride, dilation, (before, after), out in zip(
+            size, kernel, windows.strides, windows.dilations, pads, outs
+        )
+    )
+    return np.outer(rows, columns)
 
 
 def _without(y: np.ndarray, x: np.ndarray) -> np.ndarray:
