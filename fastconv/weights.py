@@ -5,8 +5,8 @@ Nothing in a file is ever unpickled.
 
 from __future__ import annotations
 
+import io
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from fastconv import _arrays
 from fastconv._files import written_whole
-from fastconv.checkpoint import load_checkpoint
+from fastconv.checkpoint import NPZ_ERRORS, load_checkpoint
 from fastconv.errors import DataError, DTypeError, MissingExtraError
 
 SUFFIXES = (".safetensors", ".npz")
@@ -74,11 +74,11 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if _suffix("load_weights", path) == ".safetensors":
         return _from_safetensors(path, Path(path).read_bytes())
     try:
-        # opened here, because NumPy leaves a damaged file open
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+        # read here, because NumPy leaves a damaged file open
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
             if "facts" not in file.files:
                 return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, AttributeError) as error:
+    except NPZ_ERRORS as error:
         raise DataError(f"{path}: is not an npz file of numeric arrays, or is damaged ({error})") from error
     return load_checkpoint(path).model
 

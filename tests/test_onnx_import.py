@@ -298,6 +298,23 @@ def test_files_that_are_none(tmp_path):
         loaded(tmp_path, file_of([node("MaxPool", ["x"], ["y"])], ["x"], ["y"]))
 
 
+def test_damaged_files(tmp_path):
+    """Wherever bytes are others, what comes is a model or an error that names the file."""
+    whole, path, rng = (FIXTURES / "torch_cnn.onnx").read_bytes(), tmp_path / "m.onnx", np.random.default_rng(0)
+    found = set()
+    for _ in range(400):
+        content = bytearray(whole)
+        for place in (rng.integers(0, 1500), rng.integers(len(whole) - 2500, len(whole))):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        try:
+            fastonnx.load(path)
+        except (DataError, UnsupportedError) as error:
+            assert "m.onnx: " in str(error)
+            found.add(type(error))
+    assert found == {DataError, UnsupportedError}
+
+
 def test_errors_of_calls_tell_the_node(tmp_path):
     weights = {"w": np.ones((2, 3, 3, 3))}
     model = loaded(

@@ -165,6 +165,22 @@ def test_npz_files_of_something_else(tmp_path):
         load_weights(path)
 
 
+def test_damaged_npz_files(tmp_path):
+    """Wherever a byte is another one, what comes is weights or a DataError."""
+    path, rng = tmp_path / "w.npz", np.random.default_rng(0)
+    np.savez_compressed(path, a=np.arange(50.0), b=np.arange(9))
+    whole, found = path.read_bytes(), []
+    for place in range(len(whole)):
+        content = bytearray(whole)
+        content[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(content)
+        try:
+            load_weights(path)
+        except DataError:
+            found.append(place)
+    assert len(found) > len(whole) // 4
+
+
 def test_errors(tmp_path):
     for call in (lambda: save_weights(tmp_path / "w.pt", {}), lambda: load_weights(tmp_path / "w.pt")):
         with pytest.raises(ValueError, match=r"_weights: path must end in \.safetensors or \.npz, got '.*w\.pt'"):

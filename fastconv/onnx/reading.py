@@ -82,15 +82,17 @@ def load(path: str | os.PathLike[str]) -> OnnxModel:
     Path(path).stat()  # a missing file is told here, not by protobuf
     try:
         model = library.load(path)
-    except Exception as error:  # whatever protobuf raises for bytes that are no message, and for lost external data
+        reader = _Reader(library, model)
+        problems = reader.problems()
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever protobuf and onnx raise for bytes that mean nothing, and for lost files
         raise DataError(f"{path}: is not an ONNX file, or is damaged ({error})") from error
-    reader = _Reader(library, model)
-    problems = reader.problems()
     if problems:
         raise UnsupportedError(f"{path}: needs what fastconv does not compute: {'; '.join(problems)}")
     try:
         library.checker.check_model(model)
-    except library.checker.ValidationError as error:
+    except (library.checker.ValidationError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: is not a valid ONNX model ({error})") from error
     return reader.model()
 
