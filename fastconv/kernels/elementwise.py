@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._addresses import array_at
 from fastconv._jit import strict_kernel
 
 
@@ -58,26 +59,40 @@ def cross_entropy(logits, weights, losses, grad):
 
 
 @strict_kernel
-def sgd(value, grad, velocity, lr, momentum, nesterov, weight_decay):
-    """One step of SGD with momentum, in place.
+def sgd(values, grads, velocities, tasks, numbers, nesterov):
+    """One step of SGD with momentum, in place, of all parameters.
 
-    Precondition: flat arrays, floats of their dtype. Parallel over elements.
+    Precondition: values, grads, velocities (P,) addresses of flat arrays of numbers' dtype; tasks (T, 3) the parameter,
+    its first element and how many, each once; numbers (3,) the learning rate, the momentum and the weight decay.
+    Parallel over tasks, each of which owns its elements.
     """
-    for element in prange(value.size):
-        i = np.uint64(element)
-        g = grad[i] + weight_decay * value[i]
-        v = momentum * velocity[i] + g
-        velocity[i] = v
-        value[i] -= lr * (g + momentum * v if nesterov else v)
+    lr, momentum, weight_decay = numbers[0], numbers[1], numbers[2]
+    for task in prange(tasks.shape[0]):
+        p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
+        value = array_at(values[p], first + count, numbers)
+        grad, velocity = array_at(grads[p], first + count, numbers), array_at(velocities[p], first + count, numbers)
+        for i in range(np.uint64(first), np.uint64(first + count)):
+            g = grad[i] + weight_decay * value[i]
+            v = momentum * velocity[i] + g
+            velocity[i] = v
+            value[i] -= lr * (g + momentum * v if nesterov else v)
 
 
 @strict_kernel
-def adam(value, grad, m, v, lr, beta1, beta2, eps, weight_decay, scale1, scale2):
-    """One step of Adam, in place; scale1 and scale2 are 1 - beta**step. Precondition and axis as for `sgd`."""
-    one = value.dtype.type(1)
-    for element in prange(value.size):
-        i = np.uint64(element)
-        g = grad[i] + weight_decay * value[i]
-        m[i] = beta1 * m[i] + (one - beta1) * g
-        v[i] = beta2 * v[i] + (one - beta2) * g * g
-        value[i] -= lr * (m[i] / scale1) / (np.sqrt(v[i] / scale2) + eps)
+def adam(values, grads, means, squares, tasks, numbers):
+    """One step of Adam, in place, of all parameters.
+
+    Precondition and axis as for `sgd`; numbers (7,) the learning rate, beta1, beta2, eps, the weight decay, and
+    1 - beta**step of both.
+    """
+    lr, beta1, beta2, eps, weight_decay = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    scale1, scale2, one = numbers[5], numbers[6], numbers.dtype.type(1)
+    for task in prange(tasks.shape[0]):
+        p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
+        value, grad = array_at(values[p], first + count, numbers), array_at(grads[p], first + count, numbers)
+        m, v = array_at(means[p], first + count, numbers), array_at(squares[p], first + count, numbers)
+        for i in range(np.uint64(first), np.uint64(first + count)):
+            g = grad[i] + weight_decay * value[i]
+            m[i] = beta1 * m[i] + (one - beta1) * g
+            v[i] = beta2 * v[i] + (one - beta2) * g * g
+            value[i] -= lr * (m[i] / scale1) / (np.sqrt(v[i] / scale2) + eps)

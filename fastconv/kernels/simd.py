@@ -13,6 +13,7 @@ from fastconv._jit import helper, inlined
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
+    LANES,
     MANY_REGISTERS,
     ONE_ROW,
     TILE_ROWS,
@@ -21,7 +22,9 @@ from fastconv.kernels.tiles import (
     VECTOR_BYTES,
     copy_tile,
     dots_tile,
+    max_cells,
     rows_tile,
+    spread_cells,
     transpose_tile,
 )
 
@@ -193,6 +196,39 @@ def add_dots(t, rows, a, a0, a_row, a_run, b, b0, b1, b2, b3, b_run, runs, n):
                 for q in range(np.uint64(n)):
                     total += a[left + q] * b[right + q]
             t[i, j, 0] = total
+
+
+@helper
+def max_windows(y, y0, numbers, n0, s, s0, rows, columns, row_step, width):
+    """`tiles.max_cells`: pooling of cells that hold a number of each of LANES images."""
+    if ENABLED:
+        max_cells(y, y0, numbers, n0, s, s0, rows, columns, row_step, width)
+        return
+    for px in range(width):
+        for lane in range(LANES):
+            corner, cell = s0 + px * columns * LANES + lane, px * LANES + lane
+            best, at = s[corner], 0
+            for r in range(rows):
+                for c in range(columns):
+                    value = s[corner + r * row_step + c * LANES]
+                    if value > best or (value != value and best == best):
+                        best, at = value, r * columns + c
+            y[y0 + cell], numbers[n0 + cell] = best, at
+
+
+@helper
+def spread_windows(s, s0, g, g0, numbers, n0, rows, columns, row_step, width):
+    """`tiles.spread_cells`, the way back of `max_windows`."""
+    if ENABLED:
+        spread_cells(s, s0, g, g0, numbers, n0, rows, columns, row_step, width)
+        return
+    for px in range(width):
+        for lane in range(LANES):
+            corner, cell = s0 + px * columns * LANES + lane, px * LANES + lane
+            for r in range(rows):
+                for c in range(columns):
+                    there = numbers[n0 + cell] == r * columns + c
+                    s[corner + r * row_step + c * LANES] = g[g0 + cell] if there else 0
 
 
 @helper

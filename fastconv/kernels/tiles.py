@@ -495,3 +495,104 @@ def mean_tile(typingctx, stride, y, y0, row, columns, x, x0, W, ky_count, row_st
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+class _Cells:
+    """Emits the loops over windows of cells, of LANES numbers each, as few vectors as hold one."""
+
+    def __init__(self, builder, element):
+        self.builder, self.vectors = builder, _Vectors(builder, element)
+
+    def windows(self, width, body):
+        """Run body(px, shift) for every window and each vector of its cell, `shift` numbers into it."""
+        parts = max(1, LANES // self.vectors.lanes)
+        with cgutils.for_range(self.builder, width) as loop:
+            for part in range(parts):
+                body(loop.index, ir.Constant(I64, part * self.vectors.lanes))
+
+    def taps(self, rows, columns, row_step, body):
+        """Run body(place, number) for every tap of a window, its place and its number as a vector."""
+        builder, vectors = self.builder, self.vectors
+        number = cgutils.alloca_once_value(builder, ir.Constant(vectors.scalar, 0.0))
+        builder.store(ir.Constant(vectors.scalar, 0.0), number)
+        with cgutils.for_range(builder, rows) as row, cgutils.for_range(builder, columns) as column:
+            place = builder.mul(row.index, row_step)
+            place = builder.add(place, builder.mul(column.index, ir.Constant(I64, LANES)))
+            body(place, vectors.broadcast(builder.load(number)))
+            builder.store(builder.fadd(builder.load(number), ir.Constant(vectors.scalar, 1.0)), number)
+
+
+@intrinsic
+def max_cells(typingctx, y, y0, numbers, n0, s, s0, rows, columns, row_step, width):
+    """The largest number of each lane in `width` windows of cells side by side, and the tap that it is at.
+
+    y[y0 + px*LANES + lane] and numbers[n0 + px*LANES + lane], of the taps (r, c) with r < rows and c < columns at
+    s[s0 + px*columns*LANES + r*row_step + c*LANES + lane]. NaN wins, and the first of equal numbers.
+
+    Precondition: flat arrays of one float type, numbers of 64 bits.
+    """
+    places = types.uint64
+    signature = types.void(y, places, numbers, places, s, places, places, places, places, places)
+
+    def codegen(context, builder, signature, args):
+        Y, numbers, S = (_data(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
+        _, y0, _, n0, _, s0, rows, columns, row_step, width = args
+        cells = _Cells(builder, signature.args[0].dtype)
+        vectors, lanes = cells.vectors, ir.Constant(I64, LANES)
+        best, at = (cgutils.alloca_once(builder, vectors.type) for _ in range(2))
+
+        def window(px, shift):
+            cell = builder.add(builder.mul(px, lanes), shift)
+            corner = builder.add(s0, builder.add(builder.mul(builder.mul(px, columns), lanes), shift))
+            builder.store(vectors.load(S, corner), best)
+            builder.store(vectors.zero, at)
+
+            def tap(place, number):
+                value, most = vectors.load(S, builder.add(corner, place)), builder.load(best)
+                news = builder.and_(
+                    builder.fcmp_unordered("uno", value, value), builder.fcmp_ordered("ord", most, most)
+                )
+                better = builder.or_(builder.fcmp_ordered(">", value, most), news)
+                builder.store(builder.select(better, value, most), best)
+                builder.store(builder.select(better, number, builder.load(at)), at)
+
+            cells.taps(rows, columns, row_step, tap)
+            vectors.store(builder.load(best), Y, builder.add(y0, cell))
+            vectors.store(builder.load(at), numbers, builder.add(n0, cell))
+
+        cells.windows(width, window)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def spread_cells(typingctx, s, s0, g, g0, numbers, n0, rows, columns, row_step, width):
+    """The way back of `max_cells`: each g goes to the tap that its number tells, and 0 to the others.
+
+    Precondition: as for `max_cells`; s is overwritten where the windows are.
+    """
+    places = types.uint64
+    signature = types.void(s, places, g, places, numbers, places, places, places, places, places)
+
+    def codegen(context, builder, signature, args):
+        S, G, numbers = (_data(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
+        _, s0, _, g0, _, n0, rows, columns, row_step, width = args
+        cells = _Cells(builder, signature.args[0].dtype)
+        vectors, lanes = cells.vectors, ir.Constant(I64, LANES)
+
+        def window(px, shift):
+            cell = builder.add(builder.mul(px, lanes), shift)
+            corner = builder.add(s0, builder.add(builder.mul(builder.mul(px, columns), lanes), shift))
+            value, at = vectors.load(G, builder.add(g0, cell)), vectors.load(numbers, builder.add(n0, cell))
+
+            def tap(place, number):
+                there = builder.fcmp_ordered("==", at, number)
+                vectors.store(builder.select(there, value, vectors.zero), S, builder.add(corner, place))
+
+            cells.taps(rows, columns, row_step, tap)
+
+        cells.windows(width, window)
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv._backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter
-from fastconv.nn.fusion import Fused, fused
+from fastconv.nn.lanes import chained, together
 
 
 class Sequential(Layer):
@@ -30,10 +30,10 @@ class Sequential(Layer):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: layer {i} must be a Layer, got {type(layer).__name__}")
         self.layers = layers
-        self._fused = fused(layers)
+        self._together = together(layers)
 
     def _steps(self) -> Sequence[Layer]:
-        return self.layers if on_numpy() else self._fused
+        return self.layers if on_numpy() else self._together
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
@@ -43,15 +43,11 @@ class Sequential(Layer):
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The last layer's result, and the function that carries a gradient back through all layers."""
-        return _chained(self._steps(), x, [])
+        return chained(self._steps(), x)
 
     def forward_from_data(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """As `forward`, for an x that is data: the layer in front does not compute a gradient nobody needs."""
-        first, *rest = self._fused or (None,)
-        if not isinstance(first, Fused) or on_numpy():
-            return self.forward(x)
-        y, backward = first.forward(x, need_x=False)
-        return _chained(rest, y, [backward])
+        return chained(self._steps(), x, need_x=False)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the last layer's result."""
@@ -90,17 +86,3 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
-
-
-def _chained(steps: Sequence[Layer], x: np.ndarray, backwards: list[Backward]) -> tuple[np.ndarray, Backward]:
-    """Run the steps one after another, after those of `backwards`."""
-    for step in steps:
-        x, backward = step.forward(x)
-        backwards.append(backward)
-
-    def backward_all(grad_y: np.ndarray) -> np.ndarray:
-        for backward in reversed(backwards):
-            grad_y = backward(grad_y)
-        return grad_y
-
-    return x, backward_all

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from fastconv import reference
-from fastconv._backend import on_numpy
 from fastconv._scalars import number
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
@@ -150,6 +150,7 @@ class Adam(Optimizer):
     """
 
     slot_names = ("m", "v")
+    kernel = elementwise.adam
 
     def __init__(
         self, parameters: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -162,15 +163,13 @@ class Adam(Optimizer):
         self.weight_decay = number(name, "weight_decay", weight_decay, 0)
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
-        value, grad = parameter.value, parameter.grad
+        m, v = slots
+        options = *self.betas, self.eps, self.weight_decay, self.steps
+        reference.adam_update(parameter.value, parameter.grad, m, v, lr, *options)
+
+    def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
         beta1, beta2 = self.betas
-        if on_numpy():
-            m, v = slots
-            reference.adam_update(value, grad, m, v, lr, beta1, beta2, self.eps, self.weight_decay, self.steps)
-            return
-        numbers = (lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1**self.steps, 1 - beta2**self.steps)
-        flat = (a.reshape(-1) for a in (value, grad, *slots))
-        elementwise.adam.sized(value.size)(*flat, *(value.dtype.type(n) for n in numbers))
+        return (lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1**self.steps, 1 - beta2**self.steps), ()
 
 
 class AdamW(Adam):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastconv import reference
+from fastconv._addresses import Table
 from fastconv._backend import on_numpy
+from fastconv._jit import Kernel
 from fastconv._scalars import number
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
+
+TASK_ELEMENTS = 4096  # elements of a parameter that one task of an update changes
 
 
 class Optimizer:
@@ -25,6 +29,7 @@ class Optimizer:
     """
 
     slot_names: tuple[str, ...] = ()
+    kernel: ClassVar[Kernel | None] = None
 
     def __init__(self, parameters: Iterable[Parameter], lr: float):
         self.parameters = list(parameters)
@@ -34,6 +39,7 @@ class Optimizer:
         self.lr = number(type(self).__name__, "lr", lr, 0)
         self.steps = 0
         self.slots = {name: [np.zeros_like(p.value) for p in self.parameters] for name in self.slot_names}
+        self._tables: dict[np.dtype, tuple[Table, np.ndarray]] = {}
 
     def zero_grad(self) -> None:
         """Forget the gradients that have come in."""
@@ -43,12 +49,41 @@ class Optimizer:
     def step(self, lr_factor: float = 1.0) -> None:
         """Change every trainable parameter once, with `lr_factor` times the learning rate."""
         self.steps += 1
-        for i, parameter in enumerate(self.parameters):
-            if parameter.trainable:
-                self._update(parameter, self.lr * lr_factor, *(self.slots[name][i] for name in self.slot_names))
+        trainable = [i for i, parameter in enumerate(self.parameters) if parameter.trainable]
+        if not on_numpy() and self.kernel is not None:
+            self._update_together(trainable, self.lr * lr_factor)
+            return
+        for i in trainable:
+            self._update(self.parameters[i], self.lr * lr_factor, *(self.slots[name][i] for name in self.slot_names))
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
         raise NotImplementedError
+
+    def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
+        """For the kernel: numbers of the parameters' dtype, and further arguments."""
+        raise NotImplementedError
+
+    def _update_together(self, trainable: list[int], lr: float) -> None:
+        """Change the parameters of each dtype in one kernel call."""
+        numbers, others = self._numbers(lr)
+        for dtype in {self.parameters[i].value.dtype for i in trainable}:
+            chosen = [i for i in trainable if self.parameters[i].value.dtype == dtype]
+            columns = [[self.parameters[i].value for i in chosen], [self.parameters[i].grad for i in chosen]]
+            columns += [[self.slots[name][i] for i in chosen] for name in self.slot_names]
+            table, tasks = self._tables.setdefault(dtype, (Table(), np.empty((0, 3), np.int64)))
+            arrays = [array for column in columns for array in column]
+            if not table.holds(arrays):
+                self._require_contiguous(arrays)
+                table.fill(arrays)
+                tasks = np.array(_tasks([array.size for array in columns[0]]), np.int64).reshape(-1, 3)
+                self._tables[dtype] = table, tasks
+            size = sum(array.size for array in columns[0])
+            places = table.addresses.reshape(len(columns), len(chosen))
+            self.kernel.sized(4 * size)(*places, tasks, np.array(numbers, dtype), *others)  # type: ignore[union-attr]
+
+    def _require_contiguous(self, arrays: list[np.ndarray]) -> None:
+        if not all(array.flags.c_contiguous and array.flags.aligned for array in arrays):
+            raise ValueError(f"{type(self).__name__}: parameters and their gradients must be contiguous arrays")
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the state: `steps`, `lr`, and the slots as `"velocity.0"`."""
@@ -97,6 +132,7 @@ class SGD(Optimizer):
     """
 
     slot_names = ("velocity",)
+    kernel = elementwise.sgd
 
     def __init__(
         self, parameters: Iterable[Parameter], lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False,
@@ -109,10 +145,17 @@ class SGD(Optimizer):
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
         (velocity,) = slots
-        value, grad = parameter.value, parameter.grad
-        if on_numpy():
-            reference.sgd_update(value, grad, velocity, lr, self.momentum, self.nesterov, self.weight_decay)
-            return
-        rate, momentum, decay = (value.dtype.type(v) for v in (lr, self.momentum, self.weight_decay))
-        flat = (a.reshape(-1) for a in (value, grad, velocity))
-        elementwise.sgd.sized(value.size)(*flat, rate, momentum, self.nesterov, decay)
+        options = self.momentum, self.nesterov, self.weight_decay
+        reference.sgd_update(parameter.value, parameter.grad, velocity, lr, *options)
+
+    def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
+        return (lr, self.momentum, self.weight_decay), (self.nesterov,)
+
+
+def _tasks(sizes: list[int]) -> list[tuple[int, int, int]]:
+    """(parameter, first element, how many) for each task of an update."""
+    return [
+        (i, first, min(TASK_ELEMENTS, size - first))
+        for i, size in enumerate(sizes)
+        for first in range(0, size, TASK_ELEMENTS)
+    ]

@@ -1,0 +1,56 @@
+"""Many arrays of any sizes in one kernel call: a table of their addresses, made anew only when an array is another one.
+
+A tuple of arrays would have Numba compile a kernel anew for each number of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import operator
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic, overload
+
+
+class Table:
+    """The addresses of arrays, which it keeps alive.
+
+    Attributes:
+        addresses: (arrays,) int64.
+    """
+
+    def __init__(self) -> None:
+        self.addresses = np.empty(0, np.int64)
+        self._arrays: Sequence[np.ndarray] = ()
+
+    def holds(self, arrays: Sequence[np.ndarray]) -> bool:
+        """Whether the table is of just these arrays."""
+        return len(arrays) == len(self._arrays) and all(map(operator.is_, arrays, self._arrays))
+
+    def fill(self, arrays: Sequence[np.ndarray]) -> None:
+        """Note where these arrays are; they are contiguous."""
+        self.addresses = np.array([a.ctypes.data for a in arrays], np.int64)
+        self._arrays = list(arrays)
+
+
+@intrinsic
+def _pointer(typingctx, address):
+    """A pointer to an address."""
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), codegen
+
+
+def array_at(address, size, like):
+    """For kernels: the flat array of `size` elements of like's dtype at an address, which somebody keeps alive."""
+    return numba.carray(ctypes.c_void_p(int(address)), size, like.dtype)
+
+
+@overload(array_at, inline="always")
+def _array_at(address, size, like):
+    return lambda address, size, like: numba.carray(_pointer(address), size, like.dtype)
