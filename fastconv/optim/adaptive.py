@@ -164,7 +164,8 @@ class Adam(Optimizer):
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
         m, v = slots
-        options = *self.betas, self.eps, self.weight_decay, self.steps
+        beta1, beta2 = self.betas
+        options = beta1, beta2, self.eps, self.weight_decay, self.steps
         reference.adam_update(parameter.value, parameter.grad, m, v, lr, *options)
 
     def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
