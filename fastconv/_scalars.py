@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, TypeAlias
 
@@ -11,13 +12,15 @@ LARGEST = sys.float_info.max
 Rng: TypeAlias = np.random.Generator | int | None
 
 
-def number(where: str, name: str, value: Any, least: float = -LARGEST, most: float = LARGEST) -> float:
-    """`value` as a finite Python float from `least` to `most`, or an error that names the argument."""
+def number(
+    where: str, name: str, value: Any, least: float = -LARGEST, most: float = LARGEST, below: float = math.inf
+) -> float:
+    """`value` as a finite float from `least` to `most` and below `below`, or an error that names the argument."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{where}: {name} must be a number, got {value!r}")
-    if not least <= value <= most:
+    if not (least <= value <= most and value < below):
         limits = (f", at least {least:g}" if least > -LARGEST else "") + (
-            f", at most {most:g}" if most < LARGEST else ""
+            f", at most {most:g}" if most < LARGEST else f", below {below:g}" if below < math.inf else ""
         )
         raise ValueError(f"{where}: {name} must be finite{limits}, got {value}")
     return float(value)

@@ -6,10 +6,13 @@ Nothing in the file is ever unpickled.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,10 @@ from fastconv.errors import DataError
 from fastconv.training import History, Position
 
 _MARK = "fastconv-checkpoint-1"
+# what NumPy and zipfile raise for files that are something else, or damaged
+NPZ_ERRORS = (
+    zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError, AttributeError, RuntimeError
+)  # fmt: skip
 
 
 @dataclass
@@ -73,8 +80,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         DataError: the file is not a checkpoint, or damaged.
     """
     try:
-        # opened here, because NumPy leaves a damaged file open
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+        # read here, because NumPy leaves a damaged file open
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(str(arrays.pop("facts")))
         if facts["mark"] != _MARK:
@@ -86,5 +93,5 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             History(facts["history"]),
             Position(**facts["position"]),
         )
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, AttributeError) as error:
+    except NPZ_ERRORS as error:
         raise DataError(f"{path}: is not a fastconv checkpoint, or is damaged ({error})") from error

@@ -1,4 +1,4 @@
-"""The command: train, eval, predict, bench, info, warmup."""
+"""The command: train, eval, predict, export-onnx, bench, info, warmup."""
 
 from __future__ import annotations
 
@@ -88,8 +88,10 @@ def _parser() -> argparse.ArgumentParser:
         "--epochs", type=_whole(1), metavar="N", help="passes over the data (default: 30 digits, else 10)"
     )
     train.add_argument("--batch-size", type=_whole(1), metavar="N", help="images a step (default: 64)")
-    train.add_argument("--lr", type=_rate, metavar="RATE", help="learning rate (default: sgd 0.05, adam 0.001)")
-    train.add_argument("--optimizer", choices=sorted(OPTIMIZERS), help="sgd (momentum 0.9, the default) or adam")
+    train.add_argument(
+        "--lr", type=_rate, metavar="RATE", help="learning rate (default: sgd 0.05, adagrad 0.01, others 0.001)"
+    )
+    train.add_argument("--optimizer", choices=sorted(OPTIMIZERS), help="(default: sgd, with momentum 0.9)")
     train.add_argument("--schedule", choices=sorted(SCHEDULES), help="of the learning rate (default: cosine)")
     train.add_argument("--dtype", choices=("float32", "float64"), help="of the weights (default: float32)")
     train.add_argument("--seed", type=_whole(0), metavar="N", help="of weights and shuffling (default: 0)")
@@ -109,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     pr.add_argument("--weights", required=True, metavar="CHECKPOINT", help="a file from train --save")
     pr.add_argument("--invert", action="store_true", help="the picture is dark on light")
     pr.set_defaults(run=_predict)
+
+    ex = commands.add_parser("export-onnx", parents=[common], help='write a checkpoint as an ONNX file (extra "onnx")')
+    ex.add_argument("weights", metavar="CHECKPOINT", help="a file from train --save")
+    ex.add_argument("output", metavar="FILE", help="the file to write")
+    ex.set_defaults(run=_export_onnx)
 
     bench = commands.add_parser("bench", parents=[common], help="time a LeNet-5 step against NumPy")
     bench.add_argument("--batch-size", type=_whole(1), default=64, metavar="N", help="images a step (default: 64)")
@@ -398,6 +405,25 @@ def _predict(arguments: argparse.Namespace) -> int:
             print("  ".join(f"{names[i]} {row[i]:.1%}" for i in order[:3]))
     if arguments.json:
         print(json.dumps({"image": arguments.image, "predictions": answers}))
+    return 0
+
+
+def _export_onnx(arguments: argparse.Namespace) -> int:
+    from fastconv.onnx import export
+
+    model, settings, _ = _restored(arguments.weights)
+    shape = (1, *settings["shape"])
+    check_writeable(arguments.output)
+    export(model, arguments.output, shape)
+    row = {
+        "model": settings["model"], "file": arguments.output, "dtype": settings["dtype"],
+        "input": ["N", *shape[1:]], "output": ["N", *model.output_shape(shape)[1:]],
+    }  # fmt: skip
+    if arguments.json:
+        print(json.dumps(row))
+    else:
+        ends = (", ".join(map(str, row[end])) for end in ("input", "output"))
+        print("wrote {}: {} from ({}) to ({})".format(arguments.output, settings["model"], *ends))
     return 0
 
 

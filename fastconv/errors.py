@@ -21,3 +21,7 @@ class MissingExtraError(ImportError):
 
 class DivergenceError(ArithmeticError):
     """The training loss became NaN or infinite; the model holds its last good weights."""
+
+
+class UnsupportedError(ValueError):
+    """A model or file asks for something that fastconv does not do; the message names all of it."""

@@ -1,5 +1,6 @@
 """Settings of the whole suite: threads, and how many examples Hypothesis tries."""
 
+import importlib.util
 import os
 
 # before Numba is imported: the promise of the same bits is tested with more threads than a small machine has
@@ -30,3 +31,11 @@ def threads_restored():
     """A test (or a docstring's example) that sets the number of threads does so for itself only."""
     yield
     fastconv.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items):
+    """The examples in the docstrings of fastconv.onnx need its extra."""
+    if importlib.util.find_spec("onnx") is None:
+        for item in items:
+            if item.nodeid.startswith("fastconv/onnx/"):
+                item.add_marker(pytest.mark.skip(reason="onnx is not installed"))

@@ -93,7 +93,8 @@ def test_train_prints_epochs_and_the_comparison(run, folder, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("lenet5-sigmoid",), ("--optimizer", "adam", "--lr", "0.01"), ("--schedule", "constant"), ("--seed", "5"),
+        ("lenet5-sigmoid",), ("--optimizer", "adam", "--lr", "0.01"), ("--optimizer", "adamw"),
+        ("--schedule", "step"), ("--schedule", "constant"), ("--seed", "5"),
         ("--dtype", "float64"), ("--threads", "1"), ("--backend", "numpy"), ("--batch-size", "1000"),
     ],
 )  # fmt: skip
@@ -301,6 +302,35 @@ def test_plot(run, folder, tmp_path):
     path = tmp_path / "a.png"
     assert run("train", "--data", folder, "--epochs", 2, "--plot", path, "--json")[0] == 0
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_export_onnx(run, saved, tmp_path):
+    pytest.importorskip("onnx")
+    from fastconv.onnx import load
+
+    path = tmp_path / "m.onnx"
+    code, out, err = run("export-onnx", saved, path)
+    assert (code, err) == (0, "")
+    assert out == f"wrote {path}: lenet5 from (N, 1, 28, 28) to (N, 10)\n"
+    checkpoint, model = load_checkpoint(saved), load(path)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, checkpoint.model[name])
+    code, out, _ = run("export-onnx", saved, path, "--json")
+    assert code == 0
+    assert last_row(out) == {
+        "model": "lenet5", "file": str(path), "dtype": "float32", "input": ["N", 1, 28, 28], "output": ["N", 10]
+    }  # fmt: skip
+    code, _, err = run("export-onnx", saved, tmp_path / "none" / "m.onnx")
+    assert code == 1 and "there is no folder" in err
+    code, _, err = run("export-onnx", tmp_path / "none.npz", path)
+    assert code == 1 and "none.npz" in err
+
+
+def test_export_onnx_without_onnx(run, saved, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, _, err = run("export-onnx", saved, tmp_path / "m.onnx")
+    assert code == 1 and "fastconv[onnx]" in err
+    assert not (tmp_path / "m.onnx").exists()
 
 
 def test_info(run):

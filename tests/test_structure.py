@@ -32,12 +32,13 @@ LAYERS = (
     ("data",),
     ("training",),
     ("viz", "checkpoint", "onnx", "distributed", "compat"),
+    ("weights",),
     ("testing", "comparison", "_warmup"),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-EXTRAS = {"onnx", "matplotlib", "pooch", "PIL", "sklearn", "safetensors", "mpi4py", "torch", "tqdm"}
+EXTRAS = {"onnx", "matplotlib", "pooch", "PIL", "sklearn", "safetensors", "mpi4py", "torch", "tqdm", "onnxruntime"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

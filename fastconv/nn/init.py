@@ -82,3 +82,8 @@ def xavier_normal(shape: Shape, rng: Rng = None, dtype: DTypeLike = np.float32) 
 def lecun_normal(shape: Shape, rng: Rng = None, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Normal with variance 1 / fan_in. Source: Y. LeCun et al., Efficient BackProp (1998), section 4.6."""
     return normal(shape, rng, dtype, std=math.sqrt(1 / fans(shape)[0]))
+
+
+def lecun_uniform(shape: Shape, rng: Rng = None, dtype: DTypeLike = np.float32) -> np.ndarray:
+    """Uniform with variance 1 / fan_in. Source: Y. LeCun et al., Efficient BackProp (1998), section 4.6."""
+    return uniform(shape, rng, dtype, bound=math.sqrt(3 / fans(shape)[0]))

@@ -399,7 +399,7 @@ def test_errors(make, error, message):
         make()
 
 
-INITIALISERS = ("he_uniform", "he_normal", "xavier_uniform", "xavier_normal", "lecun_normal")
+INITIALISERS = ("he_uniform", "he_normal", "xavier_uniform", "xavier_normal", "lecun_uniform", "lecun_normal")
 
 
 @pytest.mark.parametrize("name", [*INITIALISERS, "truncated_normal", "normal", "uniform", "zeros"])
@@ -412,14 +412,17 @@ def test_initialisers(name):
     fan_in, fan_out = 270, 360
     variance = {
         "he_uniform": 2 / fan_in, "he_normal": 2 / fan_in, "lecun_normal": 1 / fan_in, "normal": 1e-4,
-        "xavier_uniform": 2 / (fan_in + fan_out), "xavier_normal": 2 / (fan_in + fan_out), "zeros": 0,
-        "uniform": 1e-4 / 3, "truncated_normal": 0.1**2 * 0.7737,
+        "lecun_uniform": 1 / fan_in, "xavier_uniform": 2 / (fan_in + fan_out), "zeros": 0,
+        "xavier_normal": 2 / (fan_in + fan_out), "uniform": 1e-4 / 3, "truncated_normal": 0.1**2 * 0.7737,
     }[name]  # fmt: skip
     # 10,800 draws: five standard errors
     assert abs(values.var() - variance) <= 0.07 * variance
     assert abs(values.mean()) <= 5 * np.sqrt(variance / values.size)
     if name == "truncated_normal":
         assert abs(values).max() <= 0.2
+    if "uniform" in name:  # the bound of a uniform distribution is sqrt(3) standard deviations
+        bound = np.sqrt(3 * variance)
+        assert 0.99 * bound < abs(values).max() <= bound * (1 + 1e-12)
     state = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     make(shape)
     np.testing.assert_array_equal(np.random.get_state(legacy=False)["state"]["key"], state)  # noqa: NPY002

@@ -85,7 +85,17 @@ def test_adam_closed_forms():
     assert optimizer.steps == 5
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, 0.9), lambda p: optim.Adam(p, 0.1)])
+MAKERS = [
+    lambda p: optim.SGD(p, 0.1, 0.9, True, 0.1),
+    lambda p: optim.Adagrad(p, 0.1, 0.1, 0.1, 0.1),
+    lambda p: optim.RMSprop(p, 0.1),
+    lambda p: optim.RMSprop(p, 0.1, 0.9, 1e-8, 0.1, 0.9, True),
+    lambda p: optim.Adam(p, 0.1),
+    lambda p: optim.AdamW(p, 0.1, weight_decay=0.1),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_state_goes_on_where_it_stopped(make):
     rng = np.random.default_rng(0)
     grads = [real(rng, (4,), np.float32) for _ in range(6)]
@@ -141,7 +151,7 @@ def test_frozen_parameters_stay():
 
 
 def test_numpy_backend_gives_the_same():
-    for make in (lambda p: optim.SGD(p, 0.1, 0.9, True, 0.1), lambda p: optim.Adam(p, 0.1)):
+    for make in MAKERS:
         values = []
         for backend in ("numba", "numpy"):
             p = parameter([1.0, 2.0])
@@ -163,11 +173,20 @@ P = [parameter([1.0])]
         (lambda: optim.SGD(P, np.nan), ValueError, "SGD: lr must be finite"),
         (lambda: optim.SGD(P, "0.1"), TypeError, "SGD: lr must be a number, got '0.1'"),
         (lambda: optim.SGD(P, True), TypeError, "SGD: lr must be a number, got True"),
-        (lambda: optim.SGD(P, 0.1, 1.0), ValueError, "SGD: momentum must be finite, at least 0 and below 1"),
+        (lambda: optim.SGD(P, 0.1, 1.0), ValueError, "SGD: momentum must be finite, at least 0, below 1"),
         (lambda: optim.SGD(P, 0.1, weight_decay=-1), ValueError, "SGD: weight_decay must be finite"),
         (lambda: optim.SGD([np.ones(3)], 0.1), TypeError, "SGD: parameters must be Parameters, got ndarray"),
-        (lambda: optim.Adam(P, betas=(0.9, 1)), ValueError, "Adam: betas must be finite, at least 0 and below 1"),
+        (lambda: optim.Adam(P, betas=(0.9, 1)), ValueError, "Adam: betas must be finite, at least 0, below 1"),
         (lambda: optim.Adam(P, eps=-1), ValueError, "Adam: eps must be finite, at least 0"),
+        (lambda: optim.AdamW(P, weight_decay=-1), ValueError, "AdamW: weight_decay must be finite, at least 0"),
+        (lambda: optim.AdamW(P, betas=("0", 1)), TypeError, "AdamW: betas must be a number, got '0'"),
+        (lambda: optim.Adagrad(P, lr_decay=-1), ValueError, "Adagrad: lr_decay must be finite, at least 0, got -1"),
+        (lambda: optim.Adagrad(P, initial_accumulator_value=-1), ValueError, "Adagrad: initial_accumulator_value"),
+        (lambda: optim.Adagrad(P, eps=np.nan), ValueError, "Adagrad: eps must be finite"),
+        (lambda: optim.Adagrad(P, np.inf), ValueError, "Adagrad: lr must be finite"),
+        (lambda: optim.RMSprop(P, alpha=1), ValueError, "RMSprop: alpha must be finite, at least 0, below 1, got 1"),
+        (lambda: optim.RMSprop(P, momentum=1), ValueError, "RMSprop: momentum must be finite"),
+        (lambda: optim.RMSprop([1]), TypeError, "RMSprop: parameters must be Parameters, got int"),
     ],
 )
 def test_errors(make, error, message):

@@ -1,8 +1,7 @@
-"""Optimisers: they change the parameters of a model in place, from the gradients that have come in."""
+"""What optimisers share, and stochastic gradient descent."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -12,19 +11,11 @@ from fastconv import reference
 from fastconv._addresses import Table
 from fastconv._backend import on_numpy
 from fastconv._jit import Kernel
+from fastconv._scalars import number
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
 
 TASK_ELEMENTS = 4096  # elements of a parameter that one task of an update changes
-
-
-def _number(where: str, name: str, value: float, least: float, below: float = np.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
-    if not least <= value < below:
-        limit = f"at least {least}" + (f" and below {below}" if below < np.inf else "")
-        raise ValueError(f"{where}: {name} must be finite, {limit}, got {value}")
-    return float(value)
 
 
 class Optimizer:
@@ -45,7 +36,7 @@ class Optimizer:
         for p in self.parameters:
             if not isinstance(p, Parameter):
                 raise TypeError(f"{type(self).__name__}: parameters must be Parameters, got {type(p).__name__}")
-        self.lr = _number(type(self).__name__, "lr", lr, 0)
+        self.lr = number(type(self).__name__, "lr", lr, 0)
         self.steps = 0
         self.slots = {name: [np.zeros_like(p.value) for p in self.parameters] for name in self.slot_names}
         self._tables: dict[np.dtype, tuple[Table, np.ndarray]] = {}
@@ -149,8 +140,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ):  # fmt: skip
         super().__init__(parameters, lr)
-        self.momentum = _number("SGD", "momentum", momentum, 0, 1)
-        self.weight_decay = _number("SGD", "weight_decay", weight_decay, 0)
+        self.momentum = number("SGD", "momentum", momentum, 0, below=1)
+        self.weight_decay = number("SGD", "weight_decay", weight_decay, 0)
         self.nesterov = bool(nesterov)
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
@@ -162,53 +153,6 @@ class SGD(Optimizer):
         return (lr, self.momentum, self.weight_decay), (self.nesterov,)
 
 
-class Adam(Optimizer):
-    """Adam: steps along the mean of the gradients over the root of the mean of their squares.
-
-    Args:
-        parameters: `model.parameters()`.
-        lr: learning rate, at least 0.
-        betas: the shares of the two running means that are kept, each 0 to below 1.
-        eps: added to the root.
-        weight_decay: this times the value is added to each gradient.
-
-    Raises:
-        ValueError: a number is out of range.
-        TypeError: an argument is not a number.
-
-    Example:
-        >>> p = Parameter(np.array([1.0]))
-        >>> p.accumulate(np.array([0.5]))
-        >>> Adam([p], lr=0.1).step()
-        >>> p.value.round(6)
-        array([0.9])
-
-    Source: D. Kingma and J. Ba, Adam: a method for stochastic optimization (2015), algorithm 1.
-    """
-
-    slot_names = ("m", "v")
-    kernel = elementwise.adam
-
-    def __init__(
-        self, parameters: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8, weight_decay: float = 0.0,
-    ):  # fmt: skip
-        super().__init__(parameters, lr)
-        self.betas = (_number("Adam", "betas", betas[0], 0, 1), _number("Adam", "betas", betas[1], 0, 1))
-        self.eps = _number("Adam", "eps", eps, 0)
-        self.weight_decay = _number("Adam", "weight_decay", weight_decay, 0)
-
-    def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
-        m, v = slots
-        beta1, beta2 = self.betas
-        options = beta1, beta2, self.eps, self.weight_decay, self.steps
-        reference.adam_update(parameter.value, parameter.grad, m, v, lr, *options)
-
-    def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
-        beta1, beta2 = self.betas
-        return (lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1**self.steps, 1 - beta2**self.steps), ()
-
-
 def _tasks(sizes: list[int]) -> list[tuple[int, int, int]]:
     """(parameter, first element, how many) for each task of an update."""
     return [
@@ -216,26 +160,3 @@ def _tasks(sizes: list[int]) -> list[tuple[int, int, int]]:
         for i, size in enumerate(sizes)
         for first in range(0, size, TASK_ELEMENTS)
     ]
-
-
-def constant(done: float) -> float:
-    """The schedule that keeps the learning rate: 1 for any share of the run that is done."""
-    return 1.0
-
-
-def cosine(done: float) -> float:
-    """The schedule that lowers the learning rate along half a cosine, from 1 to 0 at the end of the run.
-
-    Example:
-        >>> cosine(0.0), round(cosine(0.5), 6), cosine(1.0)
-        (1.0, 0.5, 0.0)
-
-    Source: I. Loshchilov and F. Hutter, SGDR: stochastic gradient descent with warm restarts (2017), equation 5.
-    """
-    return (1 + math.cos(math.pi * done)) / 2
-
-
-SCHEDULES = {"constant": constant, "cosine": cosine}
-
-# What the command offers, by name, with the settings that suit LeNet-5 at batch 64.
-OPTIMIZERS = {"sgd": lambda p, lr=0.05: SGD(p, lr, momentum=0.9), "adam": lambda p, lr=1e-3: Adam(p, lr)}

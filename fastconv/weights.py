@@ -1,0 +1,124 @@
+"""Weights alone, by PyTorch's names, in files that other programs read: safetensors (extra `safetensors`) and npz.
+
+Nothing in a file is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays
+from fastconv._files import written_whole
+from fastconv.checkpoint import NPZ_ERRORS, load_checkpoint
+from fastconv.errors import DataError, DTypeError, MissingExtraError
+
+SUFFIXES = (".safetensors", ".npz")
+_TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?", "I64": "<i8", "I32": "<i4", "I16": "<i2",
+    "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
+
+
+def save_weights(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name, whole or not at all; PyTorch's `load_state_dict` takes them under the same names.
+
+    Args:
+        path: a file name that ends in `.safetensors` or `.npz`.
+        state: a model's `state_dict()`; numeric arrays of any shape.
+
+    Raises:
+        ValueError: the name has another ending.
+        TypeError: an array is not numeric.
+        OSError: the file cannot be written.
+        MissingExtraError: safetensors is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_weights(f"{folder}/a.npz", {"0.weight": np.ones(2)})
+        ...     load_weights(f"{folder}/a.npz")
+        {'0.weight': array([1., 1.])}
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"save_weights: state must be a state_dict, got {type(state).__name__}")
+    suffix = _suffix("save_weights", path)
+    arrays = {name: _numeric(name, value) for name, value in state.items()}
+    # safetensors writes the memory as it lies, whatever the strides are
+    arrays = {name: np.array(value, value.dtype.newbyteorder("<"), order="C") for name, value in arrays.items()}
+    content = _safetensors().numpy.save(arrays, {"format": "pt"}) if suffix == ".safetensors" else None
+    with written_whole(path) as file:
+        if content is None:
+            np.savez(file, allow_pickle=False, **arrays)
+        else:
+            file.write(content)
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read arrays by name, as for a model's `load_state_dict`; of a fastconv checkpoint, the model's.
+
+    Args:
+        path: a file whose name ends in `.safetensors` or `.npz`; bfloat16 becomes float32, which holds it exactly.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: the file is damaged, or holds something else.
+        ValueError: the name has another ending.
+        MissingExtraError: safetensors is not installed.
+    """
+    if _suffix("load_weights", path) == ".safetensors":
+        return _from_safetensors(path, Path(path).read_bytes())
+    try:
+        # read here, because NumPy leaves a damaged file open
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+            if "facts" not in file.files:
+                return {name: file[name] for name in file.files}
+    except NPZ_ERRORS as error:
+        raise DataError(f"{path}: is not an npz file of numeric arrays, or is damaged ({error})") from error
+    return load_checkpoint(path).model
+
+
+def _suffix(where: str, path: str | os.PathLike[str]) -> str:
+    suffix = Path(path).suffix
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{where}: path must end in {' or '.join(SUFFIXES)}, got {str(path)!r}")
+    return suffix
+
+
+def _numeric(name: str, value: Any) -> np.ndarray:
+    try:
+        return _arrays.numeric("save_weights", name, value if isinstance(value, np.ndarray) else np.asarray(value))
+    except DTypeError as error:
+        raise TypeError(str(error)) from None
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise MissingExtraError('.safetensors files need safetensors: pip install "fastconv[safetensors]"') from error
+    return safetensors
+
+
+def _from_safetensors(path: str | os.PathLike[str], content: bytes) -> dict[str, np.ndarray]:
+    library = _safetensors()
+    try:
+        found = library.deserialize(content)
+    except library.SafetensorError as error:
+        raise DataError(f"{path}: is not a safetensors file, or is damaged ({error})") from error
+    unknown = sorted({part["dtype"] for _, part in found} - _TYPES.keys())
+    if unknown:
+        raise DataError(f"{path}: holds arrays of {', '.join(unknown)}; {', '.join(_TYPES)} can be read")
+    return {name: _array(**part) for name, part in found}
+
+
+def _array(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    array = np.frombuffer(data, _TYPES[dtype]).reshape(shape)
+    if dtype == "BF16":  # the upper half of a float32
+        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array.copy()

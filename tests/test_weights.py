@@ -1,0 +1,224 @@
+"""Weights in safetensors and npz: PyTorch's files load and give PyTorch's logits, what goes in comes out."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import assert_same_bits
+
+from fastconv.checkpoint import Checkpoint, save_checkpoint
+from fastconv.errors import DataError, MissingExtraError, ShapeError
+from fastconv.models import MODELS
+from fastconv.nn import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Sigmoid,
+)
+from fastconv.weights import load_weights, save_weights
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SUFFIXES = ("safetensors", "npz")
+INSTALLED = [suffix for suffix in SUFFIXES if suffix == "npz" or importlib.util.find_spec(suffix)]
+
+
+@pytest.fixture(params=SUFFIXES)
+def suffix(request):
+    if request.param == "safetensors":
+        pytest.importorskip("safetensors")
+    return request.param
+
+
+def cnn(dtype=np.float32):
+    """The network of fixtures/make_torch_cnn.py."""
+    return Sequential(
+        Conv2d(1, 6, 3, 2, 1, dtype=dtype), ReLU(), MaxPool2d(2),
+        Conv2d(6, 12, (3, 2), padding=(1, 0), groups=3, bias=False, dtype=dtype), BatchNorm2d(12, dtype=dtype),
+        Sigmoid(), AvgPool2d(3, 2, 1),
+        Flatten(),
+        Linear(144, 20, dtype=dtype), LeakyReLU(0.1), Dropout(0.2), Linear(20, 10, dtype=dtype),
+    )  # fmt: skip
+
+
+def test_weights_of_pytorch_give_its_logits(suffix):
+    state = load_weights(FIXTURES / f"torch_cnn.{suffix}")
+    x, logits = state.pop("input"), state.pop("logits")
+    assert np.ptp(logits) > 5
+    for dtype in (np.float32, np.float64):
+        model = cnn(dtype)
+        model.load_state_dict(state)
+        np.testing.assert_allclose(model(x.astype(dtype)), logits, rtol=0, atol=1e-5)
+    assert state.keys() == model.state_dict().keys()
+
+
+def test_both_files_hold_the_same():
+    pytest.importorskip("safetensors")
+    first, second = (load_weights(FIXTURES / f"torch_cnn.{suffix}") for suffix in SUFFIXES)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert_same_bits(first[name], second[name])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_comes_back(name, suffix, tmp_path):
+    path = tmp_path / f"m.{suffix}"
+    model, other = MODELS[name](rng=0), MODELS[name](rng=1)
+    save_weights(path, model.state_dict())
+    other.load_state_dict(load_weights(str(path)))
+    for p, q in zip(model.parameters(), other.parameters()):
+        assert_same_bits(q.value, p.value)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+DTYPES = ("?", "i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8", ">f4", ">i8")
+
+
+@given(
+    st.sampled_from(INSTALLED), st.sampled_from(DTYPES), st.lists(st.integers(0, 4), max_size=4),
+    st.sampled_from(["C", "F", "reversed"]), st.text("abc./0", min_size=1, max_size=8),
+)  # fmt: skip
+def test_what_goes_in_comes_out(suffix, dtype, shape, order, name):
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    array = {"C": array, "F": np.asfortranarray(array), "reversed": array[..., ::-1] if shape else array}[order]
+    array = np.asarray(array).reshape(shape)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/w.{suffix}"
+        save_weights(path, {name: array, "other": np.float32(3)})
+        found = load_weights(path)
+    assert found.keys() == {name, "other"}
+    np.testing.assert_array_equal(found[name], array)
+    assert found[name].dtype == array.dtype.newbyteorder("<")
+    assert found[name].shape == array.shape
+    assert found[name].flags.writeable
+    assert found["other"].shape == ()
+
+
+def test_bfloat16(tmp_path):
+    pytest.importorskip("safetensors")
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [3], "data_offsets": [0, 6]}}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + np.array([0x3F80, 0xC040, 0x7F80], "<u2").tobytes())
+    np.testing.assert_array_equal(load_weights(path)["w"], np.array([1, -3, np.inf], np.float32), strict=True)
+
+
+def test_unknown_dtypes_are_named(tmp_path):
+    pytest.importorskip("safetensors")
+    spans = {"w": ("F8_E5M2", 0, 1), "v": ("F8_E4M3", 1, 2)}
+    header = json.dumps({k: {"dtype": d, "shape": [1], "data_offsets": [a, b]} for k, (d, a, b) in spans.items()})
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0\0")
+    with pytest.raises(DataError, match=r"w\.safetensors: holds arrays of F8_E4M3, F8_E5M2; F64, "):
+        load_weights(path)
+
+
+def test_a_checkpoint_s_model(tmp_path):
+    path = tmp_path / "c.npz"
+    save_checkpoint(path, Checkpoint({"0.weight": np.arange(3.0)}, {"steps": 3}))
+    found = load_weights(path)
+    assert list(found) == ["0.weight"]
+    np.testing.assert_array_equal(found["0.weight"], [0, 1, 2])
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.9, 0.9999])
+def test_truncated(suffix, tmp_path, share):
+    content = (FIXTURES / f"torch_cnn.{suffix}").read_bytes()
+    path = tmp_path / f"w.{suffix}"
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataError, match=rf"w\.{suffix}: is not an? {suffix} file.*, or is damaged"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"PK\x03\x04" + b"x" * 100, b"\x80\x04N.", b"\xff" * 64])
+def test_another_kind_of_file(suffix, tmp_path, content):
+    path = tmp_path / f"w.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"w\.{suffix}: is not an? {suffix} file"):
+        load_weights(path)
+
+
+def test_npz_files_of_something_else(tmp_path):
+    path = tmp_path / "w.npz"
+    np.savez(path, w=np.array([{}], dtype=object))
+    with pytest.raises(DataError, match="is not an npz file of numeric arrays"):
+        load_weights(path)
+    with path.open("wb") as file:
+        np.save(file, np.ones(3))
+    with pytest.raises(DataError, match="is not an npz file of numeric arrays"):
+        load_weights(path)
+    np.savez(path, facts=np.array("{}"))
+    with pytest.raises(DataError, match="is not a fastconv checkpoint"):
+        load_weights(path)
+
+
+def test_damaged_npz_files(tmp_path):
+    """Wherever a byte is another one, what comes is weights or a DataError."""
+    path, rng = tmp_path / "w.npz", np.random.default_rng(0)
+    np.savez_compressed(path, a=np.arange(50.0), b=np.arange(9))
+    whole, found = path.read_bytes(), []
+    for place in range(len(whole)):
+        content = bytearray(whole)
+        content[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(content)
+        try:
+            load_weights(path)
+        except DataError:
+            found.append(place)
+    assert len(found) > len(whole) // 4
+
+
+def test_errors(tmp_path):
+    for call in (lambda: save_weights(tmp_path / "w.pt", {}), lambda: load_weights(tmp_path / "w.pt")):
+        with pytest.raises(ValueError, match=r"_weights: path must end in \.safetensors or \.npz, got '.*w\.pt'"):
+            call()
+    with pytest.raises(TypeError, match=r"save_weights: a\.b must have dtype float32, .* got <U1"):
+        save_weights(tmp_path / "w.npz", {"a.b": np.array("x")})
+    with pytest.raises(TypeError, match="save_weights: state must be a state_dict, got Sequential"):
+        save_weights(tmp_path / "w.npz", cnn())
+    with pytest.raises(FileNotFoundError):
+        load_weights(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError):
+        save_weights(tmp_path / "none" / "w.npz", {})
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyError, match=r"missing \[\], unknown \['input', 'logits'\]"):
+        cnn().load_state_dict(load_weights(FIXTURES / "torch_cnn.npz"))
+    with pytest.raises(ShapeError, match=r"0\.weight must have shape \(6, 1, 5, 5\), got \(6, 1, 3, 3\)"):
+        Sequential(Conv2d(1, 6, 5)).load_state_dict(load_weights(FIXTURES / "torch_cnn.npz"), strict=False)
+
+
+def test_a_failing_write_leaves_the_old_file(suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"w.{suffix}"
+    save_weights(path, {"w": np.zeros(1)})
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("fastconv._files.os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_weights(path, {"w": np.ones(1)})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "fastconv\[safetensors\]"'):
+        save_weights(tmp_path / "w.safetensors", {})
+    with pytest.raises(MissingExtraError, match=r'pip install "fastconv\[safetensors\]"'):
+        load_weights(FIXTURES / "torch_cnn.safetensors")
