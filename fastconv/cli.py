@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--epochs", type=_whole(1), metavar="N", help="passes over the data (default: 30 digits, else 10)"
     )
     train.add_argument("--batch-size", type=_whole(1), metavar="N", help="images a step (default: 64)")
-    train.add_argument("--lr", type=_rate, metavar="RATE", help="learning rate (default: sgd 0.05, adam 0.001)")
+    train.add_argument("--lr", type=_rate, metavar="RATE", help="learning rate (default: sgd 0.03, adam 0.001)")
     train.add_argument("--optimizer", choices=sorted(OPTIMIZERS), help="sgd (momentum 0.9, the default) or adam")
     train.add_argument("--schedule", choices=sorted(SCHEDULES), help="of the learning rate (default: cosine)")
     train.add_argument("--dtype", choices=("float32", "float64"), help="of the weights (default: float32)")

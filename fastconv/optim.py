@@ -238,4 +238,4 @@ def cosine(done: float) -> float:
 SCHEDULES = {"constant": constant, "cosine": cosine}
 
 # What the command offers, by name, with the settings that suit LeNet-5 at batch 64.
-OPTIMIZERS = {"sgd": lambda p, lr=0.05: SGD(p, lr, momentum=0.9), "adam": lambda p, lr=1e-3: Adam(p, lr)}
+OPTIMIZERS = {"sgd": lambda p, lr=0.03: SGD(p, lr, momentum=0.9), "adam": lambda p, lr=1e-3: Adam(p, lr)}
