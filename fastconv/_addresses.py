@@ -26,6 +26,14 @@ class Table:
         self.addresses = np.empty(0, np.int64)
         self._arrays: Sequence[np.ndarray] = ()
 
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing: a copy of the table, or of what it belongs to, has other arrays elsewhere."""
+        return {}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """An empty table."""
+        Table.__init__(self)
+
     def holds(self, arrays: Sequence[np.ndarray]) -> bool:
         """Whether the table is of just these arrays."""
         return len(arrays) == len(self._arrays) and all(map(operator.is_, arrays, self._arrays))

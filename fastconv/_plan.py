@@ -119,8 +119,8 @@ def explain(
         ShapeError: the sizes do not fit.
 
     Example:
-        >>> print(explain(1, (8, 6, 6), (16, 8, 1, 1)).splitlines()[1])
-        forward          all images at once (image by image declines: the input needs no padded planes)
+        >>> print(explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1).splitlines()[1])
+        forward          packed weights, vectors of output channels
     """
     groups = image[0] // max(weight[1], 1)
     geometry = conv_geometry("explain", image, weight, stride, padding, 1, max(groups, 1))

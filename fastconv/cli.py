@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--batch-size", type=_whole(1), metavar="N", help="images a step (default: 64)")
     train.add_argument(
-        "--lr", type=_rate, metavar="RATE", help="learning rate (default: sgd 0.05, adagrad 0.01, others 0.001)"
+        "--lr", type=_rate, metavar="RATE", help="learning rate (default: sgd 0.03, adagrad 0.01, others 0.001)"
     )
     train.add_argument("--optimizer", choices=sorted(OPTIMIZERS), help="(default: sgd, with momentum 0.9)")
     train.add_argument("--schedule", choices=sorted(SCHEDULES), help="of the learning rate (default: cosine)")

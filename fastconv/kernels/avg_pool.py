@@ -6,7 +6,8 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import strict_kernel
-from fastconv.kernels.tiles import ENABLED, mean_tile
+from fastconv.kernels.pool_tiles import mean_tile
+from fastconv.kernels.tiles import ENABLED
 
 
 @strict_kernel

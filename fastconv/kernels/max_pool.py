@@ -5,7 +5,8 @@ from __future__ import annotations
 from numba import prange
 
 from fastconv._jit import strict_helper, strict_kernel
-from fastconv.kernels.tiles import ENABLED, max_tile
+from fastconv.kernels.pool_tiles import max_tile
+from fastconv.kernels.tiles import ENABLED
 
 
 @strict_helper

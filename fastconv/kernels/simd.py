@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._jit import helper, inlined
+from fastconv.kernels.pool_tiles import max_cells, spread_cells
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
@@ -22,9 +23,7 @@ from fastconv.kernels.tiles import (
     VECTOR_BYTES,
     copy_tile,
     dots_tile,
-    max_cells,
     rows_tile,
-    spread_cells,
     transpose_tile,
 )
 
@@ -200,7 +199,7 @@ def add_dots(t, rows, a, a0, a_row, a_run, b, b0, b1, b2, b3, b_run, runs, n):
 
 @helper
 def max_windows(y, y0, numbers, n0, s, s0, rows, columns, row_step, width):
-    """`tiles.max_cells`: pooling of cells that hold a number of each of LANES images."""
+    """`pool_tiles.max_cells`: pooling of cells that hold a number of each of LANES images."""
     if ENABLED:
         max_cells(y, y0, numbers, n0, s, s0, rows, columns, row_step, width)
         return
@@ -218,7 +217,7 @@ def max_windows(y, y0, numbers, n0, s, s0, rows, columns, row_step, width):
 
 @helper
 def spread_windows(s, s0, g, g0, numbers, n0, rows, columns, row_step, width):
-    """`tiles.spread_cells`, the way back of `max_windows`."""
+    """`pool_tiles.spread_cells`, the way back of `max_windows`."""
     if ENABLED:
         spread_cells(s, s0, g, g0, numbers, n0, rows, columns, row_step, width)
         return

@@ -1,4 +1,4 @@
-"""Runs of layers computed with images side by side: one kernel call forward, one backward (see `kernels.lanes`).
+"""Runs of layers computed with images side by side: one kernel call forward, one backward (see `program`).
 
 A batch goes in blocks of 16 images through all layers of a run, each block in one task, so that its activations stay in
 the core's cache. This suits small networks and batches; where it does not, `Together` leaves the layers to `fusion`.
@@ -6,313 +6,18 @@ the core's cache. This suits small networks and batches; where it does not, `Tog
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable, Sequence
 
 import numba
 import numpy as np
 
-from fastconv._addresses import Table
-from fastconv._geometry import Int2, Padding, conv_geometry, pool_geometry
-from fastconv.kernels import lanes as kernels
 from fastconv.kernels.tiles import LANES
-from fastconv.nn.activation import ReLU, Sigmoid, Tanh
-from fastconv.nn.base import Backward, Layer, Parameter
-from fastconv.nn.conv import Conv2d
+from fastconv.nn.base import Backward, Layer
 from fastconv.nn.fusion import Fused, fused
-from fastconv.nn.linear import Flatten, Linear
-from fastconv.nn.pool import AvgPool2d, MaxPool2d
+from fastconv.nn.program import KINDS, Declined, Program
 
-ACTIVATIONS: dict[type, int] = {ReLU: kernels.RELU, Sigmoid: kernels.SIGMOID, Tanh: kernels.TANH}
-POOLS: dict[type, int] = {MaxPool2d: kernels.MAX, AvgPool2d: kernels.AVERAGE}
-KINDS = (Conv2d, Linear, Flatten, *ACTIVATIONS, *POOLS)
 LEAST_IMAGES = LANES // 2  # fewer leave most lanes empty
-MOST_BYTES = 2**21  # of a block's activations: more do not stay in the L2 cache
-TASK_ROWS, TASK_SUMS = 8, 512  # output features and sums of a weight gradient that one task adds up
-
-
-class Declined(Exception):
-    """Why a run of layers is not computed with images side by side."""
-
-
-@dataclasses.dataclass
-class Stage:
-    """A convolution or linear layer, with the activation and the pooling that follow it.
-
-    Attributes:
-        main: the layer with the parameters.
-        activation: one of the kernels' numbers.
-        pool: the layer, or None.
-    """
-
-    main: Conv2d | Linear
-    activation: int = kernels.NONE
-    pool: MaxPool2d | AvgPool2d | None = None
-
-
-def stages(layers: Sequence[Layer]) -> tuple[list[Stage], bool]:
-    """The layers in groups that are computed together, and whether the result is flattened after them."""
-    found: list[Stage] = []
-    fresh = True  # whether an activation or a pooling may still join the last stage
-    for layer in layers:
-        last = found[-1] if found else None
-        if isinstance(layer, Conv2d | Linear):
-            found.append(Stage(layer))
-        elif type(layer) is Flatten:
-            fresh = False
-            continue
-        elif last is None or not fresh or last.pool is not None:
-            raise Declined(f"{layer!r} does not follow a convolution or linear layer")
-        elif type(layer) in ACTIVATIONS and last.activation == kernels.NONE:
-            last.activation = ACTIVATIONS[type(layer)]
-        elif isinstance(layer, MaxPool2d | AvgPool2d) and isinstance(last.main, Conv2d):
-            last.pool = layer
-        else:
-            raise Declined(f"{layer!r} follows {last.main!r} and another layer")
-        fresh = True
-    if not found:
-        raise Declined("there is no convolution or linear layer")
-    return found, not fresh
-
-
-class _Room:
-    """Hands out cells of an array, one region behind the other."""
-
-    def __init__(self) -> None:
-        self.cells = 0
-
-    def take(self, *shape: int) -> int:
-        first, self.cells = self.cells, self.cells + math.prod(shape)
-        return first
-
-
-class Program:
-    """The plan of a run of layers for images of one shape: the units, their tables, and arenas to compute in.
-
-    Raises:
-        Declined: the layers, or their sizes, are not computed this way.
-    """
-
-    def __init__(self, layers: Sequence[Layer], shape: tuple[int, ...], dtype: np.dtype):
-        self.shape, self.dtype = shape, dtype
-        self.parameters: list[Parameter] = []
-        self.tables = np.empty(0, np.uint64)
-        self.kept, self.scratch, self.parts = _Room(), _Room(), 0
-        planned = []
-        groups, flattened = stages(layers)
-        for stage in groups:
-            unit, shape = self._unit(stage, shape)
-            planned.append(unit)
-        self.result_shape = (math.prod(shape),) if flattened else shape
-        self._connect(planned)
-        size = self.kept.cells * LANES * dtype.itemsize
-        if size > MOST_BYTES:
-            raise Declined(f"the activations of {LANES} images, {size:,} bytes, are more than {MOST_BYTES:,}")
-        self.units = np.array([tuple(unit[name] for name in kernels.FIELDS) for unit in planned], kernels.Unit)
-        self.tasks = self._tasks(planned)
-        most = max(max(unit["channels"], unit["out_channels"]) for unit in planned)
-        self.nothing = np.zeros(most, dtype)
-        self._places, self._shapes = Table(), [parameter.value.shape for parameter in self.parameters]
-        self._free: dict[tuple[int, bool], list[_Arena]] = {}
-
-    def _number(self, parameter: Parameter | None) -> int:
-        if parameter is None:
-            return -1
-        self.parameters.append(parameter)
-        return len(self.parameters) - 1
-
-    def _table(self, offsets: np.ndarray) -> int:
-        first = len(self.tables)
-        self.tables = np.append(self.tables, offsets.astype(np.int64).astype(np.uint64))
-        return first
-
-    def _unit(self, stage: Stage, shape: tuple[int, ...]) -> tuple[dict[str, int], tuple[int, ...]]:
-        """The unit without the places that depend on its neighbours, and the shape of its result."""
-        stride: Int2
-        padding: Padding
-        dilation: Int2
-        main, unit = stage.main, dict.fromkeys(kernels.FIELDS, 0)
-        if isinstance(main, Linear):
-            features = math.prod(shape)
-            main.output_shape((1, features))
-            image, weight = (features, 1, 1), (*main.weight.value.shape, 1, 1)
-            stride, padding, dilation = 1, 0, 1
-        elif len(shape) != 3:
-            raise Declined(f"{main!r} does not take a shape of {shape}")
-        else:
-            stride, padding, dilation, groups = main.options
-            image, weight = shape, main.weight.value.shape
-            if groups != 1:
-                raise Declined(f"{main!r} has groups")
-        geometry = conv_geometry("Sequential", image, weight, stride, padding, dilation, 1)
-        pads = geometry.pads
-        C, H, W = image
-        OC, _, KH, KW = weight
-        if geometry.phases != 1 or (geometry.rows.dilation, geometry.columns.dilation) != (1, 1):
-            raise Declined(f"{main!r} has a stride or a dilation")
-        if pads[2] >= KW or pads[0] >= KH:
-            raise Declined(f"{main!r} has a padding as large as its kernel")
-        out = OH, OW = geometry.rows.out, geometry.columns.out
-        unit |= dict(
-            channels=C, rows=H, columns=W, x_row=W + pads[2] + pads[3], out_channels=OC, kernel_rows=KH,
-            kernel_columns=KW, top=pads[0], left=pads[2], sum_rows=OH, sum_columns=OW, activation=stage.activation,
-            weight=self._number(main.weight), bias=self._number(main.bias), linear=isinstance(main, Linear),
-            pool_rows=1, pool_columns=1,
-        )  # fmt: skip
-        unit["x_plane"] = unit["x_row"] * (H + pads[0] + pads[1])
-        unit["x"] = self.kept.take(C, unit["x_plane"])
-        if stage.pool is not None:
-            out = self._pool(stage, unit, out)
-        unit |= dict(y_rows=out[0], y_columns=out[1])
-        taps = np.arange(C)[:, None, None] * unit["x_plane"] + np.arange(KH)[:, None] * unit["x_row"] + np.arange(KW)
-        unit["terms"] = self._table(taps.ravel() * LANES)
-        self._plan_backward(unit)
-        result = (OC,) if isinstance(main, Linear) else (OC, *out)
-        return unit, result
-
-    def _pool(self, stage: Stage, unit: dict[str, int], size: tuple[int, int]) -> tuple[int, int]:
-        pool = stage.pool
-        assert pool is not None
-        kernel, stride, padding, *rest = pool.options
-        dilation, ceil_mode = rest[:2] if isinstance(pool, MaxPool2d) else (1, rest[0])
-        geometry = pool_geometry("Sequential", size, kernel, stride, padding, dilation, ceil_mode)
-        axes = geometry.rows, geometry.columns
-        plain = all(
-            axis.kernel == axis.stride and axis.dilation == 1 and axis.before == axis.after == 0 for axis in axes
-        )
-        if (
-            not plain
-            or any(axis.out * axis.kernel > axis.size for axis in axes)
-            or (isinstance(pool, AvgPool2d) and pool.options[5] is not None)
-        ):
-            raise Declined(f"{pool!r} has windows that overlap, are padded or have a divisor of their own")
-        OC, out = unit["out_channels"], (axes[0].out, axes[1].out)
-        unit |= dict(pool=POOLS[type(pool)], pool_rows=axes[0].kernel, pool_columns=axes[1].kernel)
-        if unit["pool"] == kernels.MAX:
-            unit["indices"] = self.kept.take(OC, *out)
-        unit["kept"] = int(unit["pool"] == kernels.AVERAGE and stage.activation != kernels.NONE)
-        if unit["kept"]:
-            unit["sums"] = self.kept.take(OC, *size)
-        else:
-            unit["sums"] = self.scratch.take(OC, axes[0].kernel, size[1])
-        return out
-
-    def _plan_backward(self, unit: dict[str, int]) -> None:
-        C, OC, KH, KW = (unit[name] for name in ("channels", "out_channels", "kernel_rows", "kernel_columns"))
-        unit["grad_y"] = self.scratch.take(OC, unit["y_rows"], unit["y_columns"])
-        unit["grad_row"] = unit["columns"] + KW - 1
-        unit["grad_left"] = KW - 1 - unit["left"]
-        unit["grad_plane"] = unit["sum_rows"] * unit["grad_row"]
-        unit["grad_sums"] = (self.kept if unit["linear"] else self.scratch).take(OC, unit["grad_plane"])
-        if unit["linear"]:
-            unit["samples"] = self.kept.take(C)
-        else:
-            unit["parts"], self.parts = self.parts, self.parts + OC * (C * KH * KW + 1)
-        ky, oc, kx = np.arange(KH)[:, None, None], np.arange(OC)[:, None], np.arange(KW)
-        unit["back_terms"] = self._table((oc * C * KH * KW + ky * KW + kx).ravel())
-        inputs = oc * unit["grad_plane"] - ky * unit["grad_row"] + KW - 1 - kx
-        unit["back_inputs"] = self._table(inputs.ravel() * LANES)
-
-    def _connect(self, planned: list[dict[str, int]]) -> None:
-        """Let each unit write its result into the next one's input, and its input's gradient into the last one's."""
-        for i, unit in enumerate(planned):
-            follower = planned[i + 1] if i + 1 < len(planned) else None
-            if follower is None or follower["linear"]:
-                size = unit["y_rows"] * unit["y_columns"]
-                place = follower["x"] if follower else self.kept.take(unit["out_channels"], size)
-                unit |= dict(y=place, y_row=unit["y_columns"], y_plane=size)
-            else:
-                place = follower["x"] + follower["top"] * follower["x_row"] + follower["left"]
-                unit |= dict(y=place, y_row=follower["x_row"], y_plane=follower["x_plane"])
-            before = planned[i - 1]["grad_y"] if i else 0
-            unit["grad_x"] = before if i else self.scratch.take(unit["channels"], unit["rows"], unit["columns"])
-
-    @staticmethod
-    def _tasks(planned: list[dict[str, int]]) -> np.ndarray:
-        tasks = []
-        for u, unit in enumerate(planned):
-            OC = unit["out_channels"]
-            taps = unit["channels"] * unit["kernel_rows"] * unit["kernel_columns"]
-            total, step = (OC, TASK_ROWS) if unit["linear"] else (OC * (taps + 1), TASK_SUMS)
-            tasks += [(u, first, min(step, total - first)) for first in range(0, total, step)]
-        return np.array(tasks, np.int64).reshape(-1, 3)
-
-    def ready(self) -> bool:
-        """Note where the parameters and their gradients are; whether the kernels can compute with them."""
-        arrays = [parameter.value for parameter in self.parameters] + [parameter.grad for parameter in self.parameters]
-        if self._places.holds(arrays):
-            return True
-        if any(a.dtype != self.dtype or not (a.flags.c_contiguous and a.flags.aligned) for a in arrays):
-            return False
-        if any(a.shape != shape for a, shape in zip(arrays, self._shapes * 2)):
-            return False
-        self._places.fill(arrays)
-        self.values, self.grads = np.split(self._places.addresses, 2)
-        return True
-
-    def _take(self, blocks: int, keep: bool) -> _Arena:
-        free = self._free.setdefault((blocks, keep), [])
-        try:
-            return free.pop()
-        except IndexError:
-            return _Arena(self, blocks, keep, free)
-
-    def run(self, x: np.ndarray, keep: bool) -> tuple[np.ndarray, _Lease]:
-        """The results for a batch, and the arena that holds its activations where `keep`."""
-        blocks = -(-len(x) // LANES)
-        lease = _Lease(self._take(blocks, keep))
-        arena = lease.arena
-        y = np.empty((len(x), *self.result_shape), self.dtype)
-        flat = np.ascontiguousarray(x).reshape(-1)
-        kernels.forward(
-            self.units, self.tables, self.values, self.nothing, flat, keep, arena.cells, arena.scratch, y.reshape(-1)
-        )  # fmt: skip
-        return y, lease
-
-    def backward(self, grad_y: np.ndarray, lease: _Lease, need_x: bool) -> np.ndarray | None:
-        """Add to the parameters' gradients; the gradient of the batch where it is needed."""
-        arena = lease.arena
-        grad_x = np.empty((len(grad_y), *self.shape) if need_x else 0, self.dtype)
-        grads = self.grads
-        frozen = [i for i, parameter in enumerate(self.parameters) if not parameter.trainable]
-        if frozen:
-            grads = grads.copy()
-            grads[frozen] = 0
-        kernels.backward(
-            self.units, self.tables, self.values, self.nothing, np.ascontiguousarray(grad_y, self.dtype).reshape(-1),
-            arena.cells, arena.scratch, arena.parts, self.tasks, grads, grad_x.reshape(-1),
-        )  # fmt: skip
-        return grad_x if need_x else None
-
-
-class _Arena:
-    """The memory of one pass through a program, used again by later ones."""
-
-    def __init__(self, program: Program, blocks: int, keep: bool, free: list[_Arena]):
-        threads = numba.config.NUMBA_NUM_THREADS
-        self.free = free
-        self.cells = _zeros(blocks if keep else threads, program.kept.cells * LANES, program.dtype)
-        self.scratch = _zeros(threads, program.scratch.cells * LANES, program.dtype)
-        self.parts = np.empty((blocks if keep else 0, program.parts), program.dtype)
-
-
-def _zeros(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros whose first lies at the start of a cache line, so that no cell lies in two of them."""
-    count, line = rows * columns, 64
-    spare = np.zeros(count + line // dtype.itemsize, dtype)
-    first = -spare.ctypes.data % line // dtype.itemsize
-    return spare[first : first + count].reshape(rows, columns)
-
-
-class _Lease:
-    """Keeps an arena from being used by another pass as long as this object is referred to."""
-
-    def __init__(self, arena: _Arena):
-        self.arena = arena
-
-    def __del__(self) -> None:
-        self.arena.free.append(self.arena)
+MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them
 
 
 class Together(Layer):
@@ -326,6 +31,14 @@ class Together(Layer):
         self.layers = tuple(layers)
         self._fused = fused(layers)
         self._programs: dict[tuple[tuple[int, ...], np.dtype], Program | str] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """The layers: programs are of these parameters in this process."""
+        return {"layers": self.layers}
+
+    def __setstate__(self, state: dict[str, tuple[Layer, ...]]) -> None:
+        """The layers, to plan anew."""
+        Together.__init__(self, state["layers"])
 
     def declines(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
         """Why images (N, ...) are not computed side by side; empty where they are."""
@@ -341,6 +54,8 @@ class Together(Layer):
             return f"{shape[0]} images are fewer than {LEAST_IMAGES}"
         key = (shape[1:], dtype)
         if key not in self._programs:
+            while len(self._programs) >= MOST_PROGRAMS:
+                self._programs.pop(next(iter(self._programs)), None)
             try:
                 self._programs[key] = Program(self.layers, shape[1:], dtype)
             except (Declined, ValueError) as error:

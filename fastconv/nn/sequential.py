@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv._backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter
-from fastconv.nn.lanes import chained, together
+from fastconv.nn.lanes import Together, chained, together
 
 
 class Sequential(Layer):
@@ -56,7 +56,11 @@ class Sequential(Layer):
         return tuple(input_shape)
 
     def summary(self, input_shape: tuple[int, ...]) -> str:
-        """A table of the layers, their output shapes for an input of `input_shape`, and their parameters."""
+        """A table of the layers, their output shapes for an input of `input_shape`, and their parameters.
+
+        Below it, which layers are computed together, or why they are not.
+        """
+        notes = list(self._notes(tuple(input_shape)))
         lines = [f"{'layer':<44}{'output shape':<22}{'parameters':>10}"]
         total = 0
         for layer in self.layers:
@@ -64,7 +68,20 @@ class Sequential(Layer):
             count = sum(p.value.size for p in layer.parameters())
             total += count
             lines.append(f"{layer!r:<44}{input_shape!s:<22}{count:>10,}")
-        return "\n".join([*lines, f"{'total':<66}{total:>10,}"])
+        return "\n".join([*lines, f"{'total':<66}{total:>10,}", *notes])
+
+    def _notes(self, shape: tuple[int, ...]) -> Iterator[str]:
+        first = 0
+        for step in self._together:
+            count = len(step.layers) if isinstance(step, Together) else 1
+            if isinstance(step, Together):
+                dtype = next((p.value.dtype for p in step.parameters()), np.dtype(np.float32))
+                why = step.declines(shape, dtype)
+                how = f"each for itself, or with its neighbours ({why})" if why else "together, images side by side"
+                yield f"layers {first} to {first + count - 1}: {how}"
+            for layer in self.layers[first : first + count]:
+                shape = layer.output_shape(shape)
+            first += count
 
     def _children(self) -> Iterator[tuple[str, Parameter | Layer]]:
         for i, layer in enumerate(self.layers):

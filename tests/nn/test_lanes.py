@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 import tracemalloc
 
@@ -207,6 +209,40 @@ def test_parameters_may_be_replaced():
     net[4].weight.value = np.asfortranarray(net[4].weight.value)
     assert "not all contiguous" in side_by_side(net)[0].declines(x.shape, np.float32)
     assert_same_as_one_by_one(net, x, g, assert_identical)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_is_apart(copied):
+    net, x, g = prepared(EXACT["everything"], 16, np.float32, integers)
+    optimizer = SGD(net.parameters(), 0.5)
+    train_step(net, x, np.zeros(16, np.int64), optimizer)
+    before = net.state_dict()
+    other, other_optimizer = copied((net, optimizer))
+    train_step(other, x, np.ones(16, np.int64), other_optimizer)
+    for name, value in net.state_dict().items():
+        assert_identical(value, before[name])
+    assert not np.array_equal(other[4].weight.value, net[4].weight.value)
+    for p in other.parameters():
+        p.value[...] = integers(np.random.default_rng(1), p.value.shape, np.float32)
+    assert_same_as_one_by_one(other, x, g, assert_identical)
+
+
+def test_memory_of_other_sizes_is_given_back():
+    net, rng = nn.Sequential(conv(), nn.ReLU()), np.random.default_rng(0)
+    for size in range(5, 30):
+        for N in (33, 8, 16):
+            net.forward(rng.random((N, 3, size, size), np.float32))
+    programs = [program for program in side_by_side(net)[0]._programs.values()]
+    assert len(programs) <= lanes.MOST_PROGRAMS
+    assert all(len(free) <= 1 for program in programs for free in program._free.values())
+
+
+def test_summary_tells_what_is_computed_together():
+    net = nn.Sequential(conv(), nn.ReLU(), Doubled(), conv(5, 4, stride=2))
+    lines = net.summary((16, *IMAGES)).splitlines()
+    assert lines[-2] == "layers 0 to 1: together, images side by side"
+    assert lines[-1].startswith("layers 3 to 3: each for itself, or with its neighbours (Conv2d(5, 4")
+    assert "7 images are fewer than 8" in net.summary((7, *IMAGES))
 
 
 def test_a_layer_used_twice():
