@@ -163,6 +163,9 @@ def test_batch_norm(affine, tmp_path_factory):
 def test_transposed_convolution(case, tmp_path_factory):
     if case.layout != "NCHW" or len(case.x_shape) < 4 or case.x_shape[0] == 0:
         return
+    strides, more = (np.broadcast_to(case.options[name], 2) for name in ("stride", "output_padding"))
+    if (more >= strides).any():  # allowed beside a larger dilation, by PyTorch and fastconv; not by ONNX Runtime
+        return
     x, weight, bias, _ = (None if a is None else a.astype(np.float32) for a in case.arrays(real))
     C, OC, *kernel = weight.shape
     channels = (C, OC * case.options["groups"])

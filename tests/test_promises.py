@@ -430,7 +430,7 @@ def test_float16_is_rounded_once():
 
 OUT_CALLS = {
     "conv2d": lambda a, **k: fastconv.conv2d(a["x"], a["w"], a["b"], **k),
-    "conv_transpose2d": lambda a, **k: fastconv.conv_transpose2d(a["x"], a["w"].reshape(4, 16, 3, 3), **k),
+    "conv_transpose2d": lambda a, **k: fastconv.conv_transpose2d(a["x"], a["w"].reshape(4, 16, 3, 3), padding=2, **k),
     "im2col": lambda a, **k: fastconv.im2col(a["x"], 1, order="unfold", **k),
     "col2im": lambda a, **k: fastconv.col2im(a["x"].reshape(-1, 1), (16, 1, 100, 100), 1, **k),
     "max_pool2d": lambda a, **k: fastconv.max_pool2d(a["x"], 1, **k),
