@@ -17,6 +17,7 @@ from numba import prange
 
 from fastconv._addresses import array_at
 from fastconv._jit import helper, kernel
+from fastconv.kernels.maxima import by_image, input_gradient, spread_weights, weight_gradient
 from fastconv.kernels.simd import (
     DOT_ROWS,
     add_dots,
@@ -47,6 +48,10 @@ FIELDS = (
     *("grad_y", "grad_sums", "grad_row", "grad_plane", "grad_left", "grad_x"),  # in the scratch
     *("linear", "samples"),  # a linear layer's input, sample by sample; its grad_sums are in the arena too
     *("parts",),  # where the sums for its weights and bias begin in those of a block
+    # for `maxima`, where `by_image`: lengths of an image's padded input and of its maxima, in elements; places
+    *("by_image", "padded_rows", "image_row", "maxima_row", "maxima", "numbers", "image", "grad_image"),
+    *("patch_parts", "patch_width", "patch_sums", "region_parts", "region_width", "region", "patterns"),
+    *("corners", "taps", "patch", "patch_places", "region_taps", "region_places", "image_cells", "grad_cells"),
 )
 Unit = np.dtype([(name, np.int64) for name in FIELDS])
 
@@ -146,16 +151,26 @@ def _load(images, n, count, unit, arena):
 
 
 @helper
+def _slopes(unit, arena, scratch):
+    """The gradient of the result of the pooling, times the activation's derivative at the maxima."""
+    width = unit.y_columns * LANES
+    for c in range(unit.out_channels):
+        for r in range(unit.y_rows):
+            result = (unit.y + c * unit.y_plane + r * unit.y_row) * LANES
+            source = (unit.grad_y + (c * unit.y_rows + r) * unit.y_columns) * LANES
+            _slope(unit.activation, scratch, source, arena, result, width)
+
+
+@helper
 def _spread(unit, arena, scratch, sums):
     """The gradient of the sums, zero beside the pixels, from that of the result, which the activation's changes."""
     OC, width, taps = unit.out_channels, unit.y_columns, unit.pool_rows * unit.pool_columns
     share, zero, one = arena.dtype.type(1) / arena.dtype.type(taps), np.int64(0), np.int64(1)
+    if not unit.kept:
+        _slopes(unit, arena, scratch)
     for c in range(OC):
         for r in range(unit.y_rows):
             source = (unit.grad_y + (c * unit.y_rows + r) * width) * LANES
-            if not unit.kept:
-                result = (unit.y + c * unit.y_plane + r * unit.y_row) * LANES
-                _slope(unit.activation, scratch, source, arena, result, width * LANES)
             first = unit.grad_sums + c * unit.grad_plane + unit.grad_left
             if unit.pool == 0:
                 target = (first + r * unit.grad_row) * LANES
@@ -266,10 +281,12 @@ def forward(units, tables, values, nothing, images, keep, arena, scratch, result
 
 
 @kernel
-def backward(units, tables, values, nothing, grad_results, arena, scratch, parts, tasks, grads, grad_images):
+def backward(
+    units, tables, values, nothing, grad_results, arena, scratch, patterns, parts, tasks, grads, grad_images
+):  # fmt: skip
     """Add the gradients of the parameters to `grads`, and compute that of the images unless `grad_images` is empty.
 
-    Precondition: as for `forward`, with `keep`, whose arena this is; parts (blocks, sums of a block); tasks (T, 3) the
+    Precondition: as for `forward`, with `keep`, whose arena this is; patterns, zeros at first, for shifted weights; parts (blocks, sums of a block); tasks (T, 3) the
     unit, the first of its output features or sums, and how many, each once; grads (parameters,) addresses, 0 where no
     gradient is wanted. Parallel over blocks, each of which owns its rows of arena and parts, and then over tasks, each
     of which owns its part of a gradient and sums the blocks in order.
@@ -277,6 +294,11 @@ def backward(units, tables, values, nothing, grad_results, arena, scratch, parts
     size, features = _sizes(units)
     N = grad_results.size // features
     blocks = -(-N // LANES)
+    for u in range(units.size):
+        unit = units[u]
+        if unit.by_image and (u > 0 or grad_images.size > 0):
+            size_of_weight = unit.out_channels * unit.channels * unit.kernel_rows * unit.kernel_columns
+            spread_weights(unit, tables, array_at(values[unit.weight], size_of_weight, nothing), patterns)
     for block in prange(blocks):
         cells, own = arena[block], scratch[np.int64(numba.get_thread_id())]
         n = np.int64(block) * LANES
@@ -288,6 +310,13 @@ def backward(units, tables, values, nothing, grad_results, arena, scratch, parts
         for u in range(units.size - 1, -1, -1):
             unit = units[u]
             K = unit.channels * unit.kernel_rows * unit.kernel_columns
+            if unit.by_image:
+                _slopes(unit, cells, own)
+                by_image(unit, tables, cells, own)
+                weight_gradient(unit, tables, own, parts, block, count)
+                if u > 0 or grad_images.size > 0:
+                    input_gradient(unit, tables, patterns, own, count)
+                continue
             sums = cells if unit.linear else own
             _spread(unit, cells, own, sums)
             if not unit.linear:

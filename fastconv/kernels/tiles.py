@@ -139,7 +139,7 @@ def _widths(builder, vectors, widths, n, body):
     builder.position_at_end(end)
 
 
-def _strided(builder, base, start, stride, count):
+def strided(builder, base, start, stride, count):
     """Pointers to base[start + i * stride] for i < count."""
     pointers = []
     for _ in range(count):
@@ -175,7 +175,7 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
         _, _, c0, c_row, _, i0, fresh, floor, _, a0, _, _, _, b0, _, k0, k1, n = args
         vectors = Vectors(builder, kinds[1].dtype)
         ids = [builder.add(i0, ir.Constant(I64, i)) for i in range(M)]
-        c_rows = _strided(builder, C, c0, c_row, M)
+        c_rows = strided(builder, C, c0, c_row, M)
         a_rows = [builder.gep(A, [builder.add(a0, builder.load(builder.gep(a_rows, [i])))]) for i in ids]
 
         def block(width, mask):
@@ -238,7 +238,7 @@ def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, r
         T, A, B = (data_of(context, builder, kinds[i], args[i]) for i in (1, 3, 7))
         _, _, t0, _, a0, a_row, a_run, _, b_starts, b_run, runs, n = args
         vectors = Vectors(builder, kinds[1].dtype)
-        a_rows = _strided(builder, A, a0, a_row, M)
+        a_rows = strided(builder, A, a0, a_row, M)
         b_rows = [builder.gep(B, [start]) for start in cgutils.unpack_tuple(builder, b_starts, N)]
         first = builder.mul(t0, ir.Constant(I64, N * LANES))
         cells = [[builder.add(first, ir.Constant(I64, (i * N + j) * LANES)) for j in range(N)] for i in range(M)]
@@ -313,6 +313,27 @@ def copy_tile(typingctx, stride, rows, d, d0, d_row, s, s0, s_row, first, last, 
     return signature, codegen
 
 
+def transpose_block(builder, vectors, targets, sources, rows, columns):
+    """targets[j][i] = sources[i][j] for i < rows and j < columns; as many pointers of each as a vector has lanes."""
+    lanes, zero = vectors.lanes, ir.Constant(I64, 0)
+    nothing = ir.Constant(vectors.mask_type, [0] * lanes)
+
+    def masks(there, count):
+        # a row that is not there is neither read nor written
+        inside = [builder.icmp_unsigned("<", ir.Constant(I64, i), there) for i in range(lanes)]
+        return [builder.select(row, vectors.before(count), nothing) for row in inside]
+
+    low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
+    halves = [ir.Constant(ir.VectorType(I32, lanes), [index + shift for index in low]) for shift in (0, lanes // 2)]
+    block = [vectors.load(row, zero, mask) for row, mask in zip(sources, masks(rows, columns))]
+    # each round interleaves the first half of the vectors with the second: log2(lanes) rounds transpose
+    for _ in range(lanes.bit_length() - 1):
+        pairs = zip(block[: lanes // 2], block[lanes // 2 :])
+        block = [builder.shuffle_vector(a, b, half) for a, b in pairs for half in halves]
+    for value, row, mask in zip(block, targets, masks(columns, rows)):
+        vectors.store(value, row, zero, mask)
+
+
 @intrinsic
 def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
     """d[d0 + j*d_row + i] = s[s0 + i*s_row + j] for i < rows and j < columns, each at most a vector's lanes.
@@ -326,26 +347,8 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
         D, S = (data_of(context, builder, signature.args[i], args[i]) for i in (0, 3))
         _, d0, d_row, _, s0, s_row, rows, columns = args
         vectors = Vectors(builder, signature.args[0].dtype)
-        lanes, zero = vectors.lanes, ir.Constant(I64, 0)
-        nothing = ir.Constant(vectors.mask_type, [0] * lanes)
-
-        def masks(there, count):
-            # a row that is not there is neither read nor written
-            inside = [builder.icmp_unsigned("<", ir.Constant(I64, i), there) for i in range(lanes)]
-            return [builder.select(row, vectors.before(count), nothing) for row in inside]
-
-        low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
-        halves = [ir.Constant(ir.VectorType(I32, lanes), [index + shift for index in low]) for shift in (0, lanes // 2)]
-        block = [
-            vectors.load(row, zero, mask)
-            for row, mask in zip(_strided(builder, S, s0, s_row, lanes), masks(rows, columns))
-        ]
-        # each round interleaves the first half of the vectors with the second: log2(lanes) rounds transpose
-        for _ in range(lanes.bit_length() - 1):
-            pairs = zip(block[: lanes // 2], block[lanes // 2 :])
-            block = [builder.shuffle_vector(a, b, half) for a, b in pairs for half in halves]
-        for value, row, mask in zip(block, _strided(builder, D, d0, d_row, lanes), masks(columns, rows)):
-            vectors.store(value, row, zero, mask)
+        sources, targets = (strided(builder, *place, vectors.lanes) for place in ((S, s0, s_row), (D, d0, d_row)))
+        transpose_block(builder, vectors, targets, sources, rows, columns)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -17,6 +17,7 @@ from fastconv.nn.activation import ReLU, Sigmoid, Tanh
 from fastconv.nn.base import Layer, Parameter
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.linear import Flatten, Linear
+from fastconv.nn.maxima import plan_maxima
 from fastconv.nn.pool import AvgPool2d, MaxPool2d
 
 ACTIVATIONS: dict[type, int] = {ReLU: kernels.RELU, Sigmoid: kernels.SIGMOID, Tanh: kernels.TANH}
@@ -92,7 +93,7 @@ class Program:
         self.shape, self.dtype = shape, dtype
         self.parameters: list[Parameter] = []
         self.tables = np.empty(0, np.uint64)
-        self.kept, self.scratch, self.parts = _Room(), _Room(), 0
+        self.kept, self.scratch, self.patterns, self.parts = _Room(), _Room(), _Room(), 0
         planned = []
         groups, flattened = stages(layers)
         for stage in groups:
@@ -100,6 +101,8 @@ class Program:
             planned.append(unit)
         self.result_shape = (math.prod(shape),) if flattened else shape
         self._connect(planned)
+        for unit in planned:
+            plan_maxima(unit, dtype, self._table, self.scratch.take, self.patterns.take)
         size = self.kept.cells * LANES * dtype.itemsize
         if size > MOST_BYTES:
             raise Declined(f"the activations of {LANES} images, {size:,} bytes, are more than {MOST_BYTES:,}")
@@ -118,7 +121,7 @@ class Program:
 
     def _table(self, offsets: np.ndarray) -> int:
         first = len(self.tables)
-        self.tables = np.append(self.tables, offsets.astype(np.int64).astype(np.uint64))
+        self.tables = np.append(self.tables, offsets.ravel().astype(np.int64).astype(np.uint64))
         return first
 
     def _unit(self, stage: Stage, shape: tuple[int, ...]) -> tuple[dict[str, int], tuple[int, ...]]:
@@ -280,7 +283,7 @@ class Program:
             grads[frozen] = 0
         kernels.backward(
             self.units, self.tables, self.values, self.nothing, np.ascontiguousarray(grad_y, self.dtype).reshape(-1),
-            arena.cells, arena.scratch, arena.parts, self.tasks, grads, grad_x.reshape(-1),
+            arena.cells, arena.scratch, arena.patterns, arena.parts, self.tasks, grads, grad_x.reshape(-1),
         )  # fmt: skip
         return grad_x if need_x else None
 
@@ -293,6 +296,7 @@ class _Arena:
         self.free = free
         self.cells = _zeros(blocks if keep else threads, program.kept.cells * LANES, program.dtype)
         self.scratch = _zeros(threads, program.scratch.cells * LANES, program.dtype)
+        self.patterns = _zeros(1, program.patterns.cells * LANES if keep else 0, program.dtype)[0]
         self.parts = np.empty((blocks if keep else 0, program.parts), program.dtype)
 
 
