@@ -64,10 +64,12 @@ def train_step(
 
 def _step(where: str, model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, lr_factor: float) -> float:
     optimizer.zero_grad()
-    run = model.forward_from_data if isinstance(model, Sequential) else model.forward
-    logits, backward = run(x)
-    loss, grad = cross_entropy_of(where, "labels", logits, labels)
-    backward(grad)
+    loss = model.learn(x, labels) if isinstance(model, Sequential) else None
+    if loss is None:
+        run = model.forward_from_data if isinstance(model, Sequential) else model.forward
+        logits, backward = run(x)
+        loss, grad = cross_entropy_of(where, "labels", logits, labels)
+        backward(grad)
     optimizer.step(lr_factor)
     return loss
 

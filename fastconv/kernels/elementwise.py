@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._addresses import array_at
-from fastconv._jit import strict_kernel
+from fastconv._jit import strict_helper, strict_kernel
 
 
 @strict_kernel
@@ -42,32 +42,41 @@ def leak(x, a, slope, y):
         y[i] = a[i] if x[i] > zero else slope * a[i]
 
 
+@strict_helper
+def cross_entropy_row(logits, wanted, count, grad):
+    """-sum over k of wanted[k] * log_softmax(logits)[k], whose gradient divided by `count` becomes `grad`.
+
+    A class that is not wanted adds nothing, even where its logit is -inf.
+
+    Precondition: three arrays (K,) of one float type.
+    """
+    K = logits.size
+    most = logits[0]
+    for k in range(1, K):
+        # NaN once taken stays, and is taken when it comes
+        most = logits[k] if logits[k] > most or logits[k] != logits[k] else most
+    powers = wanted_in_all = logits.dtype.type(0)
+    for k in range(K):
+        powers += np.exp(logits[k] - most)
+        wanted_in_all += wanted[k]
+    shift, loss = np.log(powers), 0.0
+    for k in range(K):
+        log = logits[k] - most - shift
+        if wanted[k] != 0:
+            loss -= wanted[k] * log
+        grad[k] = (np.exp(log) * wanted_in_all - wanted[k]) / count
+    return loss
+
+
 @strict_kernel
 def cross_entropy(logits, weights, losses, grad):
-    """losses[n] = -sum over k of weights[n, k] * log_softmax(logits[n])[k], and N times the gradient of their mean.
-
-    A class without weight adds nothing, even where its logit is -inf.
+    """losses[n] = -sum over k of weights[n, k] * log_softmax(logits[n])[k], and the gradient of their mean.
 
     Precondition: logits, weights, grad (N, K), losses (N,) float64. Parallel over N.
     """
-    N, K = logits.shape
+    N = len(logits)
     for n in prange(N):
-        row, wanted = logits[n], weights[n]
-        most = row[0]
-        for k in range(1, K):
-            # NaN once taken stays, and is taken when it comes
-            most = row[k] if row[k] > most or row[k] != row[k] else most
-        powers = wanted_in_all = row.dtype.type(0)
-        for k in range(K):
-            powers += np.exp(row[k] - most)
-            wanted_in_all += wanted[k]
-        shift, loss = np.log(powers), 0.0
-        for k in range(K):
-            log = row[k] - most - shift
-            if wanted[k] != 0:
-                loss -= wanted[k] * log
-            grad[n, k] = (np.exp(log) * wanted_in_all - wanted[k]) / N
-        losses[n] = loss
+        losses[n] = cross_entropy_row(logits[n], weights[n], N, grad[n])
 
 
 @strict_kernel

@@ -17,7 +17,14 @@ from numba import prange
 
 from fastconv._addresses import array_at
 from fastconv._jit import helper, kernel
-from fastconv.kernels.maxima import by_image, input_gradient, spread_weights, weight_gradient
+from fastconv.kernels.elementwise import cross_entropy_row
+from fastconv.kernels.maxima import (
+    by_image,
+    input_gradient_by_image,
+    spread_weights,
+    weight_gradient_by_image,
+    weight_gradient_by_window,
+)
 from fastconv.kernels.simd import (
     DOT_ROWS,
     add_dots,
@@ -46,8 +53,10 @@ FIELDS = (
     *("weight", "bias"),  # numbers of the parameters; bias -1: there is none
     *("terms", "back_terms", "back_inputs"),  # places in the tables
     *("grad_y", "grad_sums", "grad_row", "grad_plane", "grad_left", "grad_x"),  # in the scratch
+    *("logits", "grad_logits", "wanted"),  # in the scratch, image by image; of the last unit
     *("linear", "samples"),  # a linear layer's input, sample by sample; its grad_sums are in the arena too
     *("parts",),  # where the sums for its weights and bias begin in those of a block
+    *("by_window", "window_sums"),  # for `maxima`
     # for `maxima`, where `by_image`: lengths of an image's padded input and of its maxima, in elements; places
     *("by_image", "padded_rows", "image_row", "maxima_row", "maxima", "numbers", "image", "grad_image"),
     *("patch_parts", "patch_width", "patch_sums", "region_parts", "region_width", "region", "patterns"),
@@ -163,11 +172,9 @@ def _slopes(unit, arena, scratch):
 
 @helper
 def _spread(unit, arena, scratch, sums):
-    """The gradient of the sums, zero beside the pixels, from that of the result, which the activation's changes."""
+    """The gradient of the sums, zero beside the pixels, from that of the result, which the slopes are in already."""
     OC, width, taps = unit.out_channels, unit.y_columns, unit.pool_rows * unit.pool_columns
     share, zero, one = arena.dtype.type(1) / arena.dtype.type(taps), np.int64(0), np.int64(1)
-    if not unit.kept:
-        _slopes(unit, arena, scratch)
     for c in range(OC):
         for r in range(unit.y_rows):
             source = (unit.grad_y + (c * unit.y_rows + r) * width) * LANES
@@ -251,6 +258,20 @@ def _sizes(units):
     return first.channels * first.rows * first.columns, last.out_channels * last.y_rows * last.y_columns
 
 
+@helper
+def _forward_block(units, tables, values, nothing, images, n, count, cells, own):
+    """The results of all units for `count` images from the n-th on, left in the arena's row `cells`."""
+    _load(images, n, count, units[0], cells)
+    for u in range(units.size):
+        unit = units[u]
+        K = unit.channels * unit.kernel_rows * unit.kernel_columns
+        weight = array_at(values[unit.weight], unit.out_channels * K, nothing)
+        bias = array_at(values[unit.bias], unit.out_channels, nothing) if unit.bias >= 0 else nothing
+        _forward_unit(unit, tables, weight, bias, cells, own)
+        if unit.linear:
+            transpose(cells, unit.samples * LANES, cells, unit.x * LANES, K, LANES, K, LANES)
+
+
 @kernel
 def forward(units, tables, values, nothing, images, keep, arena, scratch, results):
     """The results of a network's units, one after another, for blocks of LANES images.
@@ -267,36 +288,126 @@ def forward(units, tables, values, nothing, images, keep, arena, scratch, result
         cells, own = arena[np.int64(block) if keep else thread], scratch[thread]
         n = np.int64(block) * LANES
         count = min(LANES, N - n)
-        _load(images, n, count, units[0], cells)
-        for u in range(units.size):
-            unit = units[u]
-            K = unit.channels * unit.kernel_rows * unit.kernel_columns
-            weight = array_at(values[unit.weight], unit.out_channels * K, nothing)
-            bias = array_at(values[unit.bias], unit.out_channels, nothing) if unit.bias >= 0 else nothing
-            _forward_unit(unit, tables, weight, bias, cells, own)
-            if unit.linear:
-                transpose(cells, unit.samples * LANES, cells, unit.x * LANES, K, LANES, K, LANES)
+        _forward_block(units, tables, values, nothing, images, n, count, cells, own)
         last = units[units.size - 1]
         transpose(results, n * features, cells, last.y * LANES, features, count, features, LANES)
 
 
+@helper
+def _entropies(last, features, labels, n, count, cells, own, losses):
+    """The cross-entropies of `count` images' results, and their mean's gradient, image by image in the scratch."""
+    logits, grads = last.logits * LANES, last.grad_logits * LANES
+    transpose(own, logits, cells, last.y * LANES, features, count, features, LANES)
+    wanted = own[last.wanted * LANES : last.wanted * LANES + features]
+    for i in range(count):
+        first, label = i * features, labels[n + i]
+        wanted[label] = 1
+        losses[n + i] = cross_entropy_row(
+            own[logits + first : logits + first + features], wanted, labels.size,
+            own[grads + first : grads + first + features],
+        )  # fmt: skip
+        wanted[label] = 0
+
+
+@helper
+def _backward_block(units, tables, values, nothing, need_x, count, cells, own, patterns, parts, part):
+    """From the last unit's gradient in the scratch to those of all inputs, and the sums for the parameters."""
+    for u in range(units.size - 1, -1, -1):
+        unit = units[u]
+        K = unit.channels * unit.kernel_rows * unit.kernel_columns
+        wanted = u > 0 or need_x
+        if not unit.kept:
+            _slopes(unit, cells, own)
+        if unit.by_image:
+            by_image(unit, tables, cells, own)
+            weight_gradient_by_image(unit, tables, own, parts, part, count)
+            if wanted:
+                input_gradient_by_image(unit, tables, patterns, own, count)
+            continue
+        sums = cells if unit.linear else own
+        if wanted or not unit.by_window:
+            _spread(unit, cells, own, sums)
+        if unit.by_window:
+            weight_gradient_by_window(unit, cells, own, parts, part)
+        elif not unit.linear:
+            _weight_gradient(unit, tables, cells, sums, parts, part)
+        if wanted:
+            weight = array_at(values[unit.weight], unit.out_channels * K, nothing)
+            _input_gradient(unit, tables, weight, nothing, sums, own)
+
+
+@helper
+def _add_parts(unit, first, count, nothing, parts, blocks, weight_at, fresh_weight, bias_at, fresh_bias):
+    """Some of a convolution's gradients: the blocks' sums for its weights, then for its biases."""
+    size = unit.out_channels * unit.channels * unit.kernel_rows * unit.kernel_columns
+    begin = np.uint64(unit.parts + first)
+    for block in range(1, blocks):  # in place of the first block's
+        for i in range(np.uint64(count)):
+            parts[0, begin + i] += parts[block, begin + i]
+    weights = min(max(size - first, 0), count)
+    if weight_at != 0:
+        grad = array_at(weight_at, size, nothing)
+        for i in range(np.uint64(weights)):
+            old = nothing[0] if fresh_weight else grad[np.uint64(first) + i]
+            grad[np.uint64(first) + i] = old + parts[0, begin + i]
+    if bias_at != 0:
+        grad = array_at(bias_at, unit.out_channels, nothing)
+        for i in range(weights, count):
+            place = first + i - size
+            grad[place] = (nothing[0] if fresh_bias else grad[place]) + parts[0, begin + np.uint64(i)]
+
+
+@helper
+def _add_products(unit, first, count, nothing, arena, blocks, weight_at, fresh_weight, bias_at, fresh_bias):
+    """The gradients of some of a linear layer's features: products of what all blocks have kept."""
+    K = unit.channels
+    flat, length = arena.reshape(-1), arena.shape[1]
+    lowest, zero, one = arena.dtype.type(-np.inf), np.int64(0), np.int64(1)
+    if weight_at != 0:
+        grad = array_at(weight_at, unit.out_channels * K, nothing)
+        rows = row_offsets(count, np.int64(LANES))
+        terms, samples = np.empty(blocks * LANES, np.uint64), np.empty(blocks * LANES, np.uint64)
+        for i in range(blocks * LANES):
+            place = i // LANES * length
+            terms[i], samples[i] = place + i % LANES, place + i % LANES * K
+        add_rows(
+            grad, first * K, K, zero, count, nothing, zero, fresh_weight, lowest, flat, (unit.grad_sums + first) * LANES,
+            rows, terms, flat, unit.samples * LANES, zero, samples, one, K,
+        )  # fmt: skip
+    if bias_at != 0:
+        grad = array_at(bias_at, unit.out_channels, nothing)
+        for o in range(first, first + count):
+            total = nothing[0] if fresh_bias else grad[o]
+            for block in range(blocks):
+                place = block * length + (unit.grad_sums + o) * LANES
+                for i in range(np.uint64(place), np.uint64(place + LANES)):
+                    total += flat[i]
+            grad[o] = total
+
+
 @kernel
 def backward(
-    units, tables, values, nothing, grad_results, arena, scratch, patterns, parts, tasks, grads, grad_images
+    units, tables, values, nothing, images, labels, losses, grad_results, arena, scratch, patterns, parts, tasks, grads,
+    fresh, grad_images,
 ):  # fmt: skip
     """Add the gradients of the parameters to `grads`, and compute that of the images unless `grad_images` is empty.
 
-    Precondition: as for `forward`, with `keep`, whose arena this is; patterns, zeros at first, for shifted weights; parts (blocks, sums of a block); tasks (T, 3) the
-    unit, the first of its output features or sums, and how many, each once; grads (parameters,) addresses, 0 where no
-    gradient is wanted. Parallel over blocks, each of which owns its rows of arena and parts, and then over tasks, each
-    of which owns its part of a gradient and sums the blocks in order.
+    The gradients are those of the mean cross-entropy of the images' results with `labels`, after a forward pass here;
+    or, where there are no labels, those that grad_results gives, after one of `forward`.
+
+    Precondition: as for `forward`, with `keep`, whose arena this is; labels (N,) or empty; losses of each image,
+    float64; patterns, zeros at first, for shifted weights; parts (blocks, sums of a block); tasks (T, 3) the unit, the
+    first of its output features or sums, and how many, each once; grads (parameters,) addresses, 0 where no gradient is
+    wanted; fresh (parameters,) whether what is there does not count. Parallel over blocks, each of which owns its rows
+    of arena and parts, and then over tasks, each of which owns its part of a gradient and sums the blocks in order.
     """
     size, features = _sizes(units)
-    N = grad_results.size // features
+    need_x, learning = grad_images.size > 0, labels.size > 0
+    N = labels.size if learning else grad_results.size // features
     blocks = -(-N // LANES)
     for u in range(units.size):
         unit = units[u]
-        if unit.by_image and (u > 0 or grad_images.size > 0):
+        if unit.by_image and (u > 0 or need_x):
             size_of_weight = unit.out_channels * unit.channels * unit.kernel_rows * unit.kernel_columns
             spread_weights(unit, tables, array_at(values[unit.weight], size_of_weight, nothing), patterns)
     for block in prange(blocks):
@@ -306,64 +417,20 @@ def backward(
         last = units[units.size - 1]
         if count < LANES:
             own[last.grad_y * LANES : (last.grad_y + features) * LANES] = 0
-        transpose(own, last.grad_y * LANES, grad_results, n * features, count, features, LANES, features)
-        for u in range(units.size - 1, -1, -1):
-            unit = units[u]
-            K = unit.channels * unit.kernel_rows * unit.kernel_columns
-            if unit.by_image:
-                _slopes(unit, cells, own)
-                by_image(unit, tables, cells, own)
-                weight_gradient(unit, tables, own, parts, block, count)
-                if u > 0 or grad_images.size > 0:
-                    input_gradient(unit, tables, patterns, own, count)
-                continue
-            sums = cells if unit.linear else own
-            _spread(unit, cells, own, sums)
-            if not unit.linear:
-                _weight_gradient(unit, tables, cells, sums, parts, block)
-            if u > 0 or grad_images.size > 0:
-                weight = array_at(values[unit.weight], unit.out_channels * K, nothing)
-                _input_gradient(unit, tables, weight, nothing, sums, own)
-        if grad_images.size > 0:
+        if learning:
+            _forward_block(units, tables, values, nothing, images, n, count, cells, own)
+            _entropies(last, features, labels, n, count, cells, own, losses)
+            transpose(own, last.grad_y * LANES, own, last.grad_logits * LANES, count, features, LANES, features)
+        else:
+            transpose(own, last.grad_y * LANES, grad_results, n * features, count, features, LANES, features)
+        _backward_block(units, tables, values, nothing, need_x, count, cells, own, patterns, parts, np.int64(block))
+        if need_x:
             transpose(grad_images, n * size, own, units[0].grad_x * LANES, size, count, size, LANES)
-    flat = arena.reshape(-1)
-    length = arena.shape[1]
-    lowest, zero, one = arena.dtype.type(-np.inf), np.int64(0), np.int64(1)
     for task in prange(tasks.shape[0]):
         unit, first, count = units[tasks[task, 0]], tasks[task, 1], tasks[task, 2]
-        K = unit.channels * unit.kernel_rows * unit.kernel_columns
-        OC = unit.out_channels
-        weight_at, bias_at = grads[unit.weight], grads[unit.bias] if unit.bias >= 0 else 0
-        grad_weight, grad_bias = array_at(weight_at, OC * K, nothing), array_at(bias_at, OC, nothing)
-        if not unit.linear:
-            # the weights' sums, then the biases'; both are added up block by block, in place of the first block's
-            begin = unit.parts + first
-            for block in range(1, blocks):
-                for i in range(np.uint64(begin), np.uint64(begin + count)):
-                    parts[0, i] += parts[block, i]
-            weights = min(max(OC * K - first, 0), count)
-            if weight_at != 0:
-                for i in range(np.uint64(weights)):
-                    grad_weight[np.uint64(first) + i] += parts[0, np.uint64(begin) + i]
-            if bias_at != 0:
-                for i in range(weights, count):
-                    grad_bias[first + i - OC * K] += parts[0, begin + i]
-            continue
-        if weight_at != 0:
-            rows = row_offsets(count, np.int64(LANES))
-            terms, samples = np.empty(blocks * LANES, np.uint64), np.empty(blocks * LANES, np.uint64)
-            for i in range(blocks * LANES):
-                place = i // LANES * length
-                terms[i], samples[i] = place + i % LANES, place + i % LANES * K
-            add_rows(
-                grad_weight, first * K, K, zero, count, nothing, zero, np.bool_(False), lowest, flat,
-                (unit.grad_sums + first) * LANES, rows, terms, flat, unit.samples * LANES, zero, samples, one, K,
-            )  # fmt: skip
-        if bias_at != 0:
-            for o in range(first, first + count):
-                total = nothing.dtype.type(0)
-                for block in range(blocks):
-                    place = block * length + (unit.grad_sums + o) * LANES
-                    for i in range(np.uint64(place), np.uint64(place + LANES)):
-                        total += flat[i]
-                grad_bias[o] += total
+        weight_at, fresh_weight = grads[unit.weight], fresh[unit.weight]
+        bias_at, fresh_bias = (grads[unit.bias], fresh[unit.bias]) if unit.bias >= 0 else (np.int64(0), np.bool_(False))
+        if unit.linear:
+            _add_products(unit, first, count, nothing, arena, blocks, weight_at, fresh_weight, bias_at, fresh_bias)
+        else:
+            _add_parts(unit, first, count, nothing, parts, blocks, weight_at, fresh_weight, bias_at, fresh_bias)

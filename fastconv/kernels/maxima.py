@@ -1,7 +1,9 @@
 """Gradients of a convolution that is max-pooled, from those pixels alone that were the maxima of their windows.
 
-Three quarters of the pixels have no gradient where windows are 2 x 2. Which ones differs from image to image, so images
-are not side by side here: each image's channels come last, and a vector is a piece of a row of its patches.
+Three quarters of the pixels have no gradient where windows are 2 x 2. Which ones differs from image to image. Where rows
+of patches are long enough for vectors, images are not side by side here: each image's channels come last, and a vector
+is a piece of a row of its patches. Elsewhere the images stay side by side, and a gradient is put in its place only in
+registers.
 
 Source: K. Chellapilla et al., High performance convolutional neural networks for document processing (2006), section 3,
 for patches as rows; that maxima alone have gradients is the definition of max-pooling.
@@ -12,9 +14,16 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._jit import helper
-from fastconv.kernels.maxima_tiles import add_block_tile, gather_tile, patch_dots_tile, pattern_sums_tile, scatter_tile
+from fastconv.kernels.maxima_tiles import (
+    add_block_tile,
+    gather_tile,
+    patch_dots_tile,
+    pattern_sums_tile,
+    scatter_tile,
+    window_dots_tile,
+)
 from fastconv.kernels.simd import transpose
-from fastconv.kernels.tiles import ENABLED, LANES, VECTOR_BYTES
+from fastconv.kernels.tiles import ENABLED, LANES, MANY_REGISTERS, VECTOR_BYTES
 
 
 @helper
@@ -59,6 +68,24 @@ def _add_patches(t, t0, width, g, g0, numbers, n0, x, x0, table, corners, taps, 
         for v in range(width):
             for lane in range(lanes):
                 t[t0 + v * lanes + lane] += g[g0 + e] * x[place + np.int64(table[offsets + v]) + lane]
+
+
+@helper
+def _add_windows(side, t, t0, g, g0, numbers, n0, x, x0, x_row, width):
+    """`maxima_tiles.window_dots_tile` for all LANES, side one of WINDOW_SIDES."""
+    if ENABLED:
+        for i in range(0, LANES, VECTOR_BYTES // t.itemsize):
+            if side == 3:
+                window_dots_tile(3, t, t0 + i, g, g0 + i, numbers, n0 + i, x, x0 + i, x_row, width)
+            elif MANY_REGISTERS and side == 5:
+                window_dots_tile(5, t, t0 + i, g, g0 + i, numbers, n0 + i, x, x0 + i, x_row, width)
+        return
+    for px in range(width):
+        for i in range(LANES):
+            p, j = px * LANES + i, np.int64(numbers[n0 + px * LANES + i])
+            corner = x0 + j // 2 * x_row + (2 * px + j % 2) * LANES + i
+            for k in range(side * side):
+                t[t0 + k * LANES + i] += g[g0 + p] * x[corner + k // side * x_row + k % side * LANES]
 
 
 @helper
@@ -112,7 +139,43 @@ def by_image(unit, tables, arena, scratch):
 
 
 @helper
-def weight_gradient(unit, tables, scratch, parts, part, count):
+def _bias_gradient(unit, scratch, parts, part):
+    """The gradients of a convolution's bias, summed over the images of a block: of all maxima."""
+    K, pixels = unit.channels * unit.kernel_rows * unit.kernel_columns, unit.y_rows * unit.y_columns
+    for oc in range(unit.out_channels):
+        total = scratch.dtype.type(0)
+        begin = (unit.grad_y + oc * pixels) * LANES
+        for i in range(np.uint64(begin), np.uint64(begin + pixels * LANES)):
+            total += scratch[i]
+        parts[part, unit.parts + unit.out_channels * K + oc] = total
+
+
+@helper
+def weight_gradient_by_window(unit, arena, scratch, parts, part):
+    """The gradients of a convolution's weights and bias, summed over the images of a block, side by side."""
+    C, OC, side, width = unit.channels, unit.out_channels, unit.kernel_rows, unit.y_columns
+    sums, x_row = unit.window_sums * LANES, unit.x_row * LANES
+    scratch[sums : sums + OC * C * side * side * LANES] = 0
+    for py in range(unit.y_rows):  # so that rows of the input stay in the L1 cache
+        for c in range(C):
+            x = (unit.x + c * unit.x_plane) * LANES + 2 * py * x_row
+            for oc in range(OC):
+                maxima = (oc * unit.y_rows + py) * width
+                _add_windows(
+                    side, scratch, sums + (oc * C + c) * side * side * LANES, scratch, (unit.grad_y + maxima) * LANES,
+                    arena, (unit.indices + maxima) * LANES, arena, x, x_row, width,
+                )  # fmt: skip
+    for k in range(np.uint64(OC * C * side * side)):
+        total = scratch.dtype.type(0)
+        first = np.uint64(sums) + k * np.uint64(LANES)
+        for i in range(first, first + np.uint64(LANES)):
+            total += scratch[i]
+        parts[part, np.uint64(unit.parts) + k] = total
+    _bias_gradient(unit, scratch, parts, part)
+
+
+@helper
+def weight_gradient_by_image(unit, tables, scratch, parts, part, count):
     """The gradients of a convolution's weights and bias, summed over `count` images of a block, after `by_image`."""
     K = unit.channels * unit.kernel_rows * unit.kernel_columns
     OC, pixels, lanes = unit.out_channels, unit.y_rows * unit.y_columns, VECTOR_BYTES // scratch.itemsize
@@ -133,15 +196,11 @@ def weight_gradient(unit, tables, scratch, parts, part, count):
         for k in range(np.uint64(K)):
             place = np.uint64(sums + oc * length) + tables[np.uint64(unit.patch_places) + k]
             parts[part, np.uint64(unit.parts + oc * K) + k] = scratch[place]
-        total = scratch.dtype.type(0)
-        begin = (unit.grad_y + oc * pixels) * LANES
-        for i in range(np.uint64(begin), np.uint64(begin + pixels * LANES)):
-            total += scratch[i]
-        parts[part, unit.parts + OC * K + oc] = total
+    _bias_gradient(unit, scratch, parts, part)
 
 
 @helper
-def input_gradient(unit, tables, patterns, scratch, count):
+def input_gradient_by_image(unit, tables, patterns, scratch, count):
     """The gradient of a unit's input for `count` images of a block, after `by_image` and `spread_weights`."""
     OC, pixels, lanes = unit.out_channels, unit.y_rows * unit.y_columns, VECTOR_BYTES // scratch.itemsize
     C, width = unit.channels, unit.region_width * lanes

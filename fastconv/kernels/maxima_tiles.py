@@ -1,7 +1,8 @@
-"""The vector tiles for gradients of pixels that were the maxima of their windows: patches of the input, of any place.
+"""The vector tiles for gradients of pixels that were the maxima of their windows.
 
-A patch is what the kernel covers of an image whose channels come last: a row of it lies in one piece, so that its
-vectors are full even though each maximum has a patch of its own.
+Those of one image take patches of the input: what the kernel covers of an image whose channels come last. A row of a
+patch lies in one piece, so that its vectors are full even though each maximum has a patch of its own. Those of images
+side by side take windows, with zeros in the lanes whose maximum is another pixel.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.kernels.tiles import I64, MANY_REGISTERS, Vectors, data_of, strided, transpose_block
+from fastconv.kernels.tiles import I64, LANES, MANY_REGISTERS, Vectors, data_of, strided, transpose_block
 
-# vectors that are summed at once, all in registers
+# kernels of as many rows as columns whose taps are summed at once, all in registers
+WINDOW_SIDES = (3, 5) if MANY_REGISTERS else (3,)
+# vectors of a patch that are summed at once, all in registers
 PATCH_WIDTHS = (2, 4, 6, 8, 10, 12, 14) if MANY_REGISTERS else (2, 4, 6, 8, 10)
 
 
@@ -86,6 +89,56 @@ def patch_dots_tile(typingctx, t, t0, width, g, g0, numbers, n0, x, x0, table, c
             return term
 
         _each_width(builder, vectors, T, t0, count, width, False, products)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def window_dots_tile(typingctx, side, t, t0, g, g0, numbers, n0, x, x0, x_row, width):
+    """t[t0 + (ky*side + kx)*LANES + i] += sum over j and px < width of g[p] * x[x0 + y*x_row + (2*px + c)*LANES + i].
+
+    For ky, kx < side and the i < LANES of one vector; the sum is over those j < 4 that equal numbers[p], where p is
+    px*LANES + i from g0 and n0, and y = ky + j // 2, c = kx + j % 2.
+
+    Precondition: `side` a literal; flat arrays of one float type; numbers of 64 bits.
+    """
+    if not isinstance(side, types.IntegerLiteral):
+        return None
+    number = types.int64
+    signature = types.void(side, t, number, g, number, numbers, number, x, number, number, number)
+    taps = range(side.literal_value)
+
+    def codegen(context, builder, signature, args):
+        T, G, N, X = (data_of(context, builder, signature.args[i], args[i]) for i in (1, 3, 5, 7))
+        _, _, t0, _, g0, _, n0, _, x0, x_row, width = args
+        vectors = Vectors(builder, signature.args[1].dtype)
+        cell = ir.Constant(I64, LANES)
+        sums = {}
+        for ky in taps:
+            for kx in taps:
+                place = builder.add(t0, ir.Constant(I64, (ky * len(taps) + kx) * LANES))
+                sums[ky, kx] = place, cgutils.alloca_once(builder, vectors.type)
+        for place, slot in sums.values():
+            builder.store(vectors.load(T, place), slot)
+        rows = strided(builder, X, x0, x_row, len(taps) + 1)
+        with cgutils.for_range(builder, width) as loop:
+            vectors.keep_loop()
+            pixel = builder.mul(loop.index, cell)
+            value, found = vectors.load(G, builder.add(g0, pixel)), vectors.load(N, builder.add(n0, pixel))
+            grads = {}
+            for j in range(4):
+                there = builder.fcmp_ordered("==", found, ir.Constant(vectors.type, [float(j)] * vectors.lanes))
+                grads[j // 2, j % 2] = builder.select(there, value, vectors.zero)
+            for y, row in enumerate(rows):
+                for c in range(len(taps) + 1):
+                    place = builder.add(builder.add(pixel, pixel), ir.Constant(I64, c * LANES))
+                    x = vectors.load(row, place)
+                    for (dy, dx), grad in grads.items():
+                        if (y - dy, c - dx) in sums:
+                            vectors.multiply_add(grad, x, sums[y - dy, c - dx][1])
+        for place, slot in sums.values():
+            vectors.store(builder.load(slot), T, place)
         return context.get_dummy_value()
 
     return signature, codegen

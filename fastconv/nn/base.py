@@ -18,15 +18,28 @@ class Parameter:
     Attributes:
         value: the array; optimisers change it in place.
         grad: an array of the same shape and dtype, zero after `zero_grad`.
+        grad_array: the array itself, whose numbers do not count after `zero_grad`.
         name: what it is called inside its layer, as `"weight"`.
         trainable: whether gradients are computed for it and optimisers change it.
     """
 
     def __init__(self, value: np.ndarray, name: str = ""):
         self.value = np.ascontiguousarray(value)
-        self.grad = np.zeros_like(self.value)
+        self.grad_array = np.zeros_like(self.value)
+        self._fresh = False  # zeros are written when somebody looks, and never if the next gradient comes first
         self.name = name
         self.trainable = True
+
+    @property
+    def grad(self) -> np.ndarray:
+        """The sum of the gradients that have come in."""
+        if self.begin():
+            self.grad_array.fill(0)
+        return self.grad_array
+
+    @grad.setter
+    def grad(self, grad: np.ndarray) -> None:
+        self.grad_array, self._fresh = grad, False
 
     def accumulate(self, grad: np.ndarray | None) -> None:
         """Add `grad` to what is there; None adds nothing."""
@@ -35,7 +48,12 @@ class Parameter:
 
     def zero_grad(self) -> None:
         """Forget the gradients that have come in."""
-        self.grad.fill(0)
+        self._fresh = True
+
+    def begin(self) -> bool:
+        """Whether what is in `grad_array` does not count; from now on it does, as the caller writes it."""
+        fresh, self._fresh = self._fresh, False
+        return fresh
 
     def __repr__(self) -> str:
         return f"Parameter({self.name}, {self.value.dtype}, {self.value.shape})"

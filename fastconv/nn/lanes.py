@@ -89,6 +89,14 @@ class Together(Layer):
                 return y, backward
         return chained(self._fused, x, need_x)
 
+    def learn(self, x: np.ndarray, labels: np.ndarray) -> float | None:
+        """The mean cross-entropy with class ids, its gradients added to the parameters'; None: not in one call."""
+        program = self._program(x.shape, x.dtype)
+        if isinstance(program, str) or len(program.result_shape) != 1:
+            return None
+        ids = labels if labels.dtype.kind == "u" else labels.view(f"u{labels.itemsize}")  # negative ones are huge
+        return program.learn(x, labels) if ids.max() < program.result_shape[0] else None
+
 
 def chained(steps: Sequence[Layer], x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:
     """Run the steps one after another; the gradient of x itself may not be needed."""

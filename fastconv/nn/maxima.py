@@ -1,4 +1,4 @@
-"""Which convolutions of a `Program` take their gradients from the maxima of the pooling alone, and the tables for it."""
+"""Which convolutions of a `Program` take their gradients from the maxima of the pooling alone, with tables for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv.kernels.lanes import MAX
-from fastconv.kernels.maxima_tiles import patch_parts
+from fastconv.kernels.maxima_tiles import WINDOW_SIDES, patch_parts
 from fastconv.kernels.tiles import LANES, VECTOR_BYTES
 
 MOST_PATTERN_BYTES = 2**16  # of the shifted weights: more do not stay in the L1 cache
@@ -39,6 +39,8 @@ def plan_maxima(
     # or all four pixels of a window twice, with images side by side
     by_image = LANES * (parts * width + region_parts * region_width // 2 + 2)
     if bytes_of_patterns > MOST_PATTERN_BYTES or by_image >= 4 * C * KH * KW * (LANES // lanes):
+        if KH == KW and KH in WINDOW_SIDES:
+            unit |= dict(by_window=1, window_sums=scratch(OC * C * KH * KW))
         return
 
     pitch = unit["x_row"] * C  # of an image's rows, channels last

@@ -101,6 +101,8 @@ class Program:
             planned.append(unit)
         self.result_shape = (math.prod(shape),) if flattened else shape
         self._connect(planned)
+        features = math.prod(shape)
+        planned[-1] |= {name: self.scratch.take(features) for name in ("logits", "grad_logits", "wanted")}
         for unit in planned:
             plan_maxima(unit, dtype, self._table, self.scratch.take, self.patterns.take)
         size = self.kept.cells * LANES * dtype.itemsize
@@ -237,7 +239,8 @@ class Program:
 
     def ready(self) -> bool:
         """Note where the parameters and their gradients are; whether the kernels can compute with them."""
-        arrays = [parameter.value for parameter in self.parameters] + [parameter.grad for parameter in self.parameters]
+        parameters = self.parameters
+        arrays = [parameter.value for parameter in parameters] + [parameter.grad_array for parameter in parameters]
         if self._places.holds(arrays):
             return True
         if any(a.dtype != self.dtype or not (a.flags.c_contiguous and a.flags.aligned) for a in arrays):
@@ -274,18 +277,33 @@ class Program:
 
     def backward(self, grad_y: np.ndarray, lease: _Lease, need_x: bool) -> np.ndarray | None:
         """Add to the parameters' gradients; the gradient of the batch where it is needed."""
-        arena = lease.arena
         grad_x = np.empty((len(grad_y), *self.shape) if need_x else 0, self.dtype)
-        grads = self.grads
-        frozen = [i for i, parameter in enumerate(self.parameters) if not parameter.trainable]
+        nothing, nobody = np.empty(0, self.dtype), np.empty(0, np.int64)
+        grad_y = np.ascontiguousarray(grad_y, self.dtype).reshape(-1)
+        self._backward(lease.arena, nothing, nobody, np.empty(0), grad_y, grad_x.reshape(-1))
+        return grad_x if need_x else None
+
+    def learn(self, x: np.ndarray, labels: np.ndarray) -> float:
+        """Add the gradients of the mean cross-entropy with the class ids to the parameters', and return it."""
+        lease, losses = _Lease(self._take(-(-len(x) // LANES), True)), np.empty(len(x))
+        nothing, flat = np.empty(0, self.dtype), np.ascontiguousarray(x).reshape(-1)
+        self._backward(lease.arena, flat, np.ascontiguousarray(labels, np.int64), losses, nothing, nothing)
+        return 0.0 + float(losses.sum()) / len(x)  # as `cross_entropy` does
+
+    def _backward(
+        self, arena: _Arena, x: np.ndarray, labels: np.ndarray, losses: np.ndarray, grad_y: np.ndarray,
+        grad_x: np.ndarray,
+    ) -> None:  # fmt: skip
+        grads, parameters = self.grads, self.parameters
+        frozen = [i for i, parameter in enumerate(parameters) if not parameter.trainable]
         if frozen:
             grads = grads.copy()
             grads[frozen] = 0
+        fresh = np.array([parameter.begin() if parameter.trainable else False for parameter in parameters])
         kernels.backward(
-            self.units, self.tables, self.values, self.nothing, np.ascontiguousarray(grad_y, self.dtype).reshape(-1),
-            arena.cells, arena.scratch, arena.patterns, arena.parts, self.tasks, grads, grad_x.reshape(-1),
+            self.units, self.tables, self.values, self.nothing, x, labels, losses, grad_y, arena.cells, arena.scratch,
+            arena.patterns, arena.parts, self.tasks, grads, fresh, grad_x,
         )  # fmt: skip
-        return grad_x if need_x else None
 
 
 class _Arena:

@@ -49,6 +49,25 @@ class Sequential(Layer):
         """As `forward`, for an x that is data: the layer in front does not compute a gradient nobody needs."""
         return chained(self._steps(), x, need_x=False)
 
+    def learn(self, x: np.ndarray, labels: np.ndarray) -> float | None:
+        """Add the gradients of the mean cross-entropy with class ids to the parameters', all in one kernel call.
+
+        Args:
+            x: a batch (N, ...) that is data: its gradient is not computed.
+            labels: class ids (N,).
+
+        Returns:
+            The mean cross-entropy; None, with nothing done, where the model is not all computed with images side by
+            side, or the arguments are not fit for it: the layers' own `forward` will do, or tell what is wrong.
+        """
+        if on_numpy() or len(self._together) != 1 or not isinstance(self._together[0], Together):
+            return None
+        if not all(isinstance(a, np.ndarray) for a in (x, labels)) or labels.dtype.kind not in "iu":
+            return None
+        if x.ndim < 2 or labels.shape != x.shape[:1] or not labels.dtype.isnative:
+            return None
+        return self._together[0].learn(x, labels)
+
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the last layer's result."""
         for layer in self.layers:
