@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 
@@ -62,3 +64,20 @@ def array_at(address: int, size: int, like: np.ndarray) -> np.ndarray:
 @overload(array_at, inline="always")
 def _array_at(address, size, like):  # type: ignore[no-untyped-def]
     return lambda address, size, like: numba.carray(_pointer(address), size, like.dtype)
+
+
+@intrinsic
+def prefetch_write(typingctx, array, index):  # type: ignore[no-untyped-def]
+    """For kernels: ask for array[index] to be written soon, which takes long if another core has read it."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, value=args[0]).data
+        integer, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, integer, integer, integer])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        place = builder.bitcast(builder.gep(data, [args[1]]), pointer)
+        write, keep, of_data = (ir.Constant(integer, value) for value in (1, 3, 1))
+        builder.call(prefetch, [place, write, keep, of_data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64), codegen
