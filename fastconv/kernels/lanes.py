@@ -32,6 +32,7 @@ from fastconv.kernels.simd import (
     copy_rows,
     lane_sum,
     max_windows,
+    max_windows_of_sums,
     row_offsets,
     spread_windows,
     transpose,
@@ -47,7 +48,7 @@ FIELDS = (
     *("y", "y_row", "y_plane", "out_channels", "y_rows", "y_columns"),  # result, in the next unit's planes
     *("kernel_rows", "kernel_columns", "top", "left"),
     *("sum_rows", "sum_columns"),  # pixels of the convolution, before pooling
-    *("activation", "pool", "pool_rows", "pool_columns"),
+    *("activation", "pool", "pool_rows", "pool_columns", "pool_of_sums"),
     *("indices",),  # of the maxima, in the arena; as numbers inside the window
     *("sums", "kept"),  # the sums before pooling: of a band of rows in the scratch, or all kept in the arena
     *("weight", "bias"),  # numbers of the parameters; bias -1: there is none
@@ -132,6 +133,15 @@ def _forward_unit(unit, tables, weight, bias, arena, scratch):
         for c in range(OC):
             for r in range(unit.sum_rows):
                 _activate(unit.activation, arena, (unit.y + c * unit.y_plane + r * unit.y_row) * LANES, width)
+        return
+    if unit.pool_of_sums:
+        pixels = unit.y_rows * unit.y_columns * LANES
+        for py in range(unit.y_rows):
+            max_windows_of_sums(
+                arena, (unit.y + py * unit.y_row) * LANES, unit.y_plane * LANES, arena,
+                (unit.indices + py * unit.y_columns) * LANES, pixels, OC, floor, weight, bias, arena,
+                (unit.x + 2 * py * unit.x_row) * LANES, x_row, tables, unit.terms, K, unit.y_columns,
+            )  # fmt: skip
         return
     sums = arena if unit.kept else scratch
     plane = (unit.sum_rows if unit.kept else unit.pool_rows) * unit.sum_columns

@@ -7,7 +7,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.kernels.tiles import I32, I64, LANES, Vectors, data_of
+from fastconv.kernels.tiles import I32, I64, LANES, Vectors, data_of, strided
+
+
+def _whole(value):
+    return ir.Constant(I64, value)
+
+
+def _better(builder, value, most):
+    """Where `value` is larger than what has been the most so far, or the first NaN."""
+    return builder.and_(builder.fcmp_unordered(">", value, most), builder.fcmp_ordered("ord", most, most))
 
 
 class _Windows:
@@ -105,9 +114,10 @@ def max_tile(typingctx, stride, y, y0, indices, keep, cell0, x, x0, W, ky_count,
             first = first if vectors.bits == 64 else builder.trunc(first, whole.element)
             index = builder.add(vectors.broadcast(first, whole), ramp)
             old, found = builder.load(best), builder.load(winner)
-            # larger, or the first NaN, or the first of all
-            ahead = builder.and_(builder.fcmp_unordered(">", value, old), builder.fcmp_ordered("ord", old, old))
-            wins = builder.and_(inside, builder.or_(ahead, builder.icmp_signed("<", found, none)))
+            # or the first of all
+            wins = builder.and_(
+                inside, builder.or_(_better(builder, value, old), builder.icmp_signed("<", found, none))
+            )
             builder.store(builder.select(wins, value, old), best)
             builder.store(builder.select(wins, index, found), winner)
 
@@ -219,10 +229,7 @@ def max_cells(typingctx, y, y0, numbers, n0, s, s0, rows, columns, row_step, wid
 
             def tap(place, number):
                 value, most = vectors.load(S, builder.add(corner, place)), builder.load(best)
-                news = builder.and_(
-                    builder.fcmp_unordered("uno", value, value), builder.fcmp_ordered("ord", most, most)
-                )
-                better = builder.or_(builder.fcmp_ordered(">", value, most), news)
+                better = _better(builder, value, most)
                 builder.store(builder.select(better, value, most), best)
                 builder.store(builder.select(better, number, builder.load(at)), at)
 
@@ -263,6 +270,67 @@ def spread_cells(typingctx, s, s0, g, g0, numbers, n0, rows, columns, row_step, 
             cells.taps(rows, columns, row_step, tap)
 
         cells.windows(width, window)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def max_of_sums_tile(
+    typingctx, rows, y, y0, y_row, numbers, n0, n_row, floor, a, a0, a_row, bias, i0, x, x0, x_row, table, terms, K
+):
+    """The largest of the sums of a window of 2 x 2 pixels, and its number, for `rows` rows of weights and one vector.
+
+    sum[i, r, c] = bias[i0 + i] + sum over k < K of a[a0 + i*a_row + k] * x[x0 + r*x_row + c*LANES + table[terms + k]];
+    the largest of the four goes to y[y0 + i*y_row], its number r*2 + c to numbers[n0 + i*n_row]. NaN wins, and the
+    first of equal numbers; what is up to `floor` is stored as `floor`.
+
+    Precondition: `rows` a literal; flat arrays of one float type; table uint64; numbers of 64 bits.
+    """
+    if not isinstance(rows, types.IntegerLiteral):
+        return None
+    M, place = rows.literal_value, types.uint64
+    signature = types.void(
+        rows, y, place, place, numbers, place, place, y.dtype, a, place, place, bias, place, x, place, place, table,
+        place, place,
+    )  # fmt: skip
+
+    def codegen(context, builder, signature, args):
+        Y, numbers, A, bias, X, table = (
+            data_of(context, builder, signature.args[i], args[i]) for i in (1, 4, 8, 11, 13, 16)
+        )
+        _, _, y0, y_row, _, n0, n_row, floor, _, a0, a_row, _, i0, _, x0, x_row, _, terms, K = args
+        vectors = Vectors(builder, signature.args[1].dtype)
+        pixels = [
+            pixel
+            for row in strided(builder, X, x0, x_row, 2)
+            for pixel in strided(builder, row, _whole(0), _whole(LANES), 2)
+        ]
+        weights = strided(builder, A, a0, a_row, M)
+        sums = [[cgutils.alloca_once(builder, vectors.type) for _ in pixels] for _ in range(M)]
+        for i, slots in enumerate(sums):
+            first = vectors.broadcast(builder.load(builder.gep(bias, [builder.add(i0, _whole(i))])))
+            for slot in slots:
+                builder.store(first, slot)
+        with cgutils.for_range(builder, K) as loop:
+            vectors.keep_loop()
+            term = builder.load(builder.gep(table, [builder.add(terms, loop.index)]))
+            inputs = [vectors.load(pixel, term) for pixel in pixels]
+            for row, slots in zip(weights, sums):
+                weight = vectors.broadcast(builder.load(builder.gep(row, [loop.index])))
+                for value, slot in zip(inputs, slots):
+                    vectors.multiply_add(weight, value, slot)
+        lowest = vectors.broadcast(floor)
+        for row, at, slots in zip(strided(builder, Y, y0, y_row, M), strided(builder, numbers, n0, n_row, M), sums):
+            most, number = builder.load(slots[0]), vectors.zero
+            for j, slot in enumerate(slots[1:], 1):
+                value = builder.load(slot)
+                better = _better(builder, value, most)
+                most = builder.select(better, value, most)
+                number = builder.select(better, ir.Constant(vectors.type, [float(j)] * vectors.lanes), number)
+            low = builder.fcmp_ordered("<=", most, lowest)
+            vectors.store(builder.select(low, lowest, most), row, _whole(0))
+            vectors.store(number, at, _whole(0))
         return context.get_dummy_value()
 
     return signature, codegen

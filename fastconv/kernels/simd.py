@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._jit import helper, inlined
-from fastconv.kernels.pool_tiles import max_cells, spread_cells
+from fastconv.kernels.pool_tiles import max_cells, max_of_sums_tile, spread_cells
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
@@ -213,6 +213,55 @@ def max_windows(y, y0, numbers, n0, s, s0, rows, columns, row_step, width):
                     if value > best or (value != value and best == best):
                         best, at = value, r * columns + c
             y[y0 + cell], numbers[n0 + cell] = best, at
+
+
+@helper
+def max_windows_of_sums(y, y0, y_row, numbers, n0, n_row, rows, floor, a, bias, x, x0, x_row, table, terms, K, width):
+    """`pool_tiles.max_of_sums_tile` for all LANES, `rows` rows of K weights, one behind the other, and `width` windows.
+
+    The windows lie side by side, and so do their results.
+    """
+    if ENABLED:
+        vector = VECTOR_BYTES // y.itemsize
+        for cell in range(0, width * LANES, vector):
+            i, Y, N, X = 0, y0 + cell, n0 + cell, x0 + cell + cell // LANES * LANES
+            if MANY_REGISTERS:
+                while rows - i >= 6:
+                    max_of_sums_tile(
+                        6, y, Y + i * y_row, y_row, numbers, N + i * n_row, n_row, floor, a, i * K, K, bias, i, x, X,
+                        x_row, table, terms, K,
+                    )  # fmt: skip
+                    i += 6
+                if rows - i >= 4:
+                    max_of_sums_tile(
+                        4, y, Y + i * y_row, y_row, numbers, N + i * n_row, n_row, floor, a, i * K, K, bias, i, x, X,
+                        x_row, table, terms, K,
+                    )  # fmt: skip
+                    i += 4
+            while rows - i >= 2:
+                max_of_sums_tile(
+                    2, y, Y + i * y_row, y_row, numbers, N + i * n_row, n_row, floor, a, i * K, K, bias, i, x, X,
+                    x_row, table, terms, K,
+                )  # fmt: skip
+                i += 2
+            if rows > i:
+                max_of_sums_tile(
+                    1, y, Y + i * y_row, y_row, numbers, N + i * n_row, n_row, floor, a, i * K, K, bias, i, x, X,
+                    x_row, table, terms, K,
+                )  # fmt: skip
+        return
+    for i in range(rows):
+        for cell in range(width * LANES):
+            best, at = floor, -1
+            for j in range(4):
+                corner = x0 + cell + cell // LANES * LANES + j // 2 * x_row + j % 2 * LANES
+                total = bias[i]
+                for k in range(K):
+                    total += a[i * K + k] * x[np.int64(table[terms + k]) + corner]
+                if at < 0 or total > best or (total != total and best == best):
+                    best, at = total, j
+            y[y0 + i * y_row + cell] = floor if best <= floor else best
+            numbers[n0 + i * n_row + cell] = at
 
 
 @helper

@@ -190,6 +190,10 @@ class Program:
         unit |= dict(pool=POOLS[type(pool)], pool_rows=axes[0].kernel, pool_columns=axes[1].kernel)
         if unit["pool"] == kernels.MAX:
             unit["indices"] = self.kept.take(OC, *out)
+        # the activation of the largest, and not the largest activation, which may be another one after rounding
+        simple = unit["activation"] in (kernels.NONE, kernels.RELU)
+        windows = unit["pool_rows"], unit["pool_columns"]
+        unit["pool_of_sums"] = int(unit["pool"] == kernels.MAX and simple and windows == (2, 2))
         unit["kept"] = int(unit["pool"] == kernels.AVERAGE and stage.activation != kernels.NONE)
         if unit["kept"]:
             unit["sums"] = self.kept.take(OC, *size)
