@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._jit import helper
+from fastconv._jit import helper, inlined
 from fastconv.kernels.maxima_tiles import (
     add_block_tile,
     gather_tile,
@@ -26,7 +26,7 @@ from fastconv.kernels.simd import transpose
 from fastconv.kernels.tiles import ENABLED, LANES, MANY_REGISTERS, VECTOR_BYTES
 
 
-@helper
+@inlined
 def _gather(d, d0, d_row, s, s0, table, first, rows):
     """d[d0 + j*d_row + i] = s[s0 + table[first + i] + j] for i < rows and j < LANES."""
     if ENABLED:
@@ -41,7 +41,7 @@ def _gather(d, d0, d_row, s, s0, table, first, rows):
             d[d0 + j * d_row + i] = s[source + j]
 
 
-@helper
+@inlined
 def _scatter(d, d0, table, first, s, s0, s_row, columns):
     """d[d0 + table[first + j] + i] = s[s0 + i*s_row + j] for i < LANES and j < columns."""
     if ENABLED:
@@ -56,7 +56,7 @@ def _scatter(d, d0, table, first, s, s0, s_row, columns):
             d[target + i] = s[s0 + i * s_row + j]
 
 
-@helper
+@inlined
 def _add_patches(t, t0, width, g, g0, numbers, n0, x, x0, table, corners, taps, offsets, count):
     """`maxima_tiles.patch_dots_tile`."""
     if ENABLED:
@@ -70,7 +70,7 @@ def _add_patches(t, t0, width, g, g0, numbers, n0, x, x0, table, corners, taps, 
                 t[t0 + v * lanes + lane] += g[g0 + e] * x[place + np.int64(table[offsets + v]) + lane]
 
 
-@helper
+@inlined
 def _add_windows(side, t, t0, g, g0, numbers, n0, x, x0, x_row, width):
     """`maxima_tiles.window_dots_tile` for all LANES, side one of WINDOW_SIDES."""
     if ENABLED:
@@ -88,7 +88,7 @@ def _add_windows(side, t, t0, g, g0, numbers, n0, x, x0, x_row, width):
                 t[t0 + k * LANES + i] += g[g0 + p] * x[corner + k // side * x_row + k % side * LANES]
 
 
-@helper
+@inlined
 def _sum_patterns(t, t0, width, g, g0, numbers, n0, step, patterns, p0, p_number, p_step, count):
     """`maxima_tiles.pattern_sums_tile`."""
     if ENABLED:
@@ -102,7 +102,7 @@ def _sum_patterns(t, t0, width, g, g0, numbers, n0, step, patterns, p0, p_number
             t[t0 + q] += g[g0 + i * step] * patterns[place + q]
 
 
-@helper
+@inlined
 def _add_block(d, d0, d_row, s, s0, s_row, rows, n):
     """`maxima_tiles.add_block_tile`."""
     if ENABLED:
