@@ -1,9 +1,9 @@
 """Gradients of a convolution that is max-pooled, from those pixels alone that were the maxima of their windows.
 
-Three quarters of the pixels have no gradient where windows are 2 x 2. Which ones differs from image to image. Where rows
-of patches are long enough for vectors, images are not side by side here: each image's channels come last, and a vector
-is a piece of a row of its patches. Elsewhere the images stay side by side, and a gradient is put in its place only in
-registers.
+Three quarters of the pixels have no gradient where windows are 2 x 2, and which ones differs from image to image. Where
+rows of patches are long enough for vectors, images are not side by side here: each image's channels come last, and a
+vector is a piece of a row of its patches. Elsewhere the images stay side by side, and a gradient is put in its place in
+registers alone.
 
 Source: K. Chellapilla et al., High performance convolutional neural networks for document processing (2006), section 3,
 for patches as rows; that maxima alone have gradients is the definition of max-pooling.

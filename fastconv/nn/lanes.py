@@ -14,7 +14,8 @@ import numpy as np
 from fastconv.kernels.tiles import LANES
 from fastconv.nn.base import Backward, Layer
 from fastconv.nn.fusion import Fused, fused
-from fastconv.nn.program import KINDS, Declined, Program
+from fastconv.nn.program import Program
+from fastconv.nn.stages import KINDS, Declined
 
 LEAST_IMAGES = LANES // 2  # fewer leave most lanes empty
 MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them

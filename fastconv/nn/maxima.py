@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastconv.kernels.lanes import MAX
 from fastconv.kernels.maxima_tiles import WINDOW_SIDES, patch_parts
 from fastconv.kernels.tiles import LANES, VECTOR_BYTES
+from fastconv.kernels.units import MAX
 
 MOST_PATTERN_BYTES = 2**16  # of the shifted weights: more do not stay in the L1 cache
 

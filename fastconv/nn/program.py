@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -12,63 +11,16 @@ import numpy as np
 from fastconv._addresses import Table
 from fastconv._geometry import Int2, Padding, conv_geometry, pool_geometry
 from fastconv.kernels import lanes as kernels
+from fastconv.kernels import units
 from fastconv.kernels.tiles import LANES
-from fastconv.nn.activation import ReLU, Sigmoid, Tanh
 from fastconv.nn.base import Layer, Parameter
-from fastconv.nn.conv import Conv2d
-from fastconv.nn.linear import Flatten, Linear
+from fastconv.nn.linear import Linear
 from fastconv.nn.maxima import plan_maxima
 from fastconv.nn.pool import AvgPool2d, MaxPool2d
+from fastconv.nn.stages import POOLS, Declined, Stage, stages
 
-ACTIVATIONS: dict[type, int] = {ReLU: kernels.RELU, Sigmoid: kernels.SIGMOID, Tanh: kernels.TANH}
-POOLS: dict[type, int] = {MaxPool2d: kernels.MAX, AvgPool2d: kernels.AVERAGE}
-KINDS = (Conv2d, Linear, Flatten, *ACTIVATIONS, *POOLS)
 MOST_BYTES = 2**21  # of a block's activations: more do not stay in the L2 cache
 TASK_ROWS, TASK_SUMS = 8, 512  # output features and sums of a weight gradient that one task adds up
-
-
-class Declined(Exception):
-    """Why a run of layers is not computed with images side by side."""
-
-
-@dataclasses.dataclass
-class Stage:
-    """A convolution or linear layer, with the activation and the pooling that follow it.
-
-    Attributes:
-        main: the layer with the parameters.
-        activation: one of the kernels' numbers.
-        pool: the layer, or None.
-    """
-
-    main: Conv2d | Linear
-    activation: int = kernels.NONE
-    pool: MaxPool2d | AvgPool2d | None = None
-
-
-def stages(layers: Sequence[Layer]) -> tuple[list[Stage], bool]:
-    """The layers in groups that are computed together, and whether the result is flattened after them."""
-    found: list[Stage] = []
-    fresh = True  # whether an activation or a pooling may still join the last stage
-    for layer in layers:
-        last = found[-1] if found else None
-        if isinstance(layer, Conv2d | Linear):
-            found.append(Stage(layer))
-        elif type(layer) is Flatten:
-            fresh = False
-            continue
-        elif last is None or not fresh or last.pool is not None:
-            raise Declined(f"{layer!r} does not follow a convolution or linear layer")
-        elif type(layer) in ACTIVATIONS and last.activation == kernels.NONE:
-            last.activation = ACTIVATIONS[type(layer)]
-        elif isinstance(layer, MaxPool2d | AvgPool2d) and isinstance(last.main, Conv2d):
-            last.pool = layer
-        else:
-            raise Declined(f"{layer!r} follows {last.main!r} and another layer")
-        fresh = True
-    if not found:
-        raise Declined("there is no convolution or linear layer")
-    return found, not fresh
 
 
 class _Room:
@@ -108,7 +60,7 @@ class Program:
         size = self.kept.cells * LANES * dtype.itemsize
         if size > MOST_BYTES:
             raise Declined(f"the activations of {LANES} images, {size:,} bytes, are more than {MOST_BYTES:,}")
-        self.units = np.array([tuple(unit[name] for name in kernels.FIELDS) for unit in planned], kernels.Unit)
+        self.units = np.array([tuple(unit[name] for name in units.FIELDS) for unit in planned], units.Unit)
         self.tasks = self._tasks(planned)
         most = max(max(unit["channels"], unit["out_channels"]) for unit in planned)
         self.nothing = np.zeros(most, dtype)
@@ -118,6 +70,8 @@ class Program:
     def _number(self, parameter: Parameter | None) -> int:
         if parameter is None:
             return -1
+        if any(parameter is other for other in self.parameters):  # two tasks would add to its gradient at once
+            raise Declined("a layer is used twice")
         self.parameters.append(parameter)
         return len(self.parameters) - 1
 
@@ -131,7 +85,7 @@ class Program:
         stride: Int2
         padding: Padding
         dilation: Int2
-        main, unit = stage.main, dict.fromkeys(kernels.FIELDS, 0)
+        main, unit = stage.main, dict.fromkeys(units.FIELDS, 0)
         if isinstance(main, Linear):
             features = math.prod(shape)
             main.output_shape((1, features))
@@ -178,7 +132,8 @@ class Program:
         geometry = pool_geometry("Sequential", size, kernel, stride, padding, dilation, ceil_mode)
         axes = geometry.rows, geometry.columns
         plain = all(
-            axis.kernel == axis.stride and axis.dilation == 1 and axis.before == axis.after == 0 for axis in axes
+            (axis.kernel == axis.stride or axis.out == 1) and axis.dilation == 1 and axis.before == axis.after == 0
+            for axis in axes
         )
         if (
             not plain
@@ -188,13 +143,13 @@ class Program:
             raise Declined(f"{pool!r} has windows that overlap, are padded or have a divisor of their own")
         OC, out = unit["out_channels"], (axes[0].out, axes[1].out)
         unit |= dict(pool=POOLS[type(pool)], pool_rows=axes[0].kernel, pool_columns=axes[1].kernel)
-        if unit["pool"] == kernels.MAX:
+        if unit["pool"] == units.MAX:
             unit["indices"] = self.kept.take(OC, *out)
         # the activation of the largest, and not the largest activation, which may be another one after rounding
-        simple = unit["activation"] in (kernels.NONE, kernels.RELU)
+        simple = unit["activation"] in (units.NONE, units.RELU)
         windows = unit["pool_rows"], unit["pool_columns"]
-        unit["pool_of_sums"] = int(unit["pool"] == kernels.MAX and simple and windows == (2, 2))
-        unit["kept"] = int(unit["pool"] == kernels.AVERAGE and stage.activation != kernels.NONE)
+        unit["pool_of_sums"] = int(unit["pool"] == units.MAX and simple and windows == (2, 2))
+        unit["kept"] = int(unit["pool"] == units.AVERAGE and stage.activation != units.NONE)
         if unit["kept"]:
             unit["sums"] = self.kept.take(OC, *size)
         else:

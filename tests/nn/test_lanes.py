@@ -14,6 +14,7 @@ from strategies import assert_identical, assert_same_bits, integers, real
 
 import fastconv
 from fastconv import nn
+from fastconv.kernels.tiles import VECTOR_BYTES
 from fastconv.models import lenet5
 from fastconv.nn import lanes
 from fastconv.optim import SGD
@@ -38,6 +39,13 @@ def conv(C=3, OC=5, kernel=3, **options):
 # exact on small integers
 EXACT = {
     "convolution": lambda: [conv()],
+    "maxima image by image": lambda: [
+        conv(OC=6, padding=1), nn.ReLU(), nn.MaxPool2d(2), conv(6, 7), nn.ReLU(), nn.MaxPool2d(2),
+    ],
+    "maxima image by image, padded": lambda: [conv(OC=9), conv(9, 4, (2, 3), padding=1), nn.ReLU(), nn.MaxPool2d(2)],
+    "maxima by windows of 5": lambda: [
+        conv(OC=1, padding=1), nn.Conv2d(1, 2, 5, padding=((2, 1), (2, 2))), nn.MaxPool2d(2), nn.ReLU(),
+    ],
     "padded, with ReLU": lambda: [conv(padding=1), nn.ReLU()],
     "odd kernel and padding": lambda: [conv(kernel=(2, 4), padding=((1, 0), (0, 3))), nn.ReLU()],
     "max-pooling": lambda: [conv(padding=1), nn.ReLU(), nn.MaxPool2d(2)],
@@ -121,6 +129,18 @@ def test_exact_on_integers(name, dtype, N):
     assert_same_as_one_by_one(net, x, g, assert_identical)
 
 
+def test_which_way_gradients_of_maxima_take():
+    """The exact tests above cover each of them."""
+    ways = {}
+    for name in ("maxima image by image", "maxima image by image, padded", "maxima by windows of 5"):
+        net, x, _ = prepared(EXACT[name], 8, np.float32, integers)
+        net(x)
+        (program,) = side_by_side(net)[0]._programs.values()
+        ways[name] = [(bool(unit["by_image"]), bool(unit["by_window"])) for unit in program.units][-1]
+    assert ways["maxima image by image"] == ways["maxima image by image, padded"] == (True, False)
+    assert ways["maxima by windows of 5"] == ((False, True) if VECTOR_BYTES == 64 else (True, False))
+
+
 @pytest.mark.parametrize("N", [8, 17])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ROUNDED)
@@ -190,6 +210,65 @@ def test_gradients_are_added():
         assert_identical(p.grad, 2 * grad)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("N", [8, 16, 41])
+@pytest.mark.parametrize("name", ["everything", "own layer in between"])
+def test_learning_in_one_call_has_the_same_bits(name, N, dtype):
+    net, x, _ = prepared(EXACT[name], N, dtype, real)
+    labels = np.random.default_rng(2).integers(0, 3, N).astype(np.uint8 if N == 8 else np.int64)
+    net.zero_grad()
+    logits, backward = net.forward_from_data(x)
+    loss, grad = fastconv.cross_entropy(logits, labels)
+    backward(grad)
+    expected = [p.grad.copy() for p in net.parameters()]
+    net.zero_grad()
+    found = net.learn(x, labels)
+    if name == "own layer in between":
+        assert found is None
+        return
+    assert found == loss
+    for p, wanted in zip(net.parameters(), expected):
+        assert_same_bits(p.grad, wanted)
+    net.learn(x, labels)
+    for p, wanted in zip(net.parameters(), expected):
+        close(p.grad, 2 * wanted)
+
+
+@pytest.mark.parametrize("bad", [-1, 9, 2**40])
+def test_learning_in_one_call_leaves_errors_to_the_layers(bad):
+    net, x, _ = prepared(EXACT["everything"], 16, np.float32, real)
+    labels = np.arange(16) % 9
+    labels[3] = bad
+    net.zero_grad()
+    assert net.learn(x, labels) is None
+    assert net.learn(x, np.eye(9, dtype=np.float32)[labels % 9]) is None
+    assert net.learn(x, labels[1:] % 9) is None
+    assert net.learn(x, labels % 9.0) is None
+    assert not any(p.grad.any() for p in net.parameters())
+    with pytest.raises(ValueError, match=f"train_step: labels must hold class ids from 0 to 8, got {bad}"):
+        train_step(net, x, labels, SGD(net.parameters(), 0.1))
+
+
+def test_gradients_that_were_forgotten_are_zeros_to_whoever_looks():
+    net, x, g = prepared(EXACT["everything"], 16, np.float32, integers)
+    backward = net.forward(x)[1]
+    for p in net.parameters():
+        p.grad.fill(np.nan)
+    net.zero_grad()
+    assert all(np.array_equal(p.grad, np.zeros_like(p.value)) for p in net.parameters())
+    for p in net.parameters():
+        p.grad.fill(np.nan)
+    net.zero_grad()
+    net[0].bias.accumulate(np.ones(5, np.float32))
+    backward(g)
+    grads = [p.grad.copy() for p in net.parameters()]
+    assert np.isfinite(grads[0]).all()
+    net.zero_grad()
+    backward(g)
+    assert_identical(grads[1], net[0].bias.grad + 1)
+    assert_identical(grads[0], net[0].weight.grad)
+
+
 def test_frozen_parameters_stay():
     net, x, g = prepared(EXACT["everything"], 16, np.float32, integers)
     net[0].freeze()
@@ -245,9 +324,12 @@ def test_summary_tells_what_is_computed_together():
     assert "7 images are fewer than 8" in net.summary((7, *IMAGES))
 
 
-def test_a_layer_used_twice():
+@pytest.mark.parametrize("between", [nn.ReLU, Doubled])
+def test_a_layer_used_twice(between):
+    """Its two gradients are summed, whether both come from one call or from two."""
     shared = conv(3, 3, padding=1)
-    net, x, g = prepared(lambda: [shared, nn.ReLU(), shared], 9, np.float32, integers)
+    net, x, g = prepared(lambda: [shared, between(), shared], 9, np.float32, integers)
+    assert ("used twice" in side_by_side(net)[0].declines(x.shape, np.float32)) == (between == nn.ReLU)
     assert_same_as_one_by_one(net, x, g, assert_identical)
 
 
