@@ -30,7 +30,8 @@ COMPARISON = {
 
 @pytest.fixture(autouse=True)
 def no_comparison(monkeypatch):
-    monkeypatch.setattr("fastconv.cli.compare_backends", lambda *_, **__: dict(COMPARISON))
+    for command in ("train", "bench"):
+        monkeypatch.setattr(f"fastconv.cli.{command}.compare_backends", lambda *_, **__: dict(COMPARISON))
 
 
 @pytest.fixture
@@ -188,6 +189,19 @@ def test_wrong_usage(capsys, words):
     assert "usage: fastconv" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [("--epochz", "3"), ("--epochz", "3", "lenet5"), ("lenet5", "--epochz", "3")])
+def test_a_misspelt_option_is_named(capsys, words):
+    with pytest.raises(SystemExit):
+        main(["train", *words])
+    assert "unrecognized arguments: --epochz" in capsys.readouterr().err
+
+
+def test_a_wrong_model_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "resnet"])
+    assert "argument MODEL: must be one of lenet5," in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("train", "--help")])
 def test_help(capsys, words):
     with pytest.raises(SystemExit) as caught:
@@ -198,7 +212,7 @@ def test_help(capsys, words):
 
 @pytest.mark.parametrize("option, name", [("--save", "a.npz"), ("--history", "a.csv")])
 def test_outputs_are_checked_before_training(run, folder, tmp_path, monkeypatch, option, name):
-    monkeypatch.setattr("fastconv.cli.fit", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr("fastconv.cli.train.fit", lambda *_, **__: pytest.fail("it trained"))
     missing = tmp_path / "none" / name
     code, _, err = run("train", "--data", folder, option, missing)
     assert code == 1 and f"fastconv: error: {missing}: there is no folder {missing.parent}" in err
@@ -291,7 +305,7 @@ def test_plot_without_matplotlib(run, folder, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr("fastconv.cli.fit", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr("fastconv.cli.train.fit", lambda *_, **__: pytest.fail("it trained"))
     code, _, err = run("train", "--data", folder, "--plot", tmp_path / "a.png")
     assert code == 1 and "fastconv[plot]" in err
     assert not (tmp_path / "a.png").exists()
@@ -350,7 +364,7 @@ def test_bench(run, monkeypatch):
         return {"numba": 1e-3, "numpy": 5e-3}[backend]
 
     monkeypatch.setattr(comparison, "step_seconds", seconds)
-    monkeypatch.setattr("fastconv.cli.compare_backends", comparison.compare_backends)
+    monkeypatch.setattr("fastconv.cli.bench.compare_backends", comparison.compare_backends)
     code, out, _ = run("bench", "--batch-size", 8)
     assert code == 0 and "step of 8 images: 1.00 ms" in out and "5.0 times" in out
     assert {batch_size for _, batch_size in asked} == {8}
@@ -368,7 +382,7 @@ def test_the_handler_of_interrupts_is_put_back(run, folder):
 
 @pytest.mark.parametrize("save", [True, False])
 def test_interrupt_in_an_epoch(run, folder, tmp_path, monkeypatch, save):
-    from fastconv import cli
+    from fastconv.cli import train
 
     def interrupted_fit(*arguments, callbacks, **others):
         def raise_signal(run):
@@ -377,8 +391,8 @@ def test_interrupt_in_an_epoch(run, folder, tmp_path, monkeypatch, save):
 
         return fit(*arguments, callbacks=[raise_signal, *callbacks], **others)
 
-    fit = cli.fit
-    monkeypatch.setattr(cli, "fit", interrupted_fit)
+    fit = train.fit
+    monkeypatch.setattr(train, "fit", interrupted_fit)
     monkeypatch.chdir(tmp_path)
     path = Path("m.npz" if save else "fastconv-interrupted.npz")
     words = ["--save", path] if save else []
