@@ -10,8 +10,8 @@ import numpy as np
 from fastconv._geometry import integer
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
-from fastconv.viz.lettering import lettering
 from fastconv.viz.pictures import named
+from fastconv.viz.words import lettering
 
 CELL = 0.45  # inches
 
@@ -81,7 +81,8 @@ def plot_confusion(
         colour = "white" if shares[actual, taken_for] > 0.5 else "black" if count else "lightgrey"
         ax.text(taken_for, actual, f"{count}", ha="center", va="center", size=8, color=colour)
     names = [words.shown(name) for name in class_names]
-    ax.set_xticks(range(K), names, rotation=45 if max(map(len, names)) > 3 else 0, family=words.family)
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 3 else {}
+    ax.set_xticks(range(K), names, family=words.family, **slanted)
     ax.set_yticks(range(K), names, family=words.family)
     ax.set_xlabel(words("predicted class"), family=words.family)
     ax.set_ylabel(words("actual class"), family=words.family)

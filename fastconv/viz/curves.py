@@ -7,7 +7,7 @@ from typing import Any
 
 from fastconv.training import History
 from fastconv.viz.figures import new_axes, save
-from fastconv.viz.lettering import lettering
+from fastconv.viz.words import lettering
 
 
 def plot_history(history: History, ax: Any = None, *, language: str = "en") -> Any:

@@ -12,8 +12,8 @@ from fastconv._geometry import integer
 from fastconv.errors import ShapeError
 from fastconv.nn import Layer, Sequential
 from fastconv.viz.figures import new_axes
-from fastconv.viz.lettering import lettering
 from fastconv.viz.pictures import tiles
+from fastconv.viz.words import lettering
 
 IN_A_ROW = 16
 

@@ -13,7 +13,7 @@ from fastconv._geometry import integer
 from fastconv._scalars import Rng, generator
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
-from fastconv.viz.lettering import lettering
+from fastconv.viz.words import lettering
 
 # inches: of a picture, of all at most, of a figure at least, of a line above it
 TILE, LONGEST, LEAST, TITLE = 0.9, 14.0, 3.2, 0.5
@@ -188,7 +188,8 @@ def tiles(
     for i, picture in enumerate(_spread(x) if own_scale else x):
         top, left = i // columns * height + above, i % columns * width
         canvas[top : top + H, left : left + W] = picture
-        ax.text(left + (W - 1) / 2, top - 1, texts[i], ha="center", va="bottom", size=8, family=words.family)
+        if texts[i]:
+            ax.text(left + (W - 1) / 2, top - 1, texts[i], ha="center", va="bottom", size=8, family=words.family)
     ax.imshow(canvas, cmap="gray", interpolation="nearest", vmin=limit and -limit, vmax=limit)
     return ax
 
