@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fastconv import nn, viz
+from fastconv.history import History
 from fastconv.models import lenet5
-from fastconv.training import History
 from fastconv.viz import words as table
 
 matplotlib = pytest.importorskip("matplotlib")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fastconv.training import History
+from fastconv.history import History
 from fastconv.viz.figures import new_axes, save
 from fastconv.viz.words import lettering
 
