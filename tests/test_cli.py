@@ -230,12 +230,12 @@ def test_log_styles(run, folder, tmp_path):
     first, second = json.loads(path.read_text())
     assert code == 0
     for row in (first, second):
-        line = "epoch %i , loss:%f accuracy :%f" % (row["epoch"], row["train_loss"], row["test_accuracy"])
+        line = f"epoch {row['epoch']} , loss:{row['train_loss']:f} accuracy :{row['test_accuracy']:f}"
         assert line in out.splitlines()
     code, out, _ = run(*words, "pytorch")
     rows, lines = json.loads(path.read_text()), out.splitlines()
     assert code == 0 and "device: cpu, 2 threads" in lines
-    assert any(line.startswith("Conv2d(1, 6, 5") for line in lines)
+    assert any(line.startswith("Conv2d(") for line in lines)
     assert [line.split("  ")[1] for line in lines if line.startswith("loss: ")] == ["[20/60]"] * 2
     for row in rows:
         wanted = f"epoch {row['epoch']}: test accuracy: {row['test_accuracy']:.1%}, mean loss: {row['test_loss']:f}"
