@@ -89,6 +89,14 @@ def test_pictures_stand_side_by_side():
     assert [own[:, 7 * i : 7 * i + 6].max() for i in range(3)] == [1, 1, 0]
 
 
+def test_what_is_not_finite_is_not_drawn():
+    picture = np.array([[1.0, np.nan], [np.inf, 3.0]])
+    own = canvas(viz.plot_images(np.stack([picture, np.full((2, 2), np.nan)]), columns=2, own_scale=True))
+    np.testing.assert_array_equal(own.filled(np.nan)[:, :2], [[0, np.nan], [np.nan, 1]])
+    (image,) = viz.plot_filters(picture[None, None]).images
+    assert image.get_clim() == (-3, 3)
+
+
 def test_colours():
     picture = np.zeros((3, 4, 4), np.uint8)
     picture[0] = 255
@@ -186,6 +194,7 @@ def test_chinese_without_a_font(tmp_path, monkeypatch):
         viz.save(ax, tmp_path / "a.png")
     assert titles(viz.plot_confusion(LABELS, PREDICTED, NAMES, language="zh"))[0] == "confusion matrix"
     assert viz.plot_image(X[0], title="A 零").get_title() == "A ?"
+    assert viz.plot_image(X[0], title="$x_1$").get_title() == r"\$x_1\$"  # no formula
 
 
 def test_every_phrase_is_in_the_table():
@@ -234,6 +243,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda: viz.plot_feature_maps(nn.ReLU(), X[0]), TypeError, "model must be a Sequential, got ReLU"),
         (lambda: viz.plot_feature_maps(nn.Sequential(nn.ReLU()), X), ValueError, "picture must have shape"),
         (lambda: viz.plot_feature_maps(nn.Sequential(nn.ReLU()), X[0], [1]), ValueError, "layers must be some of 0"),
+        (lambda: viz.plot_feature_maps(nn.Sequential(nn.Flatten()), X[0]), ValueError, "must have a layer that gives"),
         (lambda: viz.plot_feature_maps(nn.Sequential(nn.ReLU()), X[0], axes=[]), ValueError, "layers, 1, got 0"),
         (lambda: viz.confusion_matrix(LABELS, PREDICTED, 2), ValueError, "labels must be ids from 0 to 1, got 0 to 2"),
         (lambda: viz.confusion_matrix(LABELS, LABELS[:2], 3), ValueError, "predicted must be as many as labels, 5"),
