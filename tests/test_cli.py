@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv.checkpoint import Checkpoint, load_checkpoint, load_model, save_checkpoint
+from fastconv.checkpoint import Checkpoint, build_model, load_checkpoint, load_model, save_checkpoint
 from fastconv.cli import main, train
 from fastconv.cli.log_styles import STYLES
+from fastconv.cli.settings import new_optimizer
 from fastconv.data import FASHION_MNIST_CLASSES, load_digits, write_idx
 from fastconv.data.mnist import FILES
+from fastconv.optim import SGD, Adam
 from fastconv.training import Position, Run, predict
 from fastconv.weights import load_weights
 
@@ -197,6 +199,22 @@ def test_resume_has_the_bits_of_one_run(run, folder, tmp_path, interrupt, words,
             np.testing.assert_array_equal(found[name], wanted[name])
     losses = [[(row["train_loss"], row["test_loss"]) for row in kept.history.rows] for kept in (a, b)]
     assert losses[0] == losses[1]
+
+
+def test_settings_reach_the_training(run, folder, tmp_path):
+    """With all gradients clipped to nothing the weights stay; the optimiser is the one that was asked for."""
+    path = tmp_path / "m.npz"
+    for limit in ("--clip-norm", "--clip-value"):
+        assert run("train", "--data", folder, "--epochs", 1, limit, 0, "--save", path, "--json")[0] == 0
+        kept = load_checkpoint(path)
+        for name, value in build_model(kept.settings).state_dict().items():
+            np.testing.assert_array_equal(kept.model[name], value)
+    model = build_model(kept.settings)
+    optimizer = new_optimizer(kept.settings | {"momentum": 0.25, "lr": 0.5}, model)
+    assert (type(optimizer), optimizer.momentum, optimizer.lr) == (SGD, 0.25, 0.5)
+    optimizer = new_optimizer(kept.settings, model)
+    assert (optimizer.momentum, optimizer.lr) == (0.9, 0.03)
+    assert isinstance(new_optimizer(kept.settings | {"optimizer": "adam"}, model), Adam)
 
 
 def test_what_is_resumed_can_be_clipped_otherwise(run, folder, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastconv import nn, viz
+from fastconv.data import load_digits
 from fastconv.history import History
 from fastconv.models import lenet5
 from fastconv.viz import words as table
@@ -114,6 +115,9 @@ def test_an_axes_is_taken_and_returned():
 
 
 def test_samples_and_misclassified():
+    x, labels = load_digits()[0]
+    ax = viz.plot_samples(x, labels % 3, NAMES)  # nine of them, three in a row
+    assert len(ax.texts) == 9 and canvas(ax).shape[1] == 3 * 28 + 2
     ax = viz.plot_samples(X, LABELS, NAMES, count=4)
     assert [text.get_text() for text in ax.texts] == ["zero", "one", "two", "zero"]
     drawn = [viz.plot_samples(X, LABELS, NAMES, count=4, rng=seed) for seed in (1, 1, 2)]
@@ -171,7 +175,9 @@ def test_history():
     assert [list(line.get_ydata()) for line in (*ax.lines, *right.lines)] == [[2, 1], [1.5, 1.25], [50, 75]]
     words = [text.get_text() for text in right.figure.axes[0].get_legend().get_texts()]
     assert words == ["train loss", "test loss", "test accuracy"]
-    assert len(viz.plot_history(History([{"epoch": 1, "train_loss": 0.5, "test_loss": None}])).figure.axes) == 1
+    ax = viz.plot_history(History([{"epoch": 1, "train_loss": 0.5, "test_loss": None}]))
+    assert len(ax.figure.axes) == 1
+    assert all(tick == int(tick) for tick in ax.get_xticks())
     viz.plot_history(History())
 
 
