@@ -1,0 +1,48 @@
+"""The command: train, eval, predict, export-onnx, bench, info, warmup; each in a file that declares and runs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fastconv._backend import use_backend
+from fastconv._threads import set_num_threads
+from fastconv.cli import bench, evaluate, export_onnx, info, predict, train, warmup
+from fastconv.cli.arguments import UsageError, whole
+from fastconv.config import VERSION
+from fastconv.errors import MissingExtraError
+
+COMMANDS = (train, evaluate, predict, export_onnx, bench, info, warmup)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fastconv", description="Train small convolutional networks on a CPU, fast.")
+    parser.add_argument("--version", action="version", version=f"fastconv {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=whole(1), metavar="N", help="threads to run on (default: all processors)")
+    common.add_argument("--backend", choices=("numba", "numpy"), default="numba", help="kernels or plain NumPy")
+    common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    for command in COMMANDS:
+        command.add(commands, common)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done, 1 failed or interrupted, 2 wrong usage."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.threads is not None:
+            set_num_threads(arguments.threads)
+        with use_backend(arguments.backend):
+            return arguments.run(arguments)
+    except UsageError as error:
+        parser.error(str(error))
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError, MissingExtraError) as error:
+        print(f"fastconv: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nfastconv: interrupted; nothing was saved", file=sys.stderr)
+        return 1

@@ -1,0 +1,31 @@
+"""info: versions, threads, cache and extras; what would compute a convolution."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from fastconv._plan import explain
+from fastconv.cli.arguments import sizes
+from fastconv.config import show_config
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("info", parents=[common], help="show versions, threads, cache and extras")
+    form = "N,C,H,W,OC,KH,KW,STRIDE,PAD"
+    parser.add_argument("--explain", type=sizes, metavar=form, help="show what would compute a convolution, and why")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show what there is; returns the exit code."""
+    if arguments.explain:
+        N, C, H, W, OC, KH, KW, stride, padding = arguments.explain
+        found = explain(N, (C, H, W), (OC, C, KH, KW), stride, padding)
+        print(json.dumps({"explain": found.splitlines()}) if arguments.json else found)
+        return 0
+    text = show_config()
+    print(json.dumps(dict(line.split(None, 1) for line in text.splitlines())) if arguments.json else text)
+    return 0

@@ -1,0 +1,152 @@
+"""train: a model from data, with files to look at it, to use it and to go on."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastconv._threads import get_num_threads
+from fastconv.checkpoint import build_model, load_checkpoint
+from fastconv.cli.bench import print_comparison
+from fastconv.cli.reporter import Reporter
+from fastconv.cli.settings import add_outputs, add_settings, check_outputs, new_optimizer, settled
+from fastconv.cli.sources import check_labels, load
+from fastconv.comparison import compare_backends
+from fastconv.errors import DivergenceError
+from fastconv.history import History
+from fastconv.nn import Sequential
+from fastconv.optim import SCHEDULES, Optimizer
+from fastconv.training import Pair, Position, evaluate, fit, train_step
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("train", parents=[common], help="train a model")
+    add_settings(parser)
+    add_outputs(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; returns the exit code."""
+    checkpoint = load_checkpoint(arguments.resume) if arguments.resume else None
+    settings = settled(arguments, checkpoint)
+    check_outputs(arguments)
+    train, test = load(settings["data"])
+    dtype = np.dtype(settings["dtype"])
+    train, test = (train[0].astype(dtype, copy=False), train[1]), (test[0].astype(dtype, copy=False), test[1])
+    settings.setdefault("classes", int(max(train[1].max(), test[1].max())) + 1)
+    settings.setdefault("shape", list(train[0].shape[1:]))
+    check_labels(settings["data"], settings["classes"], train=train[1], test=test[1])
+    model = build_model(settings)
+    model.output_shape((1, *train[0].shape[1:]))  # images of another size are told here
+    optimizer = new_optimizer(settings, model)
+    history, position = History(), Position()
+    if checkpoint:
+        model.load_state_dict(checkpoint.model)
+        optimizer.load_state_dict({**checkpoint.optimizer, "lr": optimizer.lr})
+        history, position = checkpoint.history, checkpoint.position
+    return _run(arguments, settings, model, optimizer, train, test, history, position)
+
+
+def _run(
+    arguments: argparse.Namespace, settings: dict[str, Any], model: Sequential, optimizer: Optimizer, train: Pair,
+    test: Pair, history: History, position: Position,
+) -> int:  # fmt: skip
+    say = (lambda text: None) if arguments.json else print
+    size = settings["batch_size"]
+    say(f"{settings['model']} on {settings['data']}: {len(train[0]):,} images to learn from, {len(test[0]):,} to test, "
+        f"{get_num_threads()} threads")  # fmt: skip
+    compile_seconds = _compile(model, optimizer, *train, size)
+    say(f"kernels ready after {compile_seconds:.1f} s (compiled once, then cached)")
+    reporter = Reporter(arguments, settings, len(train[0]), position)
+    reporter.say(reporter.style.start(model, (size, *settings["shape"])))
+    before = signal.signal(signal.SIGINT, reporter.on_interrupt)
+    try:
+        fit(
+            model, train, test, optimizer=optimizer, epochs=settings["epochs"], batch_size=size, rng=settings["seed"],
+            schedule=SCHEDULES[settings["schedule"]], callbacks=[reporter], history=history, position=position,
+            clip_norm=settings["clip_norm"], clip_value=settings["clip_value"],
+        )  # fmt: skip
+    except DivergenceError:
+        if arguments.save:
+            reporter.save(arguments.save, model, optimizer, history, position)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        reporter.bar.close()
+    if position.epoch < settings["epochs"]:
+        return _interrupted(arguments, reporter, model, optimizer, history, position)
+    row = _final(settings, model, history, position, test, train)
+    if arguments.json:
+        print(json.dumps(row))
+    else:
+        print(f"test accuracy {row['test_accuracy']:.2%} after {row['seconds']:.1f} s of training")
+        if arguments.save:
+            print(f"saved to {arguments.save}")
+        if arguments.backend == "numba":
+            print_comparison(compare_backends(size, steps=5, rounds=2))
+    return 0
+
+
+def _compile(model: Sequential, optimizer: Optimizer, x: np.ndarray, labels: np.ndarray, batch_size: int) -> float:
+    """Take a step with a copy, so that compilation is not counted as training; returns the seconds it took."""
+    start = time.perf_counter()
+    spare_model, spare_optimizer = copy.deepcopy((model, optimizer))
+    train_step(spare_model, x[:batch_size], labels[:batch_size], spare_optimizer)
+    spare_model(x[:1])
+    return time.perf_counter() - start
+
+
+def _final(
+    settings: dict[str, Any], model: Sequential, history: History, position: Position, test: Pair, train: Pair
+) -> dict[str, Any]:
+    if history.rows:
+        last = history.rows[-1]
+        speed = float(np.median([row["images_per_second"] for row in history.rows]))
+    else:
+        loss, accuracy = evaluate(model, *test)
+        last, speed = {"train_loss": None, "test_loss": loss, "test_accuracy": accuracy}, 0.0
+    return {
+        "model": settings["model"], "data": settings["data"], "epochs": position.epoch,
+        "train_loss": last["train_loss"], "test_loss": last["test_loss"], "test_accuracy": last["test_accuracy"],
+        "seconds": position.seconds, "images_per_second": speed, "threads": get_num_threads(),
+    }  # fmt: skip
+
+
+def _interrupted(
+    arguments: argparse.Namespace, reporter: Reporter, model: Sequential, optimizer: Optimizer, history: History,
+    position: Position,
+) -> int:  # fmt: skip
+    path = arguments.save or _free_name("fastconv-interrupted")
+    reporter.save(path, model, optimizer, history, position)
+    print(f"interrupted after {position.epoch} epochs and {position.step} steps; saved to {path}", file=sys.stderr)
+    words = ["fastconv", "train", "--resume", path, "--save", path, *_outputs(arguments)]
+    print(f"go on with: {shlex.join(words)}", file=sys.stderr)
+    return 1
+
+
+def _outputs(arguments: argparse.Namespace) -> list[str]:
+    """The options with which the run that goes on writes and prints the same."""
+    files = [("--save-weights", arguments.save_weights), ("--plot", arguments.plot)]
+    files += [("--history", path) for path in arguments.history]
+    styles = [("--language", arguments.language, "en"), ("--log-style", arguments.log_style, "fastconv")]
+    files += [(name, value) for name, value, usual in styles if value != usual]
+    return [word for name, value in files if value for word in (name, value)]
+
+
+def _free_name(stem: str) -> str:
+    path, count = Path(f"{stem}.npz"), 1
+    while path.exists():
+        count += 1
+        path = Path(f"{stem}-{count}.npz")
+    return str(path)
