@@ -1,4 +1,4 @@
-"""bench: a training step against NumPy."""
+"""bench: LeNet-5 here, against NumPy and other libraries."""
 
 from __future__ import annotations
 
@@ -6,32 +6,27 @@ import argparse
 import json
 from typing import Any
 
-from fastconv._threads import get_num_threads
 from fastconv.cli.arguments import whole
-from fastconv.comparison import compare_backends
+from fastconv.comparison import compare_libraries, table
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
-    parser = commands.add_parser("bench", parents=[common], help="time a LeNet-5 step against NumPy")
+    text = "time LeNet-5 against NumPy, and PyTorch and ONNX Runtime where they are installed"
+    parser = commands.add_parser("bench", parents=[common], help=text, description=text)
     parser.add_argument("--batch-size", type=whole(1), default=64, metavar="N", help="images a step (default: 64)")
+    parser.add_argument("--rounds", type=whole(1), default=3, metavar="N", help="turns of each library (default: 3)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare a step with NumPy; returns the exit code."""
-    found = compare_backends(arguments.batch_size) | {"threads": get_num_threads()}
+    """Compare the libraries; returns the exit code."""
+    found = compare_libraries(arguments.batch_size, arguments.rounds)
     if arguments.json:
         print(json.dumps(found))
-    else:
-        print_comparison(found)
+        return 0
+    print(table(found))
+    versions = ", ".join(f"{name.split(',')[0]} {version}" for name, version in found["versions"].items())
+    print(f"{found['threads']} threads, float32 where nothing else is said; times as long as fastconv's in brackets")
+    print(versions)
     return 0
-
-
-def print_comparison(found: dict[str, Any]) -> None:
-    """Say in one line what `compare_backends` has found."""
-    print(
-        f"a training step of {found['batch_size']} images: {1e3 * found['numba_float32']:.2f} ms; the NumPy backend "
-        f"takes {1e3 * found['numpy_float64']:.1f} ms in float64 ({found['ratio_float64']:.1f} times as long) and "
-        f"{1e3 * found['numpy_float32']:.1f} ms in float32 ({found['ratio_float32']:.1f} times)"
-    )

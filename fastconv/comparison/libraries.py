@@ -1,0 +1,139 @@
+"""LeNet-5 in fastconv and in other libraries: each in a process of its own, asked in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fastconv._threads import get_num_threads
+from fastconv.comparison.sides import EPOCH_BATCHES, JOBS, installed
+from fastconv.config import VERSION
+
+SETTLE_SECONDS = 0.3  # threads go on spinning for a while after their work
+DISTRIBUTIONS = {"NumPy, float64": "numpy", "PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
+
+
+class _Side:
+    """A library in a process of its own."""
+
+    def __init__(self, name: str, threads: int, batch_size: int):
+        count = str(threads)
+        limits = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+        words = [sys.executable, "-m", "fastconv.comparison", name, count, str(batch_size)]
+        self.name = name
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **limits}
+        )
+        self.jobs: list[str] = self._answer()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"bench: the process for {self.name} ended with code {self.process.wait()}")
+        return json.loads(line)
+
+    def seconds(self, job: str) -> float:
+        """The median time of a call, after a warm-up."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def _started(names: Sequence[str], threads: int, batch_size: int) -> Iterator[list[_Side]]:
+    with contextlib.ExitStack() as stack:
+        sides = []
+        for name in names:
+            sides.append(_Side(name, threads, batch_size))
+            stack.callback(sides[-1].close)
+        yield sides
+
+
+def compare_libraries(batch_size: int = 64, rounds: int = 3, libraries: Sequence[str] | None = None) -> dict[str, Any]:
+    """Time LeNet-5 in every library that is installed: ReLU and max-pooling, SGD with momentum, float32.
+
+    Args:
+        batch_size: images a step.
+        rounds: how often the libraries take turns; the smallest median of each counts.
+        libraries: which of `sides.SIDES`; all that are installed where None.
+
+    Returns:
+        A dictionary: `batch_size`, `threads`, `epoch_images`; `versions` by library; `seconds` and `ratio` (over
+        fastconv's) by library and job: "step", "epoch", "1 image" and "256 images", the last two inference alone.
+
+    Raises:
+        RuntimeError: the process of a library ended.
+    """
+    threads, names = get_num_threads(), installed() if libraries is None else list(libraries)
+    best: dict[str, dict[str, float]] = {name: {} for name in names}
+    with _started(names, threads, batch_size) as sides:
+        for _ in range(rounds):
+            for job in JOBS:
+                for side in sides:
+                    if job in side.jobs:
+                        time.sleep(SETTLE_SECONDS)
+                        best[side.name][job] = min(best[side.name].get(job, float("inf")), side.seconds(job))
+    own = best.get("fastconv", {})
+    return {
+        "batch_size": batch_size,
+        "threads": threads,
+        "epoch_images": EPOCH_BATCHES * batch_size,
+        "versions": {"fastconv": VERSION}
+        | {name: importlib.metadata.version(DISTRIBUTIONS[name]) for name in names if name in DISTRIBUTIONS},
+        "seconds": best,
+        "ratio": {
+            name: {job: seconds / own[job] for job, seconds in jobs.items() if job in own}
+            for name, jobs in best.items()
+            if name != "fastconv"
+        },
+    }
+
+
+def _time(seconds: float) -> str:
+    ms = 1e3 * seconds
+    return (
+        f"{ms:.3f} ms" if ms < 1 else f"{ms:.2f} ms" if ms < 10 else f"{ms:.1f} ms" if ms < 1e3 else f"{seconds:.2f} s"
+    )
+
+
+def table(found: dict[str, Any]) -> str:
+    """What `compare_libraries` has found as a Markdown table, the times as long as fastconv's in brackets."""
+    titles = {
+        "step": f"training step, {found['batch_size']} images",
+        "epoch": f"epoch, {found['epoch_images']:,} images",
+    }
+    header = ["LeNet-5", *(titles.get(job, f"inference, {job}") for job in JOBS)]
+    rows = []
+    for name, jobs in found["seconds"].items():
+        ratio = found["ratio"].get(name, {})
+        cells = [
+            f"{_time(jobs[job])}{f' ({ratio[job]:.1f}x)' if job in ratio else ''}" if job in jobs else "-"
+            for job in JOBS
+        ]
+        rows.append([name, *cells])
+    widths = [max(map(len, column)) for column in zip(header, *rows)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(
+        "| " + " | ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))]) + " |"
+        for line in (header, rule, *rows)
+    )
