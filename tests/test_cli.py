@@ -35,8 +35,7 @@ COMPARISON = {
 
 @pytest.fixture(autouse=True)
 def no_comparison(monkeypatch):
-    for command in ("train", "bench"):
-        monkeypatch.setattr(f"fastconv.cli.{command}.compare_backends", lambda *_, **__: dict(COMPARISON))
+    monkeypatch.setattr("fastconv.cli.train.compare_backends", lambda *_, **__: dict(COMPARISON))
 
 
 @pytest.fixture
@@ -502,23 +501,19 @@ def test_info(run):
 
 
 def test_bench(run, monkeypatch):
-    from fastconv import comparison
+    asked, found = [], {"batch_size": 8, "threads": 2, "epoch_images": 800, "versions": {"fastconv": "0"}}
+    found |= {"seconds": {"fastconv": {"step": 1e-3}, "PyTorch": {"step": 5e-3}}, "ratio": {"PyTorch": {"step": 5.0}}}
 
-    asked = []
+    def compare(batch_size, rounds):
+        asked.append((batch_size, rounds))
+        return found
 
-    def seconds(backend, dtype, batch_size, steps):
-        asked.append((backend, batch_size))
-        return {"numba": 1e-3, "numpy": 5e-3}[backend]
-
-    monkeypatch.setattr(comparison, "step_seconds", seconds)
-    monkeypatch.setattr("fastconv.cli.bench.compare_backends", comparison.compare_backends)
-    code, out, _ = run("bench", "--batch-size", 8)
-    assert code == 0 and "step of 8 images: 1.00 ms" in out and "5.0 times" in out
-    assert {batch_size for _, batch_size in asked} == {8}
+    monkeypatch.setattr("fastconv.cli.bench.compare_libraries", compare)
+    code, out, _ = run("bench", "--batch-size", 8, "--rounds", 1)
+    assert code == 0 and "training step, 8 images" in out and "5.00 ms (5.0x)" in out and "2 threads" in out
     code, out, _ = run("bench", "--json")
-    assert code == 0
-    assert last_row(out).keys() == COMPARISON.keys() | {"threads"}
-    assert last_row(out)["ratio_float64"] == pytest.approx(5)
+    assert code == 0 and last_row(out) == found
+    assert asked == [(8, 1), (64, 3)]
 
 
 def test_the_handler_of_interrupts_is_put_back(run, folder):

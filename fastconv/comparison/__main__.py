@@ -19,7 +19,7 @@ def main(side: str, threads: int, batch_size: int) -> None:
     jobs = SIDES[side][1](threads, batch_size)
     for call in jobs.values():
         call()  # compiles
-    print(json.dumps(list(jobs)), flush=True)
+    _say(list(jobs))
     for line in sys.stdin:
         call = jobs[json.loads(line)]
         times: list[float] = []
@@ -28,7 +28,12 @@ def main(side: str, threads: int, batch_size: int) -> None:
             start = time.perf_counter()
             call()
             times.append(time.perf_counter() - start)
-        print(json.dumps(statistics.median(times)), flush=True)
+        _say(statistics.median(times))
+
+
+def _say(answer: object) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

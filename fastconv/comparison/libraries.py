@@ -21,16 +21,10 @@ DISTRIBUTIONS = {"NumPy, float64": "numpy", "PyTorch": "torch", "ONNX Runtime": 
 
 
 class _Side:
-    """A library in a process of its own."""
+    """A library in a process of its own, which ends with its input."""
 
-    def __init__(self, name: str, threads: int, batch_size: int):
-        count = str(threads)
-        limits = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-        words = [sys.executable, "-m", "fastconv.comparison", name, count, str(batch_size)]
-        self.name = name
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **limits}
-        )
+    def __init__(self, name: str, process: subprocess.Popen[str]):
+        self.name, self.process = name, process
         self.jobs: list[str] = self._answer()
 
     def _answer(self) -> Any:
@@ -41,31 +35,25 @@ class _Side:
         return json.loads(line)
 
     def seconds(self, job: str) -> float:
-        """The median time of a call, after a warm-up."""
+        """The median time of a call."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         return self._answer()
 
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
 
 @contextlib.contextmanager
 def _started(names: Sequence[str], threads: int, batch_size: int) -> Iterator[list[_Side]]:
+    count = str(threads)
+    limits = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
     with contextlib.ExitStack() as stack:
         sides = []
         for name in names:
-            sides.append(_Side(name, threads, batch_size))
-            stack.callback(sides[-1].close)
+            words = [sys.executable, "-m", "fastconv.comparison", name, count, str(batch_size)]
+            process = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **limits}
+            )
+            sides.append(_Side(name, stack.enter_context(process)))
         yield sides
 
 

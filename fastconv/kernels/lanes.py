@@ -10,7 +10,6 @@ threads.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import prange
 
@@ -26,7 +25,7 @@ from fastconv.kernels.maxima import (
 )
 from fastconv.kernels.simd import add_rows, row_offsets, transpose
 from fastconv.kernels.tiles import LANES
-from fastconv.kernels.units import forward_unit, input_gradient, slopes, spread, weight_gradient
+from fastconv.kernels.units import forward_unit, input_gradient, sizes, slopes, spread, weight_gradient
 
 
 @helper
@@ -40,13 +39,6 @@ def _load(images, n, count, unit, arena):
             if count < LANES:
                 arena[target : target + W * LANES] = 0
             transpose(arena, target, images, n * size + (c * H + r) * W, count, W, LANES, size)
-
-
-@helper
-def _sizes(units):
-    """The elements of an image, and those of its result."""
-    first, last = units[0], units[units.size - 1]
-    return first.channels * first.rows * first.columns, last.out_channels * last.y_rows * last.y_columns
 
 
 @helper
@@ -69,19 +61,23 @@ def forward(units, tables, values, nothing, images, keep, arena, scratch, result
 
     Precondition: units (U,) of `Unit`; tables uint64; values (parameters,) addresses of flat arrays of the images'
     dtype; nothing zeros, as many as a unit has channels or features at most; images (N, ...) and results (N, ...) flat;
-    arena (blocks, or at least a row for each thread unless `keep`; cells * LANES), zero where nothing is ever written;
-    scratch (threads, cells * LANES). Parallel over blocks, each of which owns its row of the arena where `keep`.
+    arena (blocks, or workers unless `keep`; cells * LANES) or more rows, zero where nothing is ever written; scratch
+    (workers, cells * LANES). Parallel over workers, each of which takes successive blocks and owns its rows of both.
     """
-    size, features = _sizes(units)
+    size, features = sizes(units)
     N = images.size // size
-    for block in prange(-(-N // LANES)):
-        thread = np.int64(numba.get_thread_id())
-        cells, own = arena[np.int64(block) if keep else thread], scratch[thread]
-        n = np.int64(block) * LANES
-        count = min(LANES, N - n)
-        _forward_block(units, tables, values, nothing, images, n, count, cells, own)
-        last = units[units.size - 1]
-        transpose(results, n * features, cells, last.y * LANES, features, count, features, LANES)
+    blocks = -(-N // LANES)
+    workers = min(len(scratch), blocks)
+    for task in prange(workers):
+        worker = np.int64(task)
+        own = scratch[worker]
+        for block in range(worker * blocks // workers, (worker + 1) * blocks // workers):
+            cells = arena[block if keep else worker]
+            n = block * LANES
+            count = min(LANES, N - n)
+            _forward_block(units, tables, values, nothing, images, n, count, cells, own)
+            last = units[units.size - 1]
+            transpose(results, n * features, cells, last.y * LANES, features, count, features, LANES)
 
 
 @helper
@@ -189,10 +185,11 @@ def backward(
     Precondition: as for `forward`, with `keep`, whose arena this is; labels (N,) or empty; losses of each image,
     float64; patterns, zeros at first, for shifted weights; parts (blocks, sums of a block); tasks (T, 3) the unit, the
     first of its output features or sums, and how many, each once; grads (parameters,) addresses, 0 where no gradient is
-    wanted; fresh (parameters,) whether what is there does not count. Parallel over blocks, each of which owns its rows
-    of arena and parts, and then over tasks, each of which owns its part of a gradient and sums the blocks in order.
+    wanted; fresh (parameters,) whether what is there does not count. Parallel over workers, each of which takes
+    successive blocks and owns their rows of arena and parts, and its row of the scratch; and then over tasks, each of
+    which owns its part of a gradient and sums the blocks in order.
     """
-    size, features = _sizes(units)
+    size, features = sizes(units)
     need_x, learning = grad_images.size > 0, labels.size > 0
     N = labels.size if learning else grad_results.size // features
     blocks = -(-N // LANES)
@@ -201,22 +198,25 @@ def backward(
         if unit.by_image and (u > 0 or need_x):
             size_of_weight = unit.out_channels * unit.channels * unit.kernel_rows * unit.kernel_columns
             spread_weights(unit, tables, array_at(values[unit.weight], size_of_weight, nothing), patterns)
-    for block in prange(blocks):
-        cells, own = arena[block], scratch[np.int64(numba.get_thread_id())]
-        n = np.int64(block) * LANES
-        count = min(LANES, N - n)
-        last = units[units.size - 1]
-        if count < LANES:
-            own[last.grad_y * LANES : (last.grad_y + features) * LANES] = 0
-        if learning:
-            _forward_block(units, tables, values, nothing, images, n, count, cells, own)
-            _entropies(last, features, labels, n, count, cells, own, losses)
-            transpose(own, last.grad_y * LANES, own, last.grad_logits * LANES, count, features, LANES, features)
-        else:
-            transpose(own, last.grad_y * LANES, grad_results, n * features, count, features, LANES, features)
-        _backward_block(units, tables, values, nothing, need_x, count, cells, own, patterns, parts, np.int64(block))
-        if need_x:
-            transpose(grad_images, n * size, own, units[0].grad_x * LANES, size, count, size, LANES)
+    workers = min(len(scratch), blocks)
+    for task in prange(workers):
+        worker = np.int64(task)
+        own = scratch[worker]
+        for block in range(worker * blocks // workers, (worker + 1) * blocks // workers):
+            cells, n = arena[block], block * LANES
+            count = min(LANES, N - n)
+            last = units[units.size - 1]
+            if count < LANES:
+                own[last.grad_y * LANES : (last.grad_y + features) * LANES] = 0
+            if learning:
+                _forward_block(units, tables, values, nothing, images, n, count, cells, own)
+                _entropies(last, features, labels, n, count, cells, own, losses)
+                transpose(own, last.grad_y * LANES, own, last.grad_logits * LANES, count, features, LANES, features)
+            else:
+                transpose(own, last.grad_y * LANES, grad_results, n * features, count, features, LANES, features)
+            _backward_block(units, tables, values, nothing, need_x, count, cells, own, patterns, parts, block)
+            if need_x:
+                transpose(grad_images, n * size, own, units[0].grad_x * LANES, size, count, size, LANES)
     for task in prange(tasks.shape[0]):
         unit, first, count = units[tasks[task, 0]], tasks[task, 1], tasks[task, 2]
         weight_at, fresh_weight = grads[unit.weight], fresh[unit.weight]

@@ -34,7 +34,7 @@ FIELDS = (
     *("indices",),  # of the maxima, in the arena; as numbers inside the window
     *("sums", "kept"),  # the sums before pooling: of a band of rows in the scratch, or all kept in the arena
     *("weight", "bias"),  # numbers of the parameters; bias -1: there is none
-    *("terms", "back_terms", "back_inputs"),  # places in the tables
+    *("terms", "back_terms", "back_inputs", "taps_apart"),  # places in the tables; the last in elements
     *("grad_y", "grad_sums", "grad_row", "grad_plane", "grad_left", "grad_x"),  # in the scratch
     *("logits", "grad_logits", "wanted"),  # in the scratch, image by image; of the last unit
     *("linear", "samples"),  # a linear layer's input, sample by sample; its grad_sums are in the arena too
@@ -49,7 +49,14 @@ Unit = np.dtype([(name, np.int64) for name in FIELDS])
 
 
 @helper
-def _activate(kind, a, start, n):
+def sizes(units):
+    """The elements of an image, and those of its result."""
+    first, last = units[0], units[units.size - 1]
+    return first.channels * first.rows * first.columns, last.out_channels * last.y_rows * last.y_columns
+
+
+@helper
+def activate(kind, a, start, n):
     """a[start : start + n] = activation of it; ReLU has been applied to the sums already."""
     one = a.dtype.type(1)
     if kind == SIGMOID:
@@ -114,7 +121,7 @@ def forward_unit(unit, tables, weight, bias, arena, scratch):
         )  # fmt: skip
         for c in range(OC):
             for r in range(unit.sum_rows):
-                _activate(unit.activation, arena, (unit.y + c * unit.y_plane + r * unit.y_row) * LANES, width)
+                activate(unit.activation, arena, (unit.y + c * unit.y_plane + r * unit.y_row) * LANES, width)
         return
     if unit.pool_of_sums:
         pixels = unit.y_rows * unit.y_columns * LANES
@@ -134,7 +141,7 @@ def forward_unit(unit, tables, weight, bias, arena, scratch):
             (unit.x + py * unit.pool_rows * unit.x_row) * LANES, x_row, inputs, unit.pool_rows, width,
         )  # fmt: skip
         for c in range(OC):
-            _activate(unit.activation, sums, (first + c * plane) * LANES, unit.pool_rows * width)
+            activate(unit.activation, sums, (first + c * plane) * LANES, unit.pool_rows * width)
         _pool_row(unit, sums, first, plane, py, arena)
 
 

@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 import numba
 import numpy as np
 
-from fastconv.kernels.tiles import LANES
 from fastconv.nn.base import Backward, Layer
 from fastconv.nn.fusion import Fused, fused
-from fastconv.nn.program import Program
+from fastconv.nn.program import LEAST_IMAGES, Program
 from fastconv.nn.stages import KINDS, Declined
 
-LEAST_IMAGES = LANES // 2  # fewer leave most lanes empty
+MOST_MULTIPLICATIONS = 2**21  # for one of a few images: more are worth several threads
 MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them
 
 
@@ -46,13 +45,13 @@ class Together(Layer):
         found = self._program(tuple(shape), np.dtype(dtype))
         return found if isinstance(found, str) else ""
 
-    def _program(self, shape: tuple[int, ...], dtype: np.dtype) -> Program | str:
+    def _program(self, shape: tuple[int, ...], dtype: np.dtype, least: int = LEAST_IMAGES) -> Program | str:
         if numba.config.DISABLE_JIT:
             return "there is no JIT"
         if dtype not in (np.float32, np.float64):
             return f"{dtype} is neither float32 nor float64"
-        if shape[0] < LEAST_IMAGES:
-            return f"{shape[0]} images are fewer than {LEAST_IMAGES}"
+        if shape[0] < least:
+            return f"{shape[0]} images are fewer than {least}"
         key = (shape[1:], dtype)
         if key not in self._programs:
             while len(self._programs) >= MOST_PROGRAMS:
@@ -69,9 +68,11 @@ class Together(Layer):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
         if isinstance(x, np.ndarray) and x.ndim > 1:
-            program = self._program(x.shape, x.dtype)
-            if isinstance(program, Program):
+            program = self._program(x.shape, x.dtype, 1)
+            if isinstance(program, Program) and len(x) >= LEAST_IMAGES:
                 return program.run(x, False)[0]
+            if isinstance(program, Program) and program.multiplications <= MOST_MULTIPLICATIONS:
+                return program.run_few(x)
         for step in self._fused:
             x = step(x)
         return x

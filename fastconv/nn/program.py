@@ -10,8 +10,9 @@ import numpy as np
 
 from fastconv._addresses import Table
 from fastconv._geometry import Int2, Padding, conv_geometry, pool_geometry
+from fastconv._threads import get_num_threads
+from fastconv.kernels import few, units
 from fastconv.kernels import lanes as kernels
-from fastconv.kernels import units
 from fastconv.kernels.tiles import LANES
 from fastconv.nn.base import Layer, Parameter
 from fastconv.nn.linear import Linear
@@ -19,6 +20,9 @@ from fastconv.nn.maxima import plan_maxima
 from fastconv.nn.pool import AvgPool2d, MaxPool2d
 from fastconv.nn.stages import POOLS, Declined, Stage, stages
 
+KEPT, PASSED, FEW = "kept", "passed", "few"  # arenas: for a backward pass, for inference, and for a few images
+LEAST_IMAGES = LANES // 2  # fewer leave most lanes empty
+MULTIPLICATIONS_AT_ONCE = 16  # in the time that an element takes elsewhere
 MOST_BYTES = 2**21  # of a block's activations: more do not stay in the L2 cache
 TASK_ROWS, TASK_SUMS = 8, 512  # output features and sums of a weight gradient that one task adds up
 
@@ -65,7 +69,12 @@ class Program:
         most = max(max(unit["channels"], unit["out_channels"]) for unit in planned)
         self.nothing = np.zeros(most, dtype)
         self._places, self._shapes = Table(), [parameter.value.shape for parameter in self.parameters]
-        self._free: dict[bool, list[_Arena]] = {True: [], False: []}
+        self._free: dict[str, list[_Arena]] = {kind: [] for kind in (KEPT, PASSED, FEW)}
+        self.multiplications = sum(
+            unit["out_channels"] * unit["sum_rows"] * unit["sum_columns"]
+            * unit["channels"] * unit["kernel_rows"] * unit["kernel_columns"] for unit in planned
+        )  # fmt: skip
+        self.band = max(unit["out_channels"] * unit["pool_rows"] * unit["sum_columns"] for unit in planned)
 
     def _number(self, parameter: Parameter | None) -> int:
         if parameter is None:
@@ -119,7 +128,7 @@ class Program:
             out = self._pool(stage, unit, out)
         unit |= dict(y_rows=out[0], y_columns=out[1])
         taps = np.arange(C)[:, None, None] * unit["x_plane"] + np.arange(KH)[:, None] * unit["x_row"] + np.arange(KW)
-        unit["terms"] = self._table(taps.ravel() * LANES)
+        unit["terms"], unit["taps_apart"] = self._table(taps * LANES), self._table(taps)
         self._plan_backward(unit)
         result = (OC,) if isinstance(main, Linear) else (OC, *out)
         return unit, result
@@ -210,27 +219,37 @@ class Program:
         self.values, self.grads = np.split(self._places.addresses, 2)
         return True
 
-    def _take(self, blocks: int, keep: bool) -> _Arena:
-        """An arena for so many blocks, a used one if there is one that is large enough."""
-        free = self._free[keep]
+    def _take(self, kind: str, blocks: int = 0) -> _Lease:
+        """An arena of a kind, for so many blocks, a used one if there is one that is large enough."""
+        free = self._free[kind]
         while free:
             try:
                 arena = free.pop()
             except IndexError:  # another thread took it
                 break
-            if len(arena.cells) >= (blocks if keep else 1):
-                return arena
-        return _Arena(self, blocks, keep, free)
+            if kind != KEPT or len(arena.cells) >= blocks:
+                return _Lease(arena)
+        return _Lease(_Arena(self, kind, blocks))
+
+    def run_few(self, x: np.ndarray) -> np.ndarray:
+        """The results for a batch of a few images."""
+        lease, y = self._take(FEW), np.empty((len(x), *self.result_shape), self.dtype)
+        forward = few.forward_few.sized(len(x) * self.multiplications // MULTIPLICATIONS_AT_ONCE)
+        forward(
+            self.units, self.tables, self.values, self.nothing, np.ascontiguousarray(x).reshape(-1), lease.arena.cells,
+            lease.arena.scratch, y.reshape(-1),
+        )  # fmt: skip
+        return y
 
     def run(self, x: np.ndarray, keep: bool) -> tuple[np.ndarray, _Lease]:
         """The results for a batch, and the arena that holds its activations where `keep`."""
-        blocks = -(-len(x) // LANES)
-        lease = _Lease(self._take(blocks, keep))
+        lease = self._take(KEPT, -(-len(x) // LANES)) if keep else self._take(PASSED)
         arena = lease.arena
         y = np.empty((len(x), *self.result_shape), self.dtype)
         flat = np.ascontiguousarray(x).reshape(-1)
         kernels.forward(
-            self.units, self.tables, self.values, self.nothing, flat, keep, arena.cells, arena.scratch, y.reshape(-1)
+            self.units, self.tables, self.values, self.nothing, flat, keep, arena.cells,
+            arena.scratch[: get_num_threads()], y.reshape(-1),
         )  # fmt: skip
         return y, lease
 
@@ -244,7 +263,7 @@ class Program:
 
     def learn(self, x: np.ndarray, labels: np.ndarray) -> float:
         """Add the gradients of the mean cross-entropy with the class ids to the parameters', and return it."""
-        lease, losses = _Lease(self._take(-(-len(x) // LANES), True)), np.empty(len(x))
+        lease, losses = self._take(KEPT, -(-len(x) // LANES)), np.empty(len(x))
         nothing, flat = np.empty(0, self.dtype), np.ascontiguousarray(x).reshape(-1)
         self._backward(lease.arena, flat, np.ascontiguousarray(labels, np.int64), losses, nothing, nothing)
         return 0.0 + float(losses.sum()) / len(x)  # as `cross_entropy` does
@@ -260,21 +279,25 @@ class Program:
             grads[frozen] = 0
         fresh = np.array([parameter.begin() if parameter.trainable else False for parameter in parameters])
         kernels.backward(
-            self.units, self.tables, self.values, self.nothing, x, labels, losses, grad_y, arena.cells, arena.scratch,
-            arena.patterns, arena.parts, self.tasks, grads, fresh, grad_x,
+            self.units, self.tables, self.values, self.nothing, x, labels, losses, grad_y, arena.cells,
+            arena.scratch[: get_num_threads()], arena.patterns, arena.parts, self.tasks, grads, fresh, grad_x,
         )  # fmt: skip
 
 
 class _Arena:
     """The memory of one pass through a program, used again by later ones."""
 
-    def __init__(self, program: Program, blocks: int, keep: bool, free: list[_Arena]):
-        threads = numba.config.NUMBA_NUM_THREADS
-        self.free = free
-        self.cells = _zeros(blocks if keep else threads, program.kept.cells * LANES, program.dtype)
-        self.scratch = _zeros(threads, program.scratch.cells * LANES, program.dtype)
-        self.patterns = _zeros(1, program.patterns.cells * LANES if keep else 0, program.dtype)[0]
-        self.parts = np.empty((blocks if keep else 0, program.parts), program.dtype)
+    def __init__(self, program: Program, kind: str, blocks: int):
+        threads, dtype = numba.config.NUMBA_NUM_THREADS, program.dtype
+        self.free = program._free[kind]
+        if kind == FEW:
+            self.cells = _zeros(LEAST_IMAGES, program.kept.cells, dtype)
+            self.scratch = _zeros(LEAST_IMAGES, program.band, dtype)
+            return
+        self.cells = _zeros(blocks if kind == KEPT else threads, program.kept.cells * LANES, dtype)
+        self.scratch = _zeros(threads, program.scratch.cells * LANES, dtype)
+        self.patterns = _zeros(1, program.patterns.cells * LANES if kind == KEPT else 0, dtype)[0]
+        self.parts = np.empty((blocks if kind == KEPT else 0, program.parts), dtype)
 
 
 def _zeros(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:

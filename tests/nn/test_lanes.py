@@ -129,6 +129,42 @@ def test_exact_on_integers(name, dtype, N):
     assert_same_as_one_by_one(net, x, g, assert_identical)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [*EXACT, *ROUNDED])
+def test_inference_of_a_few_images(name, dtype):
+    exact = name in EXACT
+    net, x, _ = prepared((EXACT | ROUNDED)[name], 7, dtype, integers if exact else real)
+    for N in (1, 7, 2):
+        expected, _ = one_by_one(net.layers, x[:N], net(x[:N]))
+        (assert_identical if exact else close)(net(x[:N]), expected)
+    assert all("fewer" in step.declines(x.shape, dtype) for step in side_by_side(net))
+    programs = [program for step in side_by_side(net) for program in step._programs.values()]
+    assert programs
+    assert all(len(program._free["few"]) == 1 for program in programs)
+
+
+def test_a_few_images_in_many_threads():
+    net, x, _ = prepared(EXACT["everything"], 64, np.float32, integers)
+    expected, found = net(x), [None] * 64
+
+    def infer(n):
+        found[n] = net(x[n : n + 1])[0]
+
+    threads = [threading.Thread(target=infer, args=(n,)) for n in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_identical(np.stack(found), expected)
+
+
+def test_nan_wins_among_a_few_images_too():
+    net, x, _ = prepared(EXACT["max-pooling without ReLU"], 2, np.float32, real)
+    x[0, 0, 4, 5] = np.nan
+    assert_identical(np.isnan(net(x)), np.isnan(one_by_one(net.layers, x, net(x))[0]))
+    assert np.isnan(net(x)).any()
+
+
 def test_which_way_gradients_of_maxima_take():
     """The exact tests above cover each of them."""
     ways = {}
