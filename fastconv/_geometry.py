@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -310,14 +311,37 @@ class ConvGeometry:
         return TransposedGeometry(conv, rows, columns, self.channel_rows, terms)
 
     @functools.cached_property
-    def gathered_products(self) -> float:
-        """How many products the input gradient as that convolution takes for each that is needed.
+    def transposed_phases(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each phase of the stride, of the taps that reach it: where they lie among a channel's weights, offsets.
+
+        The offsets are those of `transposed.conv`, of which each phase takes a part; both (taps,) uint64.
+        """
+        rows, columns, conv = self.transposed.rows, self.transposed.columns, self.transposed.conv
+        offsets = conv.offsets.reshape(-1, conv.rows.kernel, conv.columns.kernel)
+        terms = np.arange(len(offsets))[:, None, None] * self.taps + np.arange(len(self.windows)).reshape(
+            self.rows.kernel, self.columns.kernel
+        )
+        found = []
+        for a, b in itertools.product(range(self.rows.stride), range(self.columns.stride)):
+            ky, kx = np.flatnonzero(rows.phases == a)[:, None], np.flatnonzero(columns.phases == b)
+            reached = offsets[:, rows.positions[ky], columns.positions[kx]]
+            found.append((terms[:, ky, kx].astype(np.uint64).ravel(), reached.ravel()))
+        return found
+
+    @property
+    def border_products(self) -> float:
+        """How many products the input gradient, phase by phase, takes for each that is needed.
 
         Near the borders it multiplies zeros, which counts for an image hardly larger than the kernel.
         """
         conv = self.transposed.conv
-        gathered = conv.rows.out * conv.columns.out * conv.rows.kernel * conv.columns.kernel * self.phases
-        return gathered / (self.rows.out * self.columns.out * len(self.windows))
+        return conv.rows.out * conv.columns.out / (self.rows.out * self.columns.out)
+
+    @property
+    def gathered_products(self) -> float:
+        """How many it takes as one convolution, whose kernel is as large as the largest phase's."""
+        conv = self.transposed.conv
+        return self.border_products * conv.rows.kernel * conv.columns.kernel * self.phases / len(self.windows)
 
 
 @dataclass(frozen=True)

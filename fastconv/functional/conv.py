@@ -13,9 +13,11 @@ from fastconv._geometry import ConvGeometry, Int2, Padding, conv_geometry, layou
 from fastconv._plan import (
     SHARDS,
     TURNED_CHANNELS,
+    declines_by_group,
     declines_by_image,
     declines_gathered,
     declines_packed,
+    declines_phased,
     declines_sharded,
     declines_turned,
 )
@@ -323,17 +325,16 @@ def input_gradient(
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
     finite = moves.all_finite.sized(weight.size)(weight.reshape(-1))
     start = np.zeros(geometry.C, g.dtype) if bias is None else bias
-    if not (finite and not declines_gathered(geometry) and _gathered(where, g, weight, start, geometry, grad)):
-        _scattered(where, g, weight, finite, geometry, grad)
-        if bias is not None:
-            grad += bias[:, None, None]
+    way = _gathered if not declines_gathered(geometry) else _phased if not declines_phased(geometry) else None
+    if not (finite and way and way(where, g, weight, start, geometry, grad)):
+        _scattered(where, g, weight, start, finite, geometry, grad)
 
 
 def _gathered(
     where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
 ) -> bool:
-    """The gradient of x as a convolution of g, for each phase of the stride; whether it can be relied on."""
-    N, C, H, W = grad.shape
+    """The gradient of x as a convolution of g, to all phases of the stride; whether it can be relied on."""
+    N, C = grad.shape[:2]
     transposed, groups, phases = geometry.transposed, geometry.groups, geometry.phases
     conv, rows, columns = transposed.conv, transposed.rows, transposed.columns
     start, lowest = np.repeat(bias, phases), g.dtype.type(-np.inf)
@@ -349,14 +350,40 @@ def _gathered(
     moves.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
     planes = _arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
     _convolve(where, g, Weights(turned, conv.weight_rows, conv.weight_terms, conv.taps), start, lowest, conv, planes)
-    split = planes.reshape(N * C, *strides, conv.rows.out, conv.columns.out)
-    top, left = geometry.rows.before, geometry.columns.before
-    return moves.merge(split, top, left, rows.first, columns.first, grad.reshape(N * C, H, W)) == 0
+    cells = conv.rows.out * conv.columns.out
+    return _merged(planes, phases * cells, cells, geometry, grad)
+
+
+def _phased(
+    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
+) -> bool:
+    """The gradient of x as a convolution of g to each phase of the stride; whether it can be relied on."""
+    N, C = grad.shape[:2]
+    conv, lowest = geometry.transposed.conv, g.dtype.type(-np.inf)
+    shape = (geometry.phases, N, C, conv.rows.out, conv.columns.out)
+    planes, parts = _planes(where, g, conv).reshape(-1), _arrays.empty(where, shape, g.dtype, "the gradient's phases")
+    for part, (terms, offsets) in zip(parts, geometry.transposed_phases):
+        kernels.forward(
+            planes, weight.reshape(-1), geometry.channel_rows, terms, bias, lowest, offsets, geometry.groups,
+            conv.C * conv.plane, conv.WP, conv.by_rows, part,
+        )  # fmt: skip
+    return _merged(parts, conv.rows.out * conv.columns.out, parts[0].size, geometry, grad)
+
+
+def _merged(planes: np.ndarray, plane: int, phase: int, geometry: ConvGeometry, grad: np.ndarray) -> bool:
+    """Take the gradient of x from what was computed of its phases, so far apart; whether it is finite."""
+    N, C, H, W = grad.shape
+    rows, columns = geometry.transposed.rows, geometry.transposed.columns
+    return not moves.merge(
+        planes.reshape(-1), plane, phase, geometry.rows.stride, geometry.columns.stride, columns.axis.out,
+        geometry.rows.before, geometry.columns.before, rows.first, columns.first, grad.reshape(N * C, H, W),
+    )  # fmt: skip
 
 
 def _scattered(
-    where: str, g: np.ndarray, weight: np.ndarray, finite: bool, geometry: ConvGeometry, grad: np.ndarray
-) -> None:
+    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, finite: bool, geometry: ConvGeometry,
+    grad: np.ndarray,
+) -> None:  # fmt: skip
     """The gradient of x tap by tap, from rows of pixels of g, added to padded planes."""
     N, C, H, W = grad.shape
     geometry = geometry.plain
@@ -365,11 +392,15 @@ def _scattered(
     planes = grad if geometry.in_place else _arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
     runs, flat = _runs(where, g, geometry, by_rows=not finite)
     gradients.input_gradient(
-        flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups],
+        flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups], bias,
         geometry.windows, groups, *runs, planes.reshape(N, C, geometry.plane),
     )  # fmt: skip
     if not geometry.in_place:
-        moves.merge(planes, rows.before, columns.before, 0, 0, grad.reshape(N * C, H, W))
+        cells = geometry.HP * geometry.WP
+        moves.merge(
+            planes.reshape(-1), geometry.plane, cells, rows.stride, columns.stride, geometry.WP, rows.before,
+            columns.before, 0, 0, grad.reshape(N * C, H, W),
+        )  # fmt: skip
 
 
 def _runs(
@@ -420,6 +451,12 @@ def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
 def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """Dot products along the pixels, for few output channels."""
     grad = np.empty((geometry.OC, geometry.taps), g.dtype)
+    if not declines_by_group(geometry, g.itemsize):
+        gradients.split_and_weight_gradient(
+            g, x, geometry.rows.before, geometry.rows.stride, geometry.shifts, geometry.columns.stride, geometry.HP,
+            geometry.WP, geometry.offsets, geometry.groups, grad,
+        )  # fmt: skip
+        return grad
     planes = _planes(where, x, geometry)
     for by_rows in (False, True):
         runs, flat = _runs(where, g, geometry, by_rows)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import kernel
+from fastconv._jit import inlined, kernel
+from fastconv.kernels.planes import split_plane
 from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, even_part, lane_sum, row_offsets, transpose
 from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS
 
@@ -20,32 +21,32 @@ DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in t
 
 
 @kernel
-def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, run, g_run, planes_run, planes):
-    """planes[n, c, windows[t] + q] = sum over oc of weight[.. c, t, oc] * g[n, oc, q], summed over taps t and pixels q.
+def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, runs, run, g_run, planes_run, planes):
+    """planes[n, c, windows[t] + q] = bias[c] + sum of weight[.. c, t, oc] * g[n, oc, q] over oc, taps t and pixels q.
 
     The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
     `weight_gradient`.
 
-    Precondition: g (N, OC, cells); weight flat; weight_rows (C,), weight_terms (OC/groups,), windows (T,) uint64;
-    planes (N, C, cells), overwritten. Parallel over (image, group), each of which owns its planes.
+    Precondition: g (N, OC, cells); weight flat; weight_rows (C,), weight_terms (OC/groups,), windows (T,) uint64; bias
+    (C,); planes (N, C, cells), overwritten. Parallel over (image, group), each of which owns its planes.
     """
     N, OC, Q = g.shape
     _, C, cells = planes.shape
     channels, per_group = C // groups, OC // groups
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
-    offsets, nothing, lowest = row_offsets(per_group, Q), np.zeros(C, g.dtype), g.dtype.type(-np.inf)
-    fresh = np.bool_(False)
+    offsets, lowest, fresh = row_offsets(per_group, Q), g.dtype.type(-np.inf), np.bool_(False)
     for task in prange(N * groups):
         n, group = divmod(np.int64(task), groups)
         first = group * channels
-        planes[n, first : first + channels] = 0
+        for c in range(first, first + channels):
+            planes[n, c] = bias[c]
         target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
         together = max(1, SCRATCH_CELLS // run)
         for r in range(0, runs, together):
             for q in range(0, run, SCRATCH_CELLS):
                 for t in range(windows.size):
                     add_rows(
-                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
+                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, bias,
                         first, fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q,
                         g_run, offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
                     )  # fmt: skip
@@ -137,6 +138,25 @@ def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
         transpose(flat_grad, (group * per_group + oc) * K + k, sums, zero, rows, columns, K, width)
 
 
+@inlined
+def _add_taps(sums, rows, g, g0, g_row, g_run, planes, planes0, planes_run, offsets, first, last, runs, run):
+    """sums[.., i, k, :] += the lanes of g[g0 + i*g_row] * planes[planes0 + offsets[k]] i < rows, a block of taps k."""
+    K = offsets.size
+    for k in range(first, last, 4):  # past the last tap, that tap again
+        b0, b1 = planes0 + np.int64(offsets[k]), planes0 + np.int64(offsets[min(k + 1, K - 1)])
+        b2, b3 = planes0 + np.int64(offsets[min(k + 2, K - 1)]), planes0 + np.int64(offsets[min(k + 3, K - 1)])
+        add_dots(sums[(k - first) // 4], rows, g, g0, g_row, g_run, planes, b0, b1, b2, b3, planes_run, runs, run)
+
+
+@inlined
+def _store_taps(sums, rows, first, last, grad, oc):
+    """grad[oc + i, k] = the sum of the lanes of i < rows and tap k of a block."""
+    for k in range(first, last):
+        quad, j = divmod(k - first, 4)
+        for i in range(rows):
+            grad[oc + i, k] = lane_sum(sums[quad], i, j)
+
+
 @kernel
 def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, grad):
     """grad[oc, k] = sum over images n and pixels of g[n, oc] * planes[n, offsets[k]].
@@ -167,20 +187,40 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
             all_runs = min(images, N - n) if runs == 1 else runs
             for r in range(0, all_runs, together):
                 for q in range(0, run, DOT_CELLS):
-                    a0 = (n * OC + oc) * P + r * g_step + q
-                    source = np.int64(n * image + group * (image // groups) + r * planes_step + q)
-                    for k in range(first, last, 4):  # past the last tap, that tap again
-                        b0, b1 = source + np.int64(offsets[k]), source + np.int64(offsets[min(k + 1, K - 1)])
-                        b2 = source + np.int64(offsets[min(k + 2, K - 1)])
-                        b3 = source + np.int64(offsets[min(k + 3, K - 1)])
-                        add_dots(
-                            sums[(k - first) // 4], rows, flat_g, a0, P, g_step, flat, b0, b1, b2, b3, planes_step,
-                            min(together, all_runs - r), min(DOT_CELLS, run - q),
-                        )  # fmt: skip
-        for k in range(first, last):
-            quad, j = divmod(k - first, 4)
-            for i in range(rows):
-                grad[oc + i, k] = lane_sum(sums[quad], i, j)
+                    _add_taps(
+                        sums, rows, flat_g, (n * OC + oc) * P + r * g_step + q, P, g_step, flat,
+                        n * image + group * (image // groups) + r * planes_step + q, planes_step, offsets, first, last,
+                        min(together, all_runs - r), min(DOT_CELLS, run - q),
+                    )  # fmt: skip
+        _store_taps(sums, rows, first, last, grad, oc)
+
+
+@kernel
+def split_and_weight_gradient(g, x, top, sy, shifts, sx, HP, WP, offsets, groups, grad):
+    """`split` and `weight_gradient`, one group of an image after another, so that its planes stay in the cache.
+
+    Precondition: as for those two, x (N, C, H, W), g (N, OC, OH, OW); OC/groups at most DOT_ROWS, K at most TAP_BLOCK.
+    Parallel over groups, each of which owns its part of grad and sums the batch in order.
+    """
+    N, C, H, W = x.shape
+    OC, OH, OW = g.shape[1:]
+    flat_x, flat_g, P = x.reshape(-1), g.reshape(-1), OH * OW
+    channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
+    runs, run = (1, P) if WP == OW else (OH, OW)
+    zero = np.int64(0)
+    for task in prange(groups):
+        group = np.int64(task)
+        planes = np.empty(channels * plane, x.dtype)
+        sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
+        for n in range(N):
+            for c in range(channels):
+                source = (n * C + group * channels + c) * H * W
+                split_plane(flat_x, source, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
+            _add_taps(
+                sums, per_group, flat_g, (n * OC + group * per_group) * P, P, OW, planes, zero, WP, offsets, zero,
+                offsets.size, runs, run,
+            )  # fmt: skip
+        _store_taps(sums, per_group, zero, offsets.size, grad, group * per_group)
 
 
 @kernel
