@@ -22,8 +22,10 @@ MOST_PRODUCTS = 1.5
 LEAST_TURNED, LEAST_TURNED_TAPS = 12, 48
 # elements of the weight gradient up to which shards of the batch are summed apart, each in the L2 cache, and how many
 SHARDED, SHARDS = 2**16, 16
-# channels that lie side by side in the transposed gradient: the width of a tile of three vectors
+# channels that lie side by side in the transposed gradient, at most: the width of a tile of three vectors
 TURNED_CHANNELS = 48
+# output channels and taps from which images with channels last are convolved as they are
+LEAST_LAST = 16
 
 
 def declines_packed(geometry: ConvGeometry, N: int) -> str:
@@ -76,6 +78,20 @@ def declines_turned(geometry: ConvGeometry) -> str:
         return f"{per_group} output channels in a group are fewer than {LEAST_TURNED}"
     if geometry.taps < LEAST_TURNED_TAPS:
         return f"{geometry.taps} taps are fewer than {LEAST_TURNED_TAPS}"
+    return ""
+
+
+def turned_width(per_group: int) -> int:
+    """How many of a group's channels lie side by side in the transposed gradient: whole vectors, evenly shared."""
+    blocks = -(-per_group // TURNED_CHANNELS)
+    return min(per_group, -(-per_group // (blocks * tiles.LANES)) * tiles.LANES)
+
+
+def declines_last(geometry: ConvGeometry) -> str:
+    """Why a convolution of images with channels last moves them to NCHW order; empty where it does not."""
+    per_group = geometry.OC // geometry.groups
+    if min(per_group, geometry.taps) < LEAST_LAST:
+        return f"{per_group} output channels in a group or {geometry.taps} taps are fewer than {LEAST_LAST}"
     return ""
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import inlined, kernel
-from fastconv.kernels.planes import split_plane
+from fastconv.kernels.planes import split_plane, turn_block
 from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, even_part, lane_sum, row_offsets, transpose
-from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS
+from fastconv.kernels.tiles import LANES, TILE_ROWS
 
 SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
@@ -53,21 +53,21 @@ def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, 
 
 
 @kernel
-def weight_gradient_sharded(g, planes, offsets, pixels, parts):
+def weight_gradient_sharded(g, last, planes, offsets, pixels, step, width, parts):
     """parts[s, group, k, oc] = sum over the pixels p of shard s of planes[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
     A shard is a run of blocks of pixels, through the batch; each is transposed before it is used.
 
-    Precondition: g (N, OC, P); planes (N, cells of an image), offsets (K,) and pixels (P,) uint64; parts
-    (shards, groups, K, OC/groups). Parallel over (shard, group), each of which owns its part.
+    Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; planes (N, cells of an image), groups `step`
+    cells apart; offsets (K,) and pixels (P,) uint64; parts (shards, groups, K, OC/groups). Parallel over (shard,
+    group), each of which owns its part.
     """
-    N, OC, P = g.shape
+    N, OC, P = (g.shape[0], g.shape[2], g.shape[1]) if last else g.shape
     image = planes.shape[1]
     shards, groups, K, per_group = parts.shape
     flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
     size = even_part(P, TERM_BLOCK)
     blocks = -(-P // size)
-    width = min(per_group, TILE_VECTORS * LANES)
     nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
     zero, one = np.int64(0), np.int64(1)
     offsets_of_pixels = row_offsets(size, width)
@@ -79,10 +79,10 @@ def weight_gradient_sharded(g, planes, offsets, pixels, parts):
             n, block = divmod(item, blocks)
             p = block * size
             m = min(size, P - p)
-            source = n * image + group * (image // groups)
+            source = n * image + group * step
             for oc in range(0, per_group, width):
                 columns = min(width, per_group - oc)
-                transpose(turned, zero, flat_g, (n * OC + group * per_group + oc) * P + p, columns, m, width, P)
+                turn_block(turned, zero, flat_g, n, group * per_group + oc, p, m, columns, OC, P, last, width)
                 add_rows(
                     flat_parts, task * K * per_group + oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest,
                     flat, source, offsets, pixels[p : p + m], turned, zero, zero, offsets_of_pixels[:m], one, columns,
@@ -104,12 +104,12 @@ def add_parts(parts, total):
 
 
 @kernel
-def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
+def weight_gradient_turned(turned, planes, offsets, pixels, step, width, grad):
     """grad[group, oc, k] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * g[n, group, oc, p].
 
-    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it; planes (N, cells of an image), offsets (K,)
-    and pixels (P,) uint64, grad (groups, OC/groups, K). Parallel over (group, block of taps, block of channels), each
-    of which owns its part of grad and sums the batch in order.
+    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it; planes (N, cells of an image), groups
+    `step` cells apart; offsets (K,) and pixels (P,) uint64, grad (groups, OC/groups, K). Parallel over (group, block of
+    taps, block of channels), each of which owns its part of grad and sums the batch in order.
     """
     N, groups, cells = turned.shape
     image = planes.shape[1]
@@ -132,7 +132,7 @@ def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
         for n in range(N):
             add_rows(
                 sums, zero, width, zero, rows, nothing, k, np.bool_(False), lowest, flat,
-                n * image + group * (image // groups), offsets, pixels, flat_turned,
+                n * image + group * step, offsets, pixels, flat_turned,
                 (n * groups + group) * cells + s * P * width, zero, rows_of_pixels, one, columns,
             )  # fmt: skip
         transpose(flat_grad, (group * per_group + oc) * K + k, sums, zero, rows, columns, K, width)

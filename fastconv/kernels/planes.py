@@ -122,19 +122,31 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
 
 
 @kernel
-def turn_gradient(g, width, turned):
-    """turned[n, block, p, j] = g[n, block * width + j, p]: pixels of a block of channels one behind the other.
+def turn_gradient(g, last, groups, width, turned):
+    """turned[n, group, block, p, j] = g[n, channel block * width + j of the group, p]: pixels one behind the other.
 
-    Precondition: g (N, OC, P); turned flat, N * blocks * P * width cells, of which those past the last channel stay as
-    they are. Parallel over (n, block), which owns its part.
+    Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; turned flat, N * groups * blocks * P * width
+    cells, of which those past the last channel stay as they are. Parallel over (n, group, block), which owns its part.
     """
-    N, OC, P = g.shape
-    blocks = -(-OC // width)
+    N, OC, P = (g.shape[0], g.shape[2], g.shape[1]) if last else g.shape
+    per_group = OC // groups
+    blocks = -(-per_group // width)
     flat = g.reshape(-1)
-    for task in prange(N * blocks):
-        n, block = divmod(np.int64(task), blocks)
-        oc = block * width
-        transpose(turned, task * P * width, flat, (n * OC + oc) * P, min(width, OC - oc), P, width, P)
+    for task in prange(N * groups * blocks):
+        rest, block = divmod(np.int64(task), blocks)
+        n, group = divmod(rest, groups)
+        first, columns = group * per_group + block * width, min(width, per_group - block * width)
+        turn_block(turned, task * P * width, flat, n, first, np.int64(0), P, columns, OC, P, last, width)
+
+
+@inlined
+def turn_block(turned, start, g, n, first, p, pixels, columns, OC, P, last, width):
+    """turned[start + q*width + j] = g[n, first + j, p + q] for q < pixels and j < columns."""
+    if last:
+        zero, one = np.int64(0), np.int64(1)
+        copy_rows(pixels, turned, start, width, g, (n * P + p) * OC + first, OC, one, zero, columns, columns)
+    else:
+        transpose(turned, start, g, (n * OC + first) * P + p, columns, pixels, width, P)
 
 
 @kernel
