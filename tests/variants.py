@@ -149,10 +149,12 @@ def demanded(
     shared: bool | None = None,
     turned: bool | None = None,
     sharded: bool | None = None,
+    last: bool | None = None,
 ) -> Iterator[None]:
     """Make the engine take these variants wherever it can; None leaves a choice to it.
 
     The input gradient is gathered, gathered phase by phase where there are phases ("phases"), or scattered (False).
+    Images with channels last are convolved in that order, or moved.
     """
     laid_out = _geometry._laid_out
 
@@ -185,6 +187,8 @@ def demanded(
         patches += [
             mock.patch.object(_plan, name, 1 if turned else 2**31) for name in ("LEAST_TURNED", "LEAST_TURNED_TAPS")
         ]
+    if last is not None:
+        patches.append(mock.patch.object(_plan, "LEAST_LAST", 1 if last else 2**31))
     if sharded is not None:
         patches.append(mock.patch.object(_plan, "SHARDED", 2**31 if sharded else 0))
     with contextlib.ExitStack() as stack:
@@ -224,5 +228,6 @@ def demands() -> st.SearchStrategy[dict[str, Any]]:
             "shared": choice,
             "turned": choice,
             "sharded": choice,
+            "last": choice,
         }
     )

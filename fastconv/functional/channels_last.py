@@ -14,6 +14,22 @@ from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import planes as moves
 
+# bytes: pixels so far apart share few sets of the L1 cache, which then does not hold those of a block (measured: 3.2
+# against 2.3 ms for the gradient of 128 x 128 x 3 x 3 weights)
+CACHE_STRIDE = 512
+
+
+def planes_of(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    """X (N, C, H, W) as the kernels read it: (N, C * cells of a plane), x itself where nothing has to move."""
+    if geometry.in_place:
+        return x.reshape(len(x), geometry.C * geometry.plane)
+    vertical, horizontal = geometry.steps
+    shape = (x.shape[0] * x.shape[1], vertical, len(geometry.shifts), geometry.HP, geometry.WP)
+    planes = _arrays.empty(where, shape, x.dtype, "the padded input")
+    flat = x.reshape(shape[0], *x.shape[2:])
+    moves.split(flat, geometry.rows.before, vertical, geometry.shifts, horizontal, planes)
+    return planes.reshape(len(x), geometry.C * geometry.plane)
+
 
 def first(where: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A view (N, C, H, W), of an array in any order, as kernels take it."""
@@ -64,8 +80,16 @@ def _convolve(
 
 def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The gradient of the weights (OC, KH, KW, C/groups), from g (N, OH, OW, OC) and x (N, H, W, C)."""
-    planes = _planes(where, x, geometry.channels_last)
-    return turned_weight_gradient(where, g.reshape(len(g), -1, geometry.OC), planes, geometry.channels_last)
+    g = g.reshape(len(g), -1, geometry.OC)
+    if geometry.C * x.itemsize % CACHE_STRIDE:
+        planes = _planes(where, x, geometry.channels_last)
+        return turned_weight_gradient(where, g, True, planes, geometry.channels_last)
+    planes = planes_of(where, first(where, np.moveaxis(x, 3, 1), x.dtype), geometry.by_pixel)
+    turned = turned_weight_gradient(where, g, True, planes, geometry.by_pixel)
+    shape = geometry.OC, geometry.C // geometry.groups, len(geometry.windows)
+    grad = np.empty((shape[0], shape[2], shape[1]), g.dtype)
+    moves.transposed.sized(grad.size)(turned.reshape(shape), grad)
+    return grad
 
 
 def bias_gradient(g: np.ndarray) -> np.ndarray:
@@ -76,10 +100,12 @@ def bias_gradient(g: np.ndarray) -> np.ndarray:
     return grad
 
 
-def turned_weight_gradient(where: str, g: np.ndarray, planes: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def turned_weight_gradient(
+    where: str, g: np.ndarray, last: bool, planes: np.ndarray, geometry: ConvGeometry
+) -> np.ndarray:
     """A matrix product with vectors along the output channels: (groups, OC/groups, taps).
 
-    Of g (N, OC, pixels), which is transposed, or (N, pixels, OC), and the planes of a geometry in that order.
+    Of g (N, OC, pixels), which is transposed, or (N, pixels, OC) with channels last, and the planes of a geometry.
     """
     groups, per_group, K = geometry.groups, geometry.OC // geometry.groups, geometry.taps
     table = geometry.offsets, geometry.pixels, geometry.group
@@ -88,13 +114,13 @@ def turned_weight_gradient(where: str, g: np.ndarray, planes: np.ndarray, geomet
     if not declines_sharded(geometry):
         sums = np.empty((groups, K, per_group), g.dtype)
         parts = _arrays.empty(where, (SHARDS, *sums.shape), g.dtype, "the shards of the weight gradient")
-        gradients.weight_gradient_sharded(g, geometry.last, planes, *table, width, parts)
+        gradients.weight_gradient_sharded(g, last, planes, *table, width, parts)
         gradients.add_parts.sized(parts.size)(parts.reshape(SHARDS, -1), sums.reshape(-1))
         moves.transposed.sized(grad.size)(sums, grad)
     else:
         cells = -(-per_group // width) * len(geometry.pixels) * width
         turned = _arrays.empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
-        moves.turn_gradient(g, geometry.last, groups, width, turned.reshape(-1))
+        moves.turn_gradient(g, last, groups, width, turned.reshape(-1))
         gradients.weight_gradient_turned(turned, planes, *table, width, grad)
     return grad
 

@@ -284,18 +284,6 @@ def checked(
     return dtype, _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout), third
 
 
-def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """X (N, C, H, W) as the kernels read it: (N, C * cells of a plane), x itself where nothing has to move."""
-    if geometry.in_place:
-        return x.reshape(len(x), geometry.C * geometry.plane)
-    vertical, horizontal = geometry.steps
-    shape = (x.shape[0] * x.shape[1], vertical, len(geometry.shifts), geometry.HP, geometry.WP)
-    planes = _arrays.empty(where, shape, x.dtype, "the padded input")
-    flat = x.reshape(shape[0], *x.shape[2:])
-    moves.split(flat, geometry.rows.before, vertical, geometry.shifts, horizontal, planes)
-    return planes.reshape(len(x), geometry.C * geometry.plane)
-
-
 def direct(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
@@ -327,7 +315,7 @@ def _convolve(
     groups, rows, columns = geometry.groups, geometry.rows, geometry.columns
     if not declines_packed(geometry, len(x)):
         whole = geometry.by_pixel
-        planes = _planes(where, x, whole).reshape(-1)
+        planes = channels_last.planes_of(where, x, whole).reshape(-1)
         image = whole.C * whole.plane
         kernels.forward_packed(
             planes, *table, weights.run, bias, floor, whole.offsets, whole.pixels, groups, image, whole.group, False,
@@ -339,7 +327,7 @@ def _convolve(
             geometry.offsets, groups, geometry.WP, geometry.by_rows, y,
         )  # fmt: skip
     else:
-        planes = _planes(where, x, geometry).reshape(-1)
+        planes = channels_last.planes_of(where, x, geometry).reshape(-1)
         image = geometry.C * geometry.plane
         kernels.forward(
             planes, *table, bias, floor, geometry.offsets, groups, image, geometry.WP, geometry.by_rows, y
@@ -405,7 +393,10 @@ def _phased(
     N, C = grad.shape[:2]
     conv, lowest = geometry.transposed.conv, g.dtype.type(-np.inf)
     shape = (geometry.phases, N, C, conv.rows.out, conv.columns.out)
-    planes, parts = _planes(where, g, conv).reshape(-1), _arrays.empty(where, shape, g.dtype, "the gradient's phases")
+    planes, parts = (
+        channels_last.planes_of(where, g, conv).reshape(-1),
+        _arrays.empty(where, shape, g.dtype, "the gradient's phases"),
+    )
     for part, (terms, offsets) in zip(parts, geometry.transposed_phases):
         kernels.forward(
             planes, weight.reshape(-1), geometry.channel_rows, terms, bias, lowest, offsets, geometry.groups,
@@ -472,8 +463,8 @@ def weight_gradient(
 def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """A matrix product with vectors along the output channels, for which g is transposed."""
     N, OC, OH, OW = g.shape
-    planes = _planes(where, x, geometry.by_pixel)
-    return channels_last.turned_weight_gradient(where, g.reshape(N, OC, OH * OW), planes, geometry.by_pixel)
+    planes = channels_last.planes_of(where, x, geometry.by_pixel)
+    return channels_last.turned_weight_gradient(where, g.reshape(N, OC, OH * OW), False, planes, geometry.by_pixel)
 
 
 def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
@@ -485,7 +476,7 @@ def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: 
             geometry.WP, geometry.offsets, geometry.groups, grad,
         )  # fmt: skip
         return grad
-    planes = _planes(where, x, geometry)
+    planes = channels_last.planes_of(where, x, geometry)
     for by_rows in (False, True):
         runs, flat = _runs(where, g, geometry, by_rows)
         gradients.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
