@@ -238,8 +238,8 @@ def _gradients_last(
         grad = channels_last.weight_gradient(where, last[0], last[1], geometry)
         grad_weight = np.moveaxis(grad.reshape(last[2].shape), 3, 1)
     elif want_weight:
-        moved = (channels_last.first(where, a, compute) for a in (g, x))
-        grad_weight = weight_gradient(where, *moved, weight.shape, geometry)
+        g, x = channels_last.first(where, g, compute), channels_last.first(where, x, compute)
+        grad_weight = weight_gradient(where, g, x, weight.shape, geometry)
     if want_bias:
         grad_bias = channels_last.bias_gradient(last[0])
     return grad_x, grad_weight, grad_bias

@@ -166,8 +166,8 @@ def _pack(weight, weight_rows, weight_terms, run, first, channels, k0, terms, pa
         m = min(abs(run) - k % abs(run), end - k)
         lowest, step = (k, width) if run > 0 else (k + m - 1, -width)
         source = np.int64(weight_rows[first] + weight_terms[lowest])
-        if row == 1 and run > 0:  # the channels lie side by side themselves
-            term = np.int64(weight_terms[k + 1] - weight_terms[k]) if m > 1 else 0
+        term = np.int64(weight_terms[k + 1] - weight_terms[k]) if m > 1 else 1
+        if run > 0 and term != 1:  # the channels lie side by side
             copy_rows(m, packed, (k - k0) * width, width, weight, source, term, one, zero, channels, channels)
         else:
             transpose(packed, (lowest - k0) * width, weight, source, channels, m, step, row)
