@@ -43,6 +43,11 @@ class ConvShape:
         return self.stride, self.pad, 1, self.groups
 
     @property
+    def output_padding(self) -> int:
+        """Rows and columns that a transposed convolution back to (H, W) adds to those that its windows reach."""
+        return self.H - (self.output_shape[2] - 1) * self.stride + 2 * self.pad - self.K
+
+    @property
     def flops(self) -> int:
         """Multiplications and additions of the forward pass; either gradient has as many."""
         N, OC, OH, OW = self.output_shape
@@ -135,9 +140,18 @@ LINEARS = (
 )
 
 # Read backwards: (N, OC, OH, OW) images become (N, C, H, W) ones.
-TRANSPOSES = (ConvShape("upsample 4x4", 8, 64, 56, 56, 128, 4, 2, 1),)
+TRANSPOSES = (
+    ConvShape("upsample 4x4", 8, 64, 56, 56, 128, 4, 2, 1),
+    ConvShape("upsample 3x3", 8, 64, 56, 56, 64, 3, 2, 1),
+    ConvShape("U-Net 2x2", 8, 64, 56, 56, 128, 2, 2),
+    ConvShape("decoder 3x3", 8, 64, 28, 28, 64, 3, 1, 1),
+    ConvShape("depthwise up 3x3", 8, 128, 56, 56, 128, 3, 2, 1, 128),
+)
+# Also measured with channels last.
+NHWCS = ("LeNet c2", "ResNet c1", "ResNet 1x1", "ResNet 3x3", "depthwise 3x3")
 
 CONV = {shape.name: shape for shape in CONVS}
 POOL = {shape.name: shape for shape in POOLS}
 LINEAR = {shape.name: shape for shape in LINEARS}
 TRANSPOSE = {shape.name: shape for shape in TRANSPOSES}
+NHWC = {name: CONV[name] for name in NHWCS}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,7 +160,8 @@ class ConvGeometry:
 
     A wide row ends with WP - OW cells that are no pixels. Where those cost more than copying, planes are `unrolled`:
     one copy for each kernel column instead of each horizontal phase, shifted so that WP is OW. Kernels that take each
-    pixel by itself need neither: for them planes are `whole`, without phases.
+    pixel by itself need neither: for them planes are `whole`, without phases. Then channels may also be `last`: those
+    of a cell lie side by side, as in NHWC order, and so do those of a tap among the weights.
     """
 
     C: int
@@ -169,6 +171,7 @@ class ConvGeometry:
     columns: Axis
     unrolled: bool = False
     whole: bool = False
+    last: bool = False
 
     @property
     def taps(self) -> int:
@@ -257,7 +260,9 @@ class ConvGeometry:
 
     @functools.cached_property
     def offsets(self) -> np.ndarray:
-        """The offset of tap (c, ky, kx) from the first channel of its group: (taps,) uint64."""
+        """The offset of tap (c, ky, kx), or (ky, kx, c), from the first channel of its group: (taps,) uint64."""
+        if self.last:
+            return (self.windows[:, None] * np.uint64(self.C) + np.arange(self.group, dtype=np.uint64)).ravel()
         channels = np.arange(self.C // self.groups, dtype=np.uint64) * np.uint64(self.plane)
         return (channels[:, None] + self.windows).ravel()
 
@@ -282,7 +287,13 @@ class ConvGeometry:
         """The cell of every output pixel: (OH * OW,) uint64."""
         oy, ox = np.divmod(np.arange(self.rows.out * self.columns.out), self.columns.out)
         (sy, sx), (vertical, horizontal) = (self.rows.stride, self.columns.stride), self.steps
-        return (oy * (sy // vertical) * self.WP + ox * (sx // horizontal)).astype(np.uint64)
+        cells = oy * (sy // vertical) * self.WP + ox * (sx // horizontal)
+        return (cells * (self.C if self.last else 1)).astype(np.uint64)
+
+    @property
+    def group(self) -> int:
+        """The distance of the first channels of two groups."""
+        return self.C // self.groups * (1 if self.last else self.plane)
 
     @functools.cached_property
     def plain(self) -> ConvGeometry:
@@ -293,6 +304,11 @@ class ConvGeometry:
     def by_pixel(self) -> ConvGeometry:
         """The same convolution with whole planes."""
         return dataclasses.replace(self, unrolled=False, whole=True)
+
+    @functools.cached_property
+    def channels_last(self) -> ConvGeometry:
+        """The same convolution with whole planes of which each cell holds all channels."""
+        return dataclasses.replace(self, unrolled=False, whole=True, last=True)
 
     @property
     def phases(self) -> int:
@@ -310,14 +326,45 @@ class ConvGeometry:
         return TransposedGeometry(conv, rows, columns, self.channel_rows, terms)
 
     @functools.cached_property
-    def gathered_products(self) -> float:
-        """How many products the input gradient as that convolution takes for each that is needed.
+    def turned_last(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `transposed.weight_rows` and `weight_terms`, for weights with channels last and taps (ky, kx, oc)."""
+        per_group, channels, count = self.OC // self.groups, self.C // self.groups, len(self.windows)
+        group, c = np.divmod(np.arange(self.C), channels)
+        terms = np.arange(count)[::-1, None] * channels + np.arange(per_group) * self.taps
+        return (group * per_group * self.taps + c).astype(np.uint64), terms.astype(np.uint64).ravel()
+
+    @functools.cached_property
+    def transposed_phases(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each phase of the stride, of the taps that reach it: where they lie among a channel's weights, offsets.
+
+        The offsets are those of `transposed.conv`, of which each phase takes a part; both (taps,) uint64.
+        """
+        rows, columns, conv = self.transposed.rows, self.transposed.columns, self.transposed.conv
+        offsets = conv.offsets.reshape(-1, conv.rows.kernel, conv.columns.kernel)
+        terms = np.arange(len(offsets))[:, None, None] * self.taps + np.arange(len(self.windows)).reshape(
+            self.rows.kernel, self.columns.kernel
+        )
+        found = []
+        for a, b in itertools.product(range(self.rows.stride), range(self.columns.stride)):
+            ky, kx = np.flatnonzero(rows.phases == a)[:, None], np.flatnonzero(columns.phases == b)
+            reached = offsets[:, rows.positions[ky], columns.positions[kx]]
+            found.append((terms[:, ky, kx].astype(np.uint64).ravel(), reached.ravel()))
+        return found
+
+    @property
+    def border_products(self) -> float:
+        """How many products the input gradient, phase by phase, takes for each that is needed.
 
         Near the borders it multiplies zeros, which counts for an image hardly larger than the kernel.
         """
         conv = self.transposed.conv
-        gathered = conv.rows.out * conv.columns.out * conv.rows.kernel * conv.columns.kernel * self.phases
-        return gathered / (self.rows.out * self.columns.out * len(self.windows))
+        return conv.rows.out * conv.columns.out / (self.rows.out * self.columns.out)
+
+    @property
+    def gathered_products(self) -> float:
+        """How many it takes as one convolution, whose kernel is as large as the largest phase's."""
+        conv = self.transposed.conv
+        return self.border_products * conv.rows.kernel * conv.columns.kernel * self.phases / len(self.windows)
 
 
 @dataclass(frozen=True)

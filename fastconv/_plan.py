@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fastconv._geometry import ConvGeometry, conv_geometry
 from fastconv.kernels import tiles
+from fastconv.kernels.conv_gradients import TAP_BLOCK
 
 # output channels that fill the vectors of a tile of weights, and the taps and pixels that repay packing them; fewer do
 # where the input is read in place, but would have to be split into phases otherwise
@@ -21,8 +22,10 @@ MOST_PRODUCTS = 1.5
 LEAST_TURNED, LEAST_TURNED_TAPS = 12, 48
 # elements of the weight gradient up to which shards of the batch are summed apart, each in the L2 cache, and how many
 SHARDED, SHARDS = 2**16, 16
-# channels that lie side by side in the transposed gradient: the width of a tile of three vectors
+# channels that lie side by side in the transposed gradient, at most: the width of a tile of three vectors
 TURNED_CHANNELS = 48
+# output channels and taps from which images with channels last are convolved as they are
+LEAST_LAST = 16
 
 
 def declines_packed(geometry: ConvGeometry, N: int) -> str:
@@ -55,10 +58,17 @@ def declines_by_image(geometry: ConvGeometry, N: int, itemsize: int) -> str:
 
 
 def declines_gathered(geometry: ConvGeometry) -> str:
-    """Why the input gradient is not a convolution of the output gradient, but scattered; empty where it is."""
-    if geometry.gathered_products > MOST_PRODUCTS:
-        return f"{geometry.gathered_products:.1f} products for each that is needed are more than {MOST_PRODUCTS}"
-    return ""
+    """Why the input gradient is not one convolution of the output gradient; empty where it is."""
+    return _too_many(geometry.gathered_products)
+
+
+def declines_phased(geometry: ConvGeometry) -> str:
+    """Why it is not one for each phase of the stride either, but scattered; empty where it is."""
+    return "there is one phase" if geometry.phases == 1 else _too_many(geometry.border_products)
+
+
+def _too_many(products: float) -> str:
+    return f"{products:.1f} products for each that is needed are more than {MOST_PRODUCTS}" * (products > MOST_PRODUCTS)
 
 
 def declines_turned(geometry: ConvGeometry) -> str:
@@ -68,6 +78,34 @@ def declines_turned(geometry: ConvGeometry) -> str:
         return f"{per_group} output channels in a group are fewer than {LEAST_TURNED}"
     if geometry.taps < LEAST_TURNED_TAPS:
         return f"{geometry.taps} taps are fewer than {LEAST_TURNED_TAPS}"
+    return ""
+
+
+def turned_width(per_group: int) -> int:
+    """How many of a group's channels lie side by side in the transposed gradient: whole vectors, evenly shared."""
+    blocks = -(-per_group // TURNED_CHANNELS)
+    return min(per_group, -(-per_group // (blocks * tiles.LANES)) * tiles.LANES)
+
+
+def declines_last(geometry: ConvGeometry) -> str:
+    """Why a convolution of images with channels last moves them to NCHW order; empty where it does not."""
+    per_group = geometry.OC // geometry.groups
+    if min(per_group, geometry.taps) < LEAST_LAST:
+        return f"{per_group} output channels in a group or {geometry.taps} taps are fewer than {LEAST_LAST}"
+    return ""
+
+
+def declines_by_group(geometry: ConvGeometry, itemsize: int) -> str:
+    """Why those dot products are not summed group by group, each of which splits its own planes; empty where so."""
+    if geometry.in_place:
+        return "the input needs no padded planes"
+    if geometry.groups < LEAST_IMAGES:
+        return f"{geometry.groups} groups are fewer than {LEAST_IMAGES}"
+    if geometry.taps > TAP_BLOCK or geometry.OC // geometry.groups > tiles.DOT_ROWS:
+        return f"the weights of a group are more than {tiles.DOT_ROWS} x {TAP_BLOCK}, which one task sums"
+    size = geometry.C // geometry.groups * geometry.plane * itemsize
+    if size > CACHED_PLANES:
+        return f"a group's planes of {size:,} bytes are more than {CACHED_PLANES:,}"
     return ""
 
 
@@ -125,6 +163,7 @@ def explain(
     groups = image[0] // max(weight[1], 1)
     geometry = conv_geometry("explain", image, weight, stride, padding, 1, max(groups, 1))
     no_gather, no_turn = declines_gathered(geometry), declines_turned(geometry)
+    no_phases, no_groups = declines_phased(geometry), declines_by_group(geometry, itemsize)
     lanes = tiles.VECTOR_BYTES // itemsize
     tile = f"{tiles.TILE_ROWS} x {tiles.TILE_VECTORS * lanes}" if tiles.ENABLED else "none, plain loops"
     out = geometry.rows.out, geometry.columns.out
@@ -133,14 +172,20 @@ def explain(
         *_product("forward", geometry, N, itemsize),
         *(
             [
-                _line("input gradient", "scattered tap by tap", {"gathered": no_gather}),
-                f"{'':<17}{_layout(geometry.plain)}",
+                _line(
+                    "input gradient",
+                    "scattered tap by tap" if no_phases else "phase by phase of the stride",
+                    {"gathered": no_gather, "phase by phase": no_phases},
+                ),
+                f"{'':<17}{_layout(geometry.plain if no_phases else geometry.transposed.conv)}",
             ]
             if no_gather
             else _product("input gradient", geometry.transposed.conv, N, itemsize)
         ),
         _line(
-            "weight gradient", "dot products" if no_turn else "with the gradient transposed", {"transposed": no_turn}
+            "weight gradient",
+            "with the gradient transposed" if not no_turn else "dot products" + ", group by group" * (not no_groups),
+            {"transposed": no_turn},
         ),
         f"{'':<17}{_layout(geometry if no_turn else geometry.by_pixel)}",
     ]

@@ -46,9 +46,11 @@ EVERY = frozenset(
         *(f"forward: {way}" for way in FORWARD),
         *(f"gathered: {way}" for way in FORWARD),
         "turned weights",
+        "phased",
         *(f"scattered: {planes}, {runs}" for planes in ("in place", "merged") for runs in RUNS),
         *(f"weight: dotted, {planes}, {runs}" for planes in ("in place", "split") for runs in RUNS),
         "weight: dotted, unrolled, straight",
+        "weight: dotted, by group",
         *(f"weight: turned, {planes}, {sums}" for planes in ("in place", "split") for sums in ("shards", "blocks")),
     }
 )
@@ -75,7 +77,7 @@ def recorded() -> Iterator[set[str]]:
         last_runs[:] = [geometry]
 
     def ran(shared):
-        return lambda *args: seen.add(f"{purpose[-1]}: {_forward(last_runs[0], shared)}")
+        return lambda *args: seen.add(f"{purpose[-1]}: {_forward(last_runs[0], shared)}" if last_runs else "phased")
 
     def packed(*args):
         seen.add(f"{purpose[-1]}: {'in place' if last_runs[0].by_pixel.in_place else 'split'}, packed")
@@ -88,6 +90,9 @@ def recorded() -> Iterator[set[str]]:
             return original_gathered(*args)
         finally:
             purpose.pop()
+
+    def phased(*args):
+        last_runs.clear()  # one table of planes for all phases, whose forward products are not told apart
 
     def runs(where, g, geometry, by_rows):
         result, flat = original_runs(where, g, geometry, by_rows)
@@ -119,10 +124,12 @@ def recorded() -> Iterator[set[str]]:
             spy(kernels, "split_and_forward", ran(True)),
             spy(kernels, "forward_packed", packed),
             mock.patch.object(module, "_gathered", gathered),
+            spy(module, "_phased", phased),
             spy(moves, "turn", lambda *args: seen.add("turned weights")),
             mock.patch.object(module, "_runs", runs),
             spy(gradients, "input_gradient", scattered),
             spy(gradients, "weight_gradient", dotted),
+            spy(gradients, "split_and_weight_gradient", lambda *args: seen.add("weight: dotted, by group")),
             spy(module, "_turned_weight_gradient", turned_gradient),
             spy(gradients, "weight_gradient_sharded", summed("shards")),
             spy(gradients, "weight_gradient_turned", summed("blocks")),
@@ -138,12 +145,17 @@ LAYOUTS = ("unrolled", "by rows", "wide")
 def demanded(
     layout: str | None = None,
     packed: bool | None = None,
-    gathers: bool | None = None,
+    gathers: bool | str | None = None,
     shared: bool | None = None,
     turned: bool | None = None,
     sharded: bool | None = None,
+    last: bool | None = None,
 ) -> Iterator[None]:
-    """Make the engine take these variants wherever it can; None leaves a choice to it."""
+    """Make the engine take these variants wherever it can; None leaves a choice to it.
+
+    The input gradient is gathered, gathered phase by phase where there are phases ("phases"), or scattered (False).
+    Images with channels last are convolved in that order, or moved.
+    """
     laid_out = _geometry._laid_out
 
     def chosen(C, OC, groups, rows, columns):
@@ -165,12 +177,18 @@ def demanded(
         ]
     if gathers is not None:
         patches.append(mock.patch.object(_plan, "MOST_PRODUCTS", math.inf if gathers else 0))
+    if gathers == "phases":
+        patches.append(
+            mock.patch.object(module, "declines_gathered", lambda geometry: "demanded" * (geometry.phases > 1))
+        )
     if shared is not None:
         patches.append(mock.patch.object(_plan, "LEAST_IMAGES", 1 if shared else 2**31))
     if turned is not None:
         patches += [
             mock.patch.object(_plan, name, 1 if turned else 2**31) for name in ("LEAST_TURNED", "LEAST_TURNED_TAPS")
         ]
+    if last is not None:
+        patches.append(mock.patch.object(_plan, "LEAST_LAST", 1 if last else 2**31))
     if sharded is not None:
         patches.append(mock.patch.object(_plan, "SHARDED", 2**31 if sharded else 0))
     with contextlib.ExitStack() as stack:
@@ -192,8 +210,10 @@ def every_demand() -> list[dict[str, Any]]:
     # packed weights are read with planes that are always laid out the same way
     ways = [(None, None), (None, True), *((layout, False) for layout in LAYOUTS)]
     return [
-        dict(layout=layout, packed=packed, gathers=other, shared=other, turned=turned, sharded=other)
-        for (layout, packed), other, turned in itertools.product(ways, (True, False), (True, False))
+        dict(layout=layout, packed=packed, gathers=gathers, shared=other, turned=turned, sharded=other)
+        for (layout, packed), (other, turned, gathers) in itertools.product(
+            ways, ((True, True, True), (True, False, "phases"), (False, True, False), (False, False, False))
+        )
     ]
 
 
@@ -204,9 +224,10 @@ def demands() -> st.SearchStrategy[dict[str, Any]]:
         {
             "layout": st.sampled_from([None, *LAYOUTS]),
             "packed": choice,
-            "gathers": choice,
+            "gathers": st.sampled_from([None, True, "phases", False]),
             "shared": choice,
             "turned": choice,
             "sharded": choice,
+            "last": choice,
         }
     )

@@ -18,22 +18,34 @@ class Fastconv(Library):
 
         self.lib, self.version = fastconv, fastconv.__version__
         fastconv.set_num_threads(threads)
-        if hasattr(fastconv, "conv_transpose2d"):
-            self.conv_transpose = self._conv_transpose
 
     def conv(self, p: Problem) -> Call:
-        return lambda: self.lib.conv2d(p.x, p.weight, p.bias, *p.shape.options)
+        return lambda: self.lib.conv2d(p.x, p.weight, p.bias, *p.shape.options, layout=p.layout)
+
+    def _conv_gradient(self, p: Problem, which: int) -> Call:
+        needs, backward = tuple(i == which for i in range(3)), self.lib.conv2d_backward
+        return lambda: backward(p.grad, p.x, p.weight, *p.shape.options, layout=p.layout, needs=needs)[which]
 
     def conv_input_gradient(self, p: Problem) -> Call:
-        needs = (True, False, False)
-        return lambda: self.lib.conv2d_backward(p.grad, p.x, p.weight, *p.shape.options, needs=needs)[0]
+        return self._conv_gradient(p, 0)
 
     def conv_weight_gradient(self, p: Problem) -> Call:
-        needs = (False, True, False)
-        return lambda: self.lib.conv2d_backward(p.grad, p.x, p.weight, *p.shape.options, needs=needs)[1]
+        return self._conv_gradient(p, 1)
 
-    def _conv_transpose(self, p: Problem) -> Call:
-        return lambda: self.lib.conv_transpose2d(p.x, p.weight, p.bias, p.shape.stride, p.shape.pad)
+    conv_nhwc, conv_nhwc_input_gradient, conv_nhwc_weight_gradient = conv, conv_input_gradient, conv_weight_gradient
+
+    def conv_transpose(self, p: Problem) -> Call:
+        return lambda: self.lib.conv_transpose2d(p.x, p.weight, p.bias, *_transposed(p))
+
+    def _conv_transpose_gradient(self, p: Problem, which: int) -> Call:
+        needs, backward = tuple(i == which for i in range(3)), self.lib.conv_transpose2d_backward
+        return lambda: backward(p.grad, p.x, p.weight, *_transposed(p), needs=needs)[which]
+
+    def conv_transpose_input_gradient(self, p: Problem) -> Call:
+        return self._conv_transpose_gradient(p, 0)
+
+    def conv_transpose_weight_gradient(self, p: Problem) -> Call:
+        return self._conv_transpose_gradient(p, 1)
 
     def max_pool(self, p: Problem) -> Call:
         return lambda: self.lib.max_pool2d_with_indices(p.x, *p.shape.options)
@@ -69,17 +81,22 @@ class Torch(Library):
         torch.set_grad_enabled(False)
 
     def _tensors(self, p: Problem) -> tuple[Any, ...]:
-        return tuple(self.lib.from_numpy(array) for array in (p.x, p.weight, p.bias, p.grad))
+        x, weight, bias, grad = (self.lib.from_numpy(array) for array in (p.x, p.weight, p.bias, p.grad))
+        if p.layout == "NCHW":
+            return x, weight, bias, grad
+        # views whose memory is in the order that PyTorch calls channels_last
+        return x.permute(0, 3, 1, 2), weight.permute(0, 3, 1, 2), bias, grad.permute(0, 3, 1, 2)
 
     def conv(self, p: Problem) -> Call:
         x, weight, bias, _ = self._tensors(p)
         return lambda: self.lib.nn.functional.conv2d(x, weight, bias, *p.shape.options)
 
-    def _conv_gradient(self, p: Problem, which: int) -> Call:
+    def _conv_gradient(self, p: Problem, which: int, transposed: bool = False) -> Call:
         x, weight, _, grad = self._tensors(p)
         mask, backward = [i == which for i in range(3)], self.lib.ops.aten.convolution_backward
         stride, pad, dilation, groups = p.shape.options
-        options = [stride] * 2, [pad] * 2, [dilation] * 2, False, [0, 0], groups
+        extra = p.shape.output_padding if transposed else 0
+        options = [stride] * 2, [pad] * 2, [dilation] * 2, transposed, [extra] * 2, groups
         return lambda: backward(grad, x, weight, None, *options, mask)[which]
 
     def conv_input_gradient(self, p: Problem) -> Call:
@@ -88,9 +105,17 @@ class Torch(Library):
     def conv_weight_gradient(self, p: Problem) -> Call:
         return self._conv_gradient(p, 1)
 
+    conv_nhwc, conv_nhwc_input_gradient, conv_nhwc_weight_gradient = conv, conv_input_gradient, conv_weight_gradient
+
     def conv_transpose(self, p: Problem) -> Call:
         x, weight, bias, _ = self._tensors(p)
-        return lambda: self.lib.nn.functional.conv_transpose2d(x, weight, bias, p.shape.stride, p.shape.pad)
+        return lambda: self.lib.nn.functional.conv_transpose2d(x, weight, bias, *_transposed(p))
+
+    def conv_transpose_input_gradient(self, p: Problem) -> Call:
+        return self._conv_gradient(p, 0, transposed=True)
+
+    def conv_transpose_weight_gradient(self, p: Problem) -> Call:
+        return self._conv_gradient(p, 1, transposed=True)
 
     def max_pool(self, p: Problem) -> Call:
         x, window = self._tensors(p)[0], _pairs(p)
@@ -123,6 +148,10 @@ class Torch(Library):
         x, _, _, grad = self._tensors(p)
         return lambda: grad.T @ x
 
+    def arrays(self, result: Any, problem: Problem) -> list[np.ndarray]:
+        arrays = super().arrays(result, problem)
+        return arrays if problem.layout == "NCHW" else [np.moveaxis(array, 1, 3) for array in arrays]
+
 
 class SciPy(Library):
     """SciPy: its n-dimensional correlation, image by image and kernel by kernel, on one thread whatever is asked."""
@@ -150,6 +179,11 @@ class SciPy(Library):
             return y
 
         return run
+
+
+def _transposed(p: Problem) -> tuple[int, int, int, int]:
+    """Stride, padding, output_padding and groups, in the order in which both libraries take them."""
+    return p.shape.stride, p.shape.pad, p.shape.output_padding, p.shape.groups
 
 
 def _pairs(p: Problem) -> tuple[list[int], ...]:

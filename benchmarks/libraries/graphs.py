@@ -48,7 +48,8 @@ class OnnxRuntime(Library):
         return self._session(p, "Conv", group=p.shape.groups, **self._windows(p))
 
     def conv_transpose(self, p: Problem) -> Call:
-        return self._session(p, "ConvTranspose", **self._windows(p))
+        extra = [p.shape.output_padding] * 2
+        return self._session(p, "ConvTranspose", group=p.shape.groups, output_padding=extra, **self._windows(p))
 
     def max_pool(self, p: Problem) -> Call:
         return self._session(p, "MaxPool", outputs=2, constants=0, **self._windows(p))

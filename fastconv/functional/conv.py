@@ -11,15 +11,16 @@ from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._geometry import ConvGeometry, Int2, Padding, conv_geometry, layout_argument, sizes
 from fastconv._plan import (
-    SHARDS,
-    TURNED_CHANNELS,
+    declines_by_group,
     declines_by_image,
     declines_gathered,
+    declines_last,
     declines_packed,
-    declines_sharded,
+    declines_phased,
     declines_turned,
 )
 from fastconv.errors import ShapeError
+from fastconv.functional import channels_last
 from fastconv.functional.im2col import unfold
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
@@ -119,20 +120,29 @@ def convolution(
     final = _arrays.shape_as(shape, layout)[int(unbatched) :]
     y = _arrays.result(where, final, dtype, out, *inputs)
     compute = _arrays.compute_dtype(dtype)
-    straight = layout == "NCHW" and compute == dtype
-    target = y.reshape(shape) if straight else _arrays.empty(where, shape, compute)
+    as_given = layout == "NHWC" and algorithm != "im2col" and not declines_last(geometry) and not on_numpy()
+    order = layout if as_given else "NCHW"
+    straight = layout == order and compute == dtype
+    ordered = _arrays.shape_as(shape, order)
+    target = y.reshape(ordered) if straight else _arrays.empty(where, ordered, compute)
     if on_numpy():
         x, weight = x.astype(compute, copy=False), weight.astype(compute, copy=False)
         target[...] = reference.conv2d(x, weight, bias, stride, padding, dilation, groups)
         if relu:
             target[...] = reference.relu(target)
     elif target.size:
-        run = _im2col if algorithm == "im2col" else direct
         zeros = np.zeros(geometry.OC, compute) if bias is None else ready(bias, compute)
         floor = compute.type(0 if relu else -np.inf)
-        run(where, ready(x, compute), ready(weight, compute), zeros, floor, geometry, target)
-    if not straight:
-        y[...] = _arrays.channels_as(target, layout).reshape(final)
+        if as_given:
+            x, weight = (ready(np.moveaxis(a, 1, 3), compute) for a in (x, weight))
+            channels_last.forward(where, x, weight, zeros, floor, geometry, target)
+        else:
+            run = _im2col if algorithm == "im2col" else direct
+            run(where, channels_last.first(where, x, compute), ready(weight, compute), zeros, floor, geometry, target)
+    if as_given and not straight:
+        y[...] = target.reshape(final)
+    elif not straight:
+        channels_last.put(target, layout, y)
     return y
 
 
@@ -187,8 +197,12 @@ def convolution_backward(
     _arrays.same_shape(where, "grad_output", g, _arrays.shape_as(shape, layout)[int(unbatched) :])
     compute = _arrays.compute_dtype(dtype)
     g = _arrays.channels_first(g, layout)
-    g, x, weight = (ready(a, compute) for a in (g[None] if unbatched else g, x, weight))
+    g = g[None] if unbatched else g
     grads: tuple[np.ndarray | None, ...]
+    if layout == "NHWC" and len(x) and not on_numpy():
+        grads = _gradients_last(where, g, x, weight, compute, geometry, (want_x, want_weight, want_bias))
+        return gradients_as(grads, dtype, layout, unbatched)
+    g, x, weight = (ready(a, compute) for a in (g, x, weight))
     if on_numpy():
         grads = reference.conv2d_backward(g, x, weight, stride, padding, dilation, groups, needs=needs)
     else:
@@ -203,14 +217,45 @@ def convolution_backward(
     return gradients_as(grads, dtype, layout, unbatched)
 
 
+def _gradients_last(
+    where: str, g: np.ndarray, x: np.ndarray, weight: np.ndarray, compute: np.dtype, geometry: ConvGeometry,
+    needs: tuple[bool, bool, bool],
+) -> tuple[np.ndarray | None, ...]:  # fmt: skip
+    """The gradients from views, in NCHW order, of arrays with channels last; views of such arrays, or NCHW."""
+    want_x, want_weight, want_bias = needs
+    grad_x = grad_weight = grad_bias = None
+    last = [ready(np.moveaxis(a, 1, 3), compute) for a in (g, x, weight)]
+    if want_x:
+        stays = geometry.phases == 1 and not declines_gathered(geometry) and not declines_last(geometry.transposed.conv)
+        if stays and moves.all_finite.sized(weight.size)(last[2].reshape(-1)):
+            grad = _arrays.empty(where, last[1].shape, compute, "grad_x")
+            channels_last.input_gradient(where, last[0], last[2], geometry, grad)
+            grad_x = np.moveaxis(grad, 3, 1)
+        else:
+            grad_x = _arrays.empty(where, x.shape, compute, "grad_x")
+            input_gradient(where, channels_last.first(where, g, compute), ready(weight, compute), geometry, grad_x)
+    if want_weight and not declines_turned(geometry):
+        grad = channels_last.weight_gradient(where, last[0], last[1], geometry)
+        grad_weight = np.moveaxis(grad.reshape(last[2].shape), 3, 1)
+    elif want_weight:
+        g, x = channels_last.first(where, g, compute), channels_last.first(where, x, compute)
+        grad_weight = weight_gradient(where, g, x, weight.shape, geometry)
+    if want_bias:
+        grad_bias = channels_last.bias_gradient(last[0])
+    return grad_x, grad_weight, grad_bias
+
+
 def gradients_as(
     grads: tuple[np.ndarray | None, ...], dtype: np.dtype, layout: str, unbatched: bool
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The gradients of x, weight and bias, computed in NCHW order, as the caller gave those arrays."""
     grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
     if grad_x is not None:
-        grad_x = np.ascontiguousarray(_arrays.channels_as(grad_x, layout))
-        grad_x = grad_x[0] if unbatched else grad_x
+        moved = _arrays.channels_as(grad_x, layout)
+        if not moved.flags.c_contiguous:
+            moved = np.empty(moved.shape, dtype)
+            channels_last.put(grad_x, layout, moved)
+        grad_x = moved[0] if unbatched else moved
     if grad_weight is not None:
         grad_weight = np.ascontiguousarray(_arrays.channels_as(grad_weight, layout))
     return grad_x, grad_weight, grad_bias
@@ -237,18 +282,6 @@ def checked(
         raise ShapeError(f"{where}: weight must have 4 dimensions ({axes}), got shape {weight.shape}")
     dtype = _arrays.result_dtype(x, weight, third)
     return dtype, _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout), third
-
-
-def _planes(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """X (N, C, H, W) as the kernels read it: (N, C * cells of a plane), x itself where nothing has to move."""
-    if geometry.in_place:
-        return x.reshape(len(x), geometry.C * geometry.plane)
-    vertical, horizontal = geometry.steps
-    shape = (x.shape[0] * x.shape[1], vertical, len(geometry.shifts), geometry.HP, geometry.WP)
-    planes = _arrays.empty(where, shape, x.dtype, "the padded input")
-    flat = x.reshape(shape[0], *x.shape[2:])
-    moves.split(flat, geometry.rows.before, vertical, geometry.shifts, horizontal, planes)
-    return planes.reshape(len(x), geometry.C * geometry.plane)
 
 
 def direct(
@@ -282,10 +315,11 @@ def _convolve(
     groups, rows, columns = geometry.groups, geometry.rows, geometry.columns
     if not declines_packed(geometry, len(x)):
         whole = geometry.by_pixel
-        planes = _planes(where, x, whole).reshape(-1)
+        planes = channels_last.planes_of(where, x, whole).reshape(-1)
         image = whole.C * whole.plane
         kernels.forward_packed(
-            planes, *table, weights.run, bias, floor, whole.offsets, whole.pixels, groups, image, y
+            planes, *table, weights.run, bias, floor, whole.offsets, whole.pixels, groups, image, whole.group, False,
+            y.reshape(*y.shape[:2], rows.out * columns.out),
         )  # fmt: skip
     elif not declines_by_image(geometry, len(x), x.itemsize):
         kernels.split_and_forward(
@@ -293,7 +327,7 @@ def _convolve(
             geometry.offsets, groups, geometry.WP, geometry.by_rows, y,
         )  # fmt: skip
     else:
-        planes = _planes(where, x, geometry).reshape(-1)
+        planes = channels_last.planes_of(where, x, geometry).reshape(-1)
         image = geometry.C * geometry.plane
         kernels.forward(
             planes, *table, bias, floor, geometry.offsets, groups, image, geometry.WP, geometry.by_rows, y
@@ -323,17 +357,16 @@ def input_gradient(
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
     finite = moves.all_finite.sized(weight.size)(weight.reshape(-1))
     start = np.zeros(geometry.C, g.dtype) if bias is None else bias
-    if not (finite and not declines_gathered(geometry) and _gathered(where, g, weight, start, geometry, grad)):
-        _scattered(where, g, weight, finite, geometry, grad)
-        if bias is not None:
-            grad += bias[:, None, None]
+    way = _gathered if not declines_gathered(geometry) else _phased if not declines_phased(geometry) else None
+    if not (finite and way and way(where, g, weight, start, geometry, grad)):
+        _scattered(where, g, weight, start, finite, geometry, grad)
 
 
 def _gathered(
     where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
 ) -> bool:
-    """The gradient of x as a convolution of g, for each phase of the stride; whether it can be relied on."""
-    N, C, H, W = grad.shape
+    """The gradient of x as a convolution of g, to all phases of the stride; whether it can be relied on."""
+    N, C = grad.shape[:2]
     transposed, groups, phases = geometry.transposed, geometry.groups, geometry.phases
     conv, rows, columns = transposed.conv, transposed.rows, transposed.columns
     start, lowest = np.repeat(bias, phases), g.dtype.type(-np.inf)
@@ -349,14 +382,43 @@ def _gathered(
     moves.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
     planes = _arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
     _convolve(where, g, Weights(turned, conv.weight_rows, conv.weight_terms, conv.taps), start, lowest, conv, planes)
-    split = planes.reshape(N * C, *strides, conv.rows.out, conv.columns.out)
-    top, left = geometry.rows.before, geometry.columns.before
-    return moves.merge(split, top, left, rows.first, columns.first, grad.reshape(N * C, H, W)) == 0
+    cells = conv.rows.out * conv.columns.out
+    return _merged(planes, phases * cells, cells, geometry, grad)
+
+
+def _phased(
+    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
+) -> bool:
+    """The gradient of x as a convolution of g to each phase of the stride; whether it can be relied on."""
+    N, C = grad.shape[:2]
+    conv, lowest = geometry.transposed.conv, g.dtype.type(-np.inf)
+    shape = (geometry.phases, N, C, conv.rows.out, conv.columns.out)
+    planes, parts = (
+        channels_last.planes_of(where, g, conv).reshape(-1),
+        _arrays.empty(where, shape, g.dtype, "the gradient's phases"),
+    )
+    for part, (terms, offsets) in zip(parts, geometry.transposed_phases):
+        kernels.forward(
+            planes, weight.reshape(-1), geometry.channel_rows, terms, bias, lowest, offsets, geometry.groups,
+            conv.C * conv.plane, conv.WP, conv.by_rows, part,
+        )  # fmt: skip
+    return _merged(parts, conv.rows.out * conv.columns.out, parts[0].size, geometry, grad)
+
+
+def _merged(planes: np.ndarray, plane: int, phase: int, geometry: ConvGeometry, grad: np.ndarray) -> bool:
+    """Take the gradient of x from what was computed of its phases, so far apart; whether it is finite."""
+    N, C, H, W = grad.shape
+    rows, columns = geometry.transposed.rows, geometry.transposed.columns
+    return not moves.merge(
+        planes.reshape(-1), plane, phase, geometry.rows.stride, geometry.columns.stride, columns.axis.out,
+        geometry.rows.before, geometry.columns.before, rows.first, columns.first, grad.reshape(N * C, H, W),
+    )  # fmt: skip
 
 
 def _scattered(
-    where: str, g: np.ndarray, weight: np.ndarray, finite: bool, geometry: ConvGeometry, grad: np.ndarray
-) -> None:
+    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, finite: bool, geometry: ConvGeometry,
+    grad: np.ndarray,
+) -> None:  # fmt: skip
     """The gradient of x tap by tap, from rows of pixels of g, added to padded planes."""
     N, C, H, W = grad.shape
     geometry = geometry.plain
@@ -365,11 +427,15 @@ def _scattered(
     planes = grad if geometry.in_place else _arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
     runs, flat = _runs(where, g, geometry, by_rows=not finite)
     gradients.input_gradient(
-        flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups],
+        flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups], bias,
         geometry.windows, groups, *runs, planes.reshape(N, C, geometry.plane),
     )  # fmt: skip
     if not geometry.in_place:
-        moves.merge(planes, rows.before, columns.before, 0, 0, grad.reshape(N * C, H, W))
+        cells = geometry.HP * geometry.WP
+        moves.merge(
+            planes.reshape(-1), geometry.plane, cells, rows.stride, columns.stride, geometry.WP, rows.before,
+            columns.before, 0, 0, grad.reshape(N * C, H, W),
+        )  # fmt: skip
 
 
 def _runs(
@@ -397,30 +463,20 @@ def weight_gradient(
 def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """A matrix product with vectors along the output channels, for which g is transposed."""
     N, OC, OH, OW = g.shape
-    geometry = geometry.by_pixel
-    groups, per_group, K = geometry.groups, OC // geometry.groups, geometry.taps
-    planes = _planes(where, x, geometry)
-    grad = np.empty((groups, per_group, K), g.dtype)
-    if not declines_sharded(geometry):
-        sums = np.empty((groups, K, per_group), g.dtype)
-        parts = _arrays.empty(where, (SHARDS, *sums.shape), g.dtype, "the shards of the weight gradient")
-        flat = g.reshape(N, OC, OH * OW)
-        gradients.weight_gradient_sharded(flat, planes, geometry.offsets, geometry.pixels, parts)
-        gradients.add_parts.sized(parts.size)(parts.reshape(SHARDS, -1), sums.reshape(-1))
-        moves.transposed.sized(grad.size)(sums, grad)
-    else:
-        width = min(per_group, TURNED_CHANNELS)
-        cells = -(-per_group // width) * OH * OW * width
-        turned = _arrays.empty(where, (N, groups, cells), g.dtype, "the transposed gradient")
-        moves.turn_gradient(g.reshape(N * groups, per_group, OH * OW), width, turned.reshape(-1))
-        gradients.weight_gradient_turned(turned, planes, geometry.offsets, geometry.pixels, width, grad)
-    return grad
+    planes = channels_last.planes_of(where, x, geometry.by_pixel)
+    return channels_last.turned_weight_gradient(where, g.reshape(N, OC, OH * OW), False, planes, geometry.by_pixel)
 
 
 def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """Dot products along the pixels, for few output channels."""
     grad = np.empty((geometry.OC, geometry.taps), g.dtype)
-    planes = _planes(where, x, geometry)
+    if not declines_by_group(geometry, g.itemsize):
+        gradients.split_and_weight_gradient(
+            g, x, geometry.rows.before, geometry.rows.stride, geometry.shifts, geometry.columns.stride, geometry.HP,
+            geometry.WP, geometry.offsets, geometry.groups, grad,
+        )  # fmt: skip
+        return grad
+    planes = channels_last.planes_of(where, x, geometry)
     for by_rows in (False, True):
         runs, flat = _runs(where, g, geometry, by_rows)
         gradients.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)

@@ -9,6 +9,7 @@ from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._geometry import Int2, Padding
 from fastconv._transposed import conv_transpose_geometry
+from fastconv.functional import channels_last
 from fastconv.functional.conv import (
     bias_gradient,
     checked,
@@ -77,7 +78,7 @@ def conv_transpose2d(
     compute = _arrays.compute_dtype(dtype)
     straight = layout == "NCHW" and compute == dtype
     target = y.reshape(shape) if straight else _arrays.empty(where, shape, compute)
-    x, weight = ready(x, compute), ready(weight, compute)
+    x, weight = channels_last.first(where, x, compute), ready(weight, compute)
     bias = bias if bias is None else ready(bias, compute)
     if on_numpy():
         target[...] = reference.conv_transpose2d(
@@ -86,7 +87,7 @@ def conv_transpose2d(
     elif target.size:
         input_gradient(where, x, weight, geometry, target, bias)
     if not straight:
-        y[...] = _arrays.channels_as(target, layout).reshape(y.shape)
+        channels_last.put(target, layout, y)
     return y
 
 
@@ -134,7 +135,8 @@ def conv_transpose2d_backward(
     _arrays.same_shape(where, "grad_output", g, _arrays.shape_as(shape, layout)[int(unbatched) :])
     compute = _arrays.compute_dtype(dtype)
     g = _arrays.channels_first(g, layout)
-    g, x, weight = (ready(a, compute) for a in (g[None] if unbatched else g, x, weight))
+    g, x = (channels_last.first(where, a, compute) for a in (g[None] if unbatched else g, x))
+    weight = ready(weight, compute)
     grads: tuple[np.ndarray | None, ...]
     if on_numpy():
         grads = reference.conv_transpose2d_backward(

@@ -161,12 +161,16 @@ def split_and_forward(
 def _pack(weight, weight_rows, weight_terms, run, first, channels, k0, terms, packed, width):
     """packed[k * width + j] = weight[weight_rows[first + j] + weight_terms[k0 + k]] for k < terms and j < channels."""
     row = np.int64(weight_rows[first + 1] - weight_rows[first]) if channels > 1 else 0
-    k, end = k0, k0 + terms
+    k, end, zero, one = k0, k0 + terms, np.int64(0), np.int64(1)
     while k < end:
         m = min(abs(run) - k % abs(run), end - k)
         lowest, step = (k, width) if run > 0 else (k + m - 1, -width)
         source = np.int64(weight_rows[first] + weight_terms[lowest])
-        transpose(packed, (lowest - k0) * width, weight, source, channels, m, step, row)
+        term = np.int64(weight_terms[k + 1] - weight_terms[k]) if m > 1 else 1
+        if run > 0 and term != 1:  # the channels lie side by side
+            copy_rows(m, packed, (k - k0) * width, width, weight, source, term, one, zero, channels, channels)
+        else:
+            transpose(packed, (lowest - k0) * width, weight, source, channels, m, step, row)
         k += m
 
 
@@ -179,17 +183,21 @@ def _even(tasks, parts, most):
 
 
 @kernel
-def forward_packed(planes, weight, weight_rows, weight_terms, run, bias, floor, offsets, pixels, groups, image, y):
+def forward_packed(
+    planes, weight, weight_rows, weight_terms, run, bias, floor, offsets, pixels, groups, image, group_step, last, y
+):  # fmt: skip
     """As `forward`, with vectors along the output channels, whose weights are packed for it, and any pixels.
 
     No cell is computed that is not a pixel, and weights are read in the order in which they lie in memory.
 
-    Precondition: as for `forward`; in `weight`, each `run` terms lie side by side, from last to first where `run` is
-    negative, and the rows of a group are equally far apart; pixels (OH * OW,) uint64, where each lies in the planes.
-    Parallel over (images or block of pixels, group, block of output channels), each of which owns its part of y.
+    Precondition: as for `forward`; y (N, OC, P), or (N, P, OC) where channels are `last`; the planes of groups are
+    `group_step` cells apart; the rows of a group are equally far apart in `weight`, and each `run` terms lie side by
+    side, from last to first where `run` is negative, or equally far apart where the rows are side by side; pixels (P,)
+    uint64, where each lies in the planes. Parallel over (images or block of pixels, group, block of output channels),
+    each of which owns its part of y.
     """
-    N, OC, OH, OW = y.shape
-    P, K = OH * OW, offsets.size
+    N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
+    K = offsets.size
     flat = y.reshape(-1)
     per_group = OC // groups
     lanes = VECTOR_BYTES // y.itemsize
@@ -214,20 +222,24 @@ def forward_packed(planes, weight, weight_rows, weight_terms, run, bias, floor, 
         m = min(length, P - start)
         images = min(together, N - part * together)
         packed = np.empty(most * width, y.dtype)
-        sums = np.empty(images * m * width, y.dtype)
-        for i in range(images * m):
-            for j in range(channels):
-                sums[i * width + j] = bias[first + j]
+        # the sums of an image's pixels, straight in y or to be transposed
+        base, step, row = ((part * together * P + start) * OC + first, P * OC, OC) if last else (zero, m * width, width)
+        sums = flat if last else np.empty(images * m * width, y.dtype)
+        for i in range(images):
+            for p in range(m):
+                cell = np.uint64(base + i * step + p * row)
+                for j in range(np.uint64(channels)):
+                    sums[cell + j] = bias[np.uint64(first) + j]
         for k in range(0, K, most):
             terms = min(most, K - k)
             _pack(weight, weight_rows, weight_terms, run, first, channels, k, terms, packed, width)
             for i in range(images):
-                source = (part * together + i) * image + group * (image // groups)
+                source = (part * together + i) * image + group * group_step
                 add_rows(
-                    sums, i * m * width, width, zero, m, nothing, zero, np.bool_(False),
+                    sums, base + i * step, row, zero, m, nothing, zero, np.bool_(False),
                     floor if k + terms == K else lowest, planes, source, pixels[start : start + m],
                     offsets[k : k + terms], packed, zero, zero, rows[:terms], one, channels,
                 )  # fmt: skip
-        for i in range(images):
+        for i in range(0 if last else images):
             target = ((part * together + i) * OC + first) * P + start
             transpose(flat, target, sums, i * m * width, m, channels, P, width)

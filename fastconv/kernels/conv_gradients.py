@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import kernel
+from fastconv._jit import inlined, kernel
+from fastconv.kernels.planes import split_plane, turn_block
 from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, even_part, lane_sum, row_offsets, transpose
-from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS
+from fastconv.kernels.tiles import LANES, TILE_ROWS
 
 SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums
@@ -20,53 +21,53 @@ DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in t
 
 
 @kernel
-def input_gradient(g, weight, weight_rows, weight_terms, windows, groups, runs, run, g_run, planes_run, planes):
-    """planes[n, c, windows[t] + q] = sum over oc of weight[.. c, t, oc] * g[n, oc, q], summed over taps t and pixels q.
+def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, runs, run, g_run, planes_run, planes):
+    """planes[n, c, windows[t] + q] = bias[c] + sum of weight[.. c, t, oc] * g[n, oc, q] over oc, taps t and pixels q.
 
     The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
     `weight_gradient`.
 
-    Precondition: g (N, OC, cells); weight flat; weight_rows (C,), weight_terms (OC/groups,), windows (T,) uint64;
-    planes (N, C, cells), overwritten. Parallel over (image, group), each of which owns its planes.
+    Precondition: g (N, OC, cells); weight flat; weight_rows (C,), weight_terms (OC/groups,), windows (T,) uint64; bias
+    (C,); planes (N, C, cells), overwritten. Parallel over (image, group), each of which owns its planes.
     """
     N, OC, Q = g.shape
     _, C, cells = planes.shape
     channels, per_group = C // groups, OC // groups
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
-    offsets, nothing, lowest = row_offsets(per_group, Q), np.zeros(C, g.dtype), g.dtype.type(-np.inf)
-    fresh = np.bool_(False)
+    offsets, lowest, fresh = row_offsets(per_group, Q), g.dtype.type(-np.inf), np.bool_(False)
     for task in prange(N * groups):
         n, group = divmod(np.int64(task), groups)
         first = group * channels
-        planes[n, first : first + channels] = 0
+        for c in range(first, first + channels):
+            planes[n, c] = bias[c]
         target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
         together = max(1, SCRATCH_CELLS // run)
         for r in range(0, runs, together):
             for q in range(0, run, SCRATCH_CELLS):
                 for t in range(windows.size):
                     add_rows(
-                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, nothing,
+                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, bias,
                         first, fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q,
                         g_run, offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
                     )  # fmt: skip
 
 
 @kernel
-def weight_gradient_sharded(g, planes, offsets, pixels, parts):
+def weight_gradient_sharded(g, last, planes, offsets, pixels, step, width, parts):
     """parts[s, group, k, oc] = sum over the pixels p of shard s of planes[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
     A shard is a run of blocks of pixels, through the batch; each is transposed before it is used.
 
-    Precondition: g (N, OC, P); planes (N, cells of an image), offsets (K,) and pixels (P,) uint64; parts
-    (shards, groups, K, OC/groups). Parallel over (shard, group), each of which owns its part.
+    Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; planes (N, cells of an image), groups `step`
+    cells apart; offsets (K,) and pixels (P,) uint64; parts (shards, groups, K, OC/groups). Parallel over (shard,
+    group), each of which owns its part.
     """
-    N, OC, P = g.shape
+    N, OC, P = (g.shape[0], g.shape[2], g.shape[1]) if last else g.shape
     image = planes.shape[1]
     shards, groups, K, per_group = parts.shape
     flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
     size = even_part(P, TERM_BLOCK)
     blocks = -(-P // size)
-    width = min(per_group, TILE_VECTORS * LANES)
     nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
     zero, one = np.int64(0), np.int64(1)
     offsets_of_pixels = row_offsets(size, width)
@@ -78,10 +79,10 @@ def weight_gradient_sharded(g, planes, offsets, pixels, parts):
             n, block = divmod(item, blocks)
             p = block * size
             m = min(size, P - p)
-            source = n * image + group * (image // groups)
+            source = n * image + group * step
             for oc in range(0, per_group, width):
                 columns = min(width, per_group - oc)
-                transpose(turned, zero, flat_g, (n * OC + group * per_group + oc) * P + p, columns, m, width, P)
+                turn_block(turned, zero, flat_g, n, group * per_group + oc, p, m, columns, OC, P, last, width)
                 add_rows(
                     flat_parts, task * K * per_group + oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest,
                     flat, source, offsets, pixels[p : p + m], turned, zero, zero, offsets_of_pixels[:m], one, columns,
@@ -103,12 +104,12 @@ def add_parts(parts, total):
 
 
 @kernel
-def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
+def weight_gradient_turned(turned, planes, offsets, pixels, step, width, grad):
     """grad[group, oc, k] = sum over images n and pixels p of planes[n, offsets[k] + pixels[p]] * g[n, group, oc, p].
 
-    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it; planes (N, cells of an image), offsets (K,)
-    and pixels (P,) uint64, grad (groups, OC/groups, K). Parallel over (group, block of taps, block of channels), each
-    of which owns its part of grad and sums the batch in order.
+    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it; planes (N, cells of an image), groups
+    `step` cells apart; offsets (K,) and pixels (P,) uint64, grad (groups, OC/groups, K). Parallel over (group, block of
+    taps, block of channels), each of which owns its part of grad and sums the batch in order.
     """
     N, groups, cells = turned.shape
     image = planes.shape[1]
@@ -131,10 +132,29 @@ def weight_gradient_turned(turned, planes, offsets, pixels, width, grad):
         for n in range(N):
             add_rows(
                 sums, zero, width, zero, rows, nothing, k, np.bool_(False), lowest, flat,
-                n * image + group * (image // groups), offsets, pixels, flat_turned,
+                n * image + group * step, offsets, pixels, flat_turned,
                 (n * groups + group) * cells + s * P * width, zero, rows_of_pixels, one, columns,
             )  # fmt: skip
         transpose(flat_grad, (group * per_group + oc) * K + k, sums, zero, rows, columns, K, width)
+
+
+@inlined
+def _add_taps(sums, rows, g, g0, g_row, g_run, planes, planes0, planes_run, offsets, first, last, runs, run):
+    """sums[.., i, k, :] += the lanes of g[g0 + i*g_row] * planes[planes0 + offsets[k]] i < rows, a block of taps k."""
+    K = offsets.size
+    for k in range(first, last, 4):  # past the last tap, that tap again
+        b0, b1 = planes0 + np.int64(offsets[k]), planes0 + np.int64(offsets[min(k + 1, K - 1)])
+        b2, b3 = planes0 + np.int64(offsets[min(k + 2, K - 1)]), planes0 + np.int64(offsets[min(k + 3, K - 1)])
+        add_dots(sums[(k - first) // 4], rows, g, g0, g_row, g_run, planes, b0, b1, b2, b3, planes_run, runs, run)
+
+
+@inlined
+def _store_taps(sums, rows, first, last, grad, oc):
+    """grad[oc + i, k] = the sum of the lanes of i < rows and tap k of a block."""
+    for k in range(first, last):
+        quad, j = divmod(k - first, 4)
+        for i in range(rows):
+            grad[oc + i, k] = lane_sum(sums[quad], i, j)
 
 
 @kernel
@@ -167,20 +187,40 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
             all_runs = min(images, N - n) if runs == 1 else runs
             for r in range(0, all_runs, together):
                 for q in range(0, run, DOT_CELLS):
-                    a0 = (n * OC + oc) * P + r * g_step + q
-                    source = np.int64(n * image + group * (image // groups) + r * planes_step + q)
-                    for k in range(first, last, 4):  # past the last tap, that tap again
-                        b0, b1 = source + np.int64(offsets[k]), source + np.int64(offsets[min(k + 1, K - 1)])
-                        b2 = source + np.int64(offsets[min(k + 2, K - 1)])
-                        b3 = source + np.int64(offsets[min(k + 3, K - 1)])
-                        add_dots(
-                            sums[(k - first) // 4], rows, flat_g, a0, P, g_step, flat, b0, b1, b2, b3, planes_step,
-                            min(together, all_runs - r), min(DOT_CELLS, run - q),
-                        )  # fmt: skip
-        for k in range(first, last):
-            quad, j = divmod(k - first, 4)
-            for i in range(rows):
-                grad[oc + i, k] = lane_sum(sums[quad], i, j)
+                    _add_taps(
+                        sums, rows, flat_g, (n * OC + oc) * P + r * g_step + q, P, g_step, flat,
+                        n * image + group * (image // groups) + r * planes_step + q, planes_step, offsets, first, last,
+                        min(together, all_runs - r), min(DOT_CELLS, run - q),
+                    )  # fmt: skip
+        _store_taps(sums, rows, first, last, grad, oc)
+
+
+@kernel
+def split_and_weight_gradient(g, x, top, sy, shifts, sx, HP, WP, offsets, groups, grad):
+    """`split` and `weight_gradient`, one group of an image after another, so that its planes stay in the cache.
+
+    Precondition: as for those two, x (N, C, H, W), g (N, OC, OH, OW); OC/groups at most DOT_ROWS, K at most TAP_BLOCK.
+    Parallel over groups, each of which owns its part of grad and sums the batch in order.
+    """
+    N, C, H, W = x.shape
+    OC, OH, OW = g.shape[1:]
+    flat_x, flat_g, P = x.reshape(-1), g.reshape(-1), OH * OW
+    channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
+    runs, run = (1, P) if WP == OW else (OH, OW)
+    zero = np.int64(0)
+    for task in prange(groups):
+        group = np.int64(task)
+        planes = np.empty(channels * plane, x.dtype)
+        sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
+        for n in range(N):
+            for c in range(channels):
+                source = (n * C + group * channels + c) * H * W
+                split_plane(flat_x, source, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
+            _add_taps(
+                sums, per_group, flat_g, (n * OC + group * per_group) * P, P, OW, planes, zero, WP, offsets, zero,
+                offsets.size, runs, run,
+            )  # fmt: skip
+        _store_taps(sums, per_group, zero, offsets.size, grad, group * per_group)
 
 
 @kernel

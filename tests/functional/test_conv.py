@@ -16,6 +16,7 @@ from strategies import ConvCase, assert_identical, assert_same_bits, conv_cases,
 import fastconv
 from fastconv import _plan as plan
 from fastconv import reference
+from fastconv.functional import channels_last
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import simd, tiles
@@ -199,6 +200,9 @@ WAYS = [
     case((2, 96, 8, 8), (58, 96, 3, 3), padding=1),
     case((2, 96, 8, 8), (58, 96, 3, 3), padding=2),
     case((2, 13, 19, 20), (64, 13, 5, 5), stride=2),
+    # groups that split their own planes for the gradient of the weights
+    case((2, 8, 5, 6), (16, 1, 3, 3), padding=1, groups=8),
+    case((1, 16, 9, 8), (8, 2, 2, 3), padding=1, stride=2, groups=8),
     # small planes of several images together
     *[case((n, 3, 4, 4), (5, 3, 1, 1)) for n in around(kernels.RUN_CELLS // 16, 67)[:4]],
     case((1, 1, 5, 40), (1, 1, 3, 2)),
@@ -245,6 +249,34 @@ def test_every_variant_around_block_sizes(demand, dtype):
     with variants.demanded(**demand):
         for case in BLOCKS + WAYS:
             assert_equals_reference(dataclasses.replace(case, dtype=dtype))
+
+
+def last(case):
+    """The case with channels last."""
+    shapes = case.x_shape, case.weight_shape, case.output_shape
+    x, weight, output = ((N, H, W, C) for N, C, H, W in shapes)
+    return dataclasses.replace(case, x_shape=x, weight_shape=weight, output_shape=output, layout="NHWC")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stays", [True, False])
+def test_channels_last_around_block_sizes(stays, dtype):
+    with variants.demanded(last=stays, turned=stays, sharded=stays):
+        for case in BLOCKS + WAYS:
+            assert_equals_reference(dataclasses.replace(last(case), dtype=dtype))
+
+
+def test_channels_last_stay_or_are_moved(monkeypatch):
+    """A demand that does nothing would let the tests of one way pass with the other."""
+    moved = []
+    x, weight, _, g = last(case((2, 16, 5, 5), (16, 16, 3, 3), padding=1)).arrays()
+    monkeypatch.setattr(channels_last, "first", lambda where, a, dtype: moved.append(a.shape) or np.array(a, dtype))
+    for stays in (True, False):
+        moved.clear()
+        with variants.demanded(last=stays, turned=stays):
+            fastconv.conv2d(x, weight, None, padding=1, layout="NHWC")
+            fastconv.conv2d_backward(g, x, weight, padding=1, layout="NHWC")
+        assert bool(moved) != stays
 
 
 def test_every_variant_occurs_among_the_cases():

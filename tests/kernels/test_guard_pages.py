@@ -78,6 +78,20 @@ def conv_calls(fastconv, at_end):
                     for a, b in zip(fastconv.conv2d_backward(g, x, weight, **options), gradients):
                         np.testing.assert_array_equal(a, b)
                     count += 1
+    for last in (True, False):
+        with variants.demanded(last=last, turned=last):
+            for x_shape, weight_shape, options in conv_shapes():
+                rng = np.random.default_rng(0)
+                x, weight = (
+                    np.moveaxis(rng.integers(-4, 5, s), 1, 3).astype(np.float32, "C") for s in (x_shape, weight_shape)
+                )
+                expected = fastconv.reference.conv2d(x, weight, **options, layout="NHWC")
+                x, weight, g = (fence(a, at_end) for a in (x, weight, expected))
+                y = fenced(expected.shape, np.float32, at_end)
+                fastconv.conv2d(x, weight, **options, layout="NHWC", out=y)
+                np.testing.assert_array_equal(y, expected)
+                fastconv.conv2d_backward(g, x, weight, **options, layout="NHWC")
+                count += 1
     return count
 
 
