@@ -17,9 +17,9 @@ is compiled (a constant or a global is); lists in place of tuples. `use_backend`
 An error inside `prange` ends it with a SystemError whose cause is fastconv's error: Numba's way.
 """
 
-from fastconv._overloads import conv, conv_backward, im2col
+from fastconv._overloads import activation, conv, conv_backward, im2col, linear, loss, pool
 
-__all__ = ["conv", "conv_backward", "im2col", "init"]
+__all__ = ["activation", "conv", "conv_backward", "im2col", "init", "linear", "loss", "pool"]
 
 
 def init() -> None:

@@ -79,7 +79,7 @@ def no_bias(weight):
 @linked
 @strict_helper
 def convolve(where, x, weight, bias, rows, columns, groups, y):
-    """y = the convolution of x with weight, plus bias; arrays as kernels take them, in NCHW order."""
+    """Y = the convolution of x with weight, plus bias; arrays as kernels take them, in NCHW order."""
     N, C, H, W = x.shape
     OC = weight.shape[0]
     if y.size == 0:

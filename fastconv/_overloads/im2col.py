@@ -14,7 +14,16 @@ from fastconv._jit import strict_helper
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import int2, known, margins
 from fastconv._overloads.arrays import (
-    check_given, check_out, delivery, flat_reader, images_reader, new_matrices, new_matrix, reach, sizes_of, target,
+    check_given,
+    check_out,
+    delivery,
+    flat_reader,
+    images_reader,
+    new_matrices,
+    new_matrix,
+    reach,
+    sizes_of,
+    target,
 )  # fmt: skip
 from fastconv._overloads.conv import sizes
 from fastconv._overloads.linking import linked

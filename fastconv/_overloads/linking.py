@@ -64,8 +64,8 @@ def _filled(slot: int, signature: tuple[types.Type, ...]) -> Any:
 def linked(helper: Any) -> Any:
     """What compiled code calls `helper` by, with its arguments as one tuple.
 
-    Precondition: the arguments' types follow from the dtype of the first array or float among them. Helpers are numbered in the
-    order of this call, which is that of the package's imports.
+    Precondition: the arguments' types follow from the dtype of the first array or float among them. Helpers are
+    numbered in the order of this call, which is that of the package's imports.
     """
     number = len(_helpers)
     _helpers.append(helper)

@@ -45,7 +45,8 @@ def compiled_as(function: Callable, literal: bool = True) -> Callable:
 
 for _function in (
     _arrays.check_memory, _arrays.same_shape, _axes.axis, _axes.check_channels, _axes.check_range, _axes.conv_axes,
-    _axes.counts, _axes.max_window, _axes.mean_window, _axes.named_pads, _axes.pool_axes, _axes.taps_window, _axes._check_pool_axis, _axes._two_axes, _planes.channel_starts,
-    _planes.chosen, _planes.column_shifts, _planes.laid_out, _planes.tap_windows,
+    _axes.counts, _axes.max_window, _axes.mean_window, _axes.named_pads, _axes.pool_axes, _axes.taps_window,
+    _axes._check_pool_axis, _axes._two_axes, _planes.channel_starts, _planes.chosen, _planes.column_shifts,
+    _planes.laid_out, _planes.tap_windows,
 ):  # fmt: skip
     register_jitable(**STRICT)(_function)
