@@ -10,8 +10,9 @@ from numba.core.errors import NumbaError
 from numba.np.numpy_support import as_dtype
 
 from fastconv import _arrays
-from fastconv._axes import NAMED_PADDINGS, NUMBERS
+from fastconv._axes import NAMED_PADDINGS, NUMBERS, check_range
 from fastconv._geometry import padding_argument
+from fastconv._jit import strict_helper
 from fastconv._overloads.register import compiled_as
 from fastconv.errors import DTypeError, ShapeError
 
@@ -139,6 +140,19 @@ def some_padding(where: str, kind: Any) -> None:
             whole_pair(where, "padding", part)
     elif not isinstance(kind, types.UnicodeType):
         whole_pair(where, "padding", kind)
+
+
+@strict_helper
+def check_steps(where, stride, margins, dilation):
+    """Raise a ShapeError unless the values of these are in their range."""
+    pads = margins[1]
+    for i in range(2):
+        check_range(where, "stride", stride[i], 1)
+    for side in range(2):
+        check_range(where, "padding", pads[0][side], 0)
+        check_range(where, "padding", pads[1][side], 0)
+    for i in range(2):
+        check_range(where, "dilation", dilation[i], 1)
 
 
 def int2(value: Any) -> Any:

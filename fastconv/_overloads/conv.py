@@ -17,7 +17,7 @@ from fastconv._axes import check_range, conv_axes
 from fastconv._geometry import layout_argument
 from fastconv._jit import strict_helper
 from fastconv._overloads import arguments
-from fastconv._overloads.arguments import int2, is_none, known, margins
+from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, reach, reader, sizes_of, target
 from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
@@ -37,10 +37,7 @@ def sizes(where, image, weight, biases, stride, margins, dilation, groups):
     N, C, H, W = image
     if biases >= 0 and biases != weight[0]:
         raise ShapeError("{}: bias must have shape {}, got {}", where, (weight[0],), (biases,))
-    check_range(where, "stride", min(stride), 1)
-    check_range(where, "stride", max(stride), 1)
-    check_range(where, "dilation", min(dilation), 1)
-    check_range(where, "dilation", max(dilation), 1)
+    check_steps(where, stride, margins, dilation)
     check_range(where, "groups", groups, 1)
     rows, columns = conv_axes(where, (C, H, W), weight, stride, margins, dilation, groups)
     return (N, weight[0], rows.out, columns.out), rows, columns
@@ -48,12 +45,13 @@ def sizes(where, image, weight, biases, stride, margins, dilation, groups):
 
 @linked
 @strict_helper
-def output_shape(where, image, weight, stride, margins, dilation, groups):
-    """`sizes` of shapes that are arguments themselves."""
+def output_shape(where, image, weight, stride, margins, dilation):
+    """`sizes` of shapes that are arguments themselves; the groups follow from the channels."""
     for i in range(4):
         check_range(where, "input_shape", image[i], 0)
     for i in range(4):
         check_range(where, "weight_shape", weight[i], 0)
+    groups = max(image[1] // max(weight[1], 1), 1)
     return sizes((where, image, weight, np.int64(-1), stride, margins, dilation, groups))[0]
 
 
@@ -120,12 +118,9 @@ def _conv_output_shape(input_shape: Any, weight_shape: Any, stride: Any, padding
     def compiled(input_shape, weight_shape, stride, padding, dilation):
         N, C, H, W = input_shape
         OC, channels, KH, KW = weight_shape
-        groups = max(np.int64(C) // max(np.int64(channels), 1), 1)
-        return output_shape(
-            (where, (np.int64(N), np.int64(C), np.int64(H), np.int64(W)),
-             (np.int64(OC), np.int64(channels), np.int64(KH), np.int64(KW)), int2(stride), margins(where, padding),
-             int2(dilation), groups)
-        )  # fmt: skip
+        image = np.int64(N), np.int64(C), np.int64(H), np.int64(W)
+        kernels = np.int64(OC), np.int64(channels), np.int64(KH), np.int64(KW)
+        return output_shape((where, image, kernels, int2(stride), margins(where, padding), int2(dilation)))
 
     return compiled
 

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from fastconv._jit import fingerprint
 
-# a helper has one signature for each dtype of the first array or float it takes, the last standing for none
+# a helper has one signature for each dtype that it is called with, the last standing for any other
 DTYPES = (types.float32, types.float64, types.int64, types.uint64, types.none)
 SYMBOL, SLOTS = "fastconv.helpers", 512
 
@@ -64,8 +64,8 @@ def _filled(slot: int, signature: tuple[types.Type, ...]) -> Any:
 def linked(helper: Any) -> Any:
     """What compiled code calls `helper` by, with its arguments as one tuple.
 
-    Precondition: the arguments' types follow from the dtype of the first array or float among them. Helpers are
-    numbered in the order of this call, which is that of the package's imports.
+    Precondition: the arguments' types follow from the dtype of the first array among them, or where there is none from
+    the last one's type. Helpers are numbered in the order of these calls, which is that of the package's imports.
     """
     number = len(_helpers)
     _helpers.append(helper)
@@ -73,8 +73,8 @@ def linked(helper: Any) -> Any:
     @intrinsic
     def call(typingctx: Any, args: Any) -> Any:
         kinds = tuple(types.unliteral(kind) for kind in args)
-        dtype = next((getattr(k, "dtype", k) for k in kinds if isinstance(k, types.Array | types.Float)), types.none)
-        slot = number * len(DTYPES) + DTYPES.index(dtype)
+        decisive = next((kind.dtype for kind in kinds if isinstance(kind, types.Array)), kinds[-1])
+        slot = number * len(DTYPES) + DTYPES.index(decisive if decisive in DTYPES else types.none)
         result = _filled(slot, kinds).signature.return_type
 
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:

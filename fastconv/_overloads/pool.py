@@ -15,7 +15,7 @@ from fastconv._axes import check_range, counts, max_window, mean_window, pool_ax
 from fastconv._geometry import layout_argument
 from fastconv._jit import strict_helper
 from fastconv._overloads import arguments
-from fastconv._overloads.arguments import int2, is_none, known, margins
+from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, reach, shape_of, sizes_of, target
 from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
@@ -39,10 +39,7 @@ def sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
         raise ShapeError("{}: x must have at least one channel, got shape {}", where, image)
     check_range(where, "kernel_size", min(kernel), 1)
     check_range(where, "kernel_size", max(kernel), 1)
-    check_range(where, "stride", min(stride), 1)
-    check_range(where, "stride", max(stride), 1)
-    check_range(where, "dilation", min(dilation), 1)
-    check_range(where, "dilation", max(dilation), 1)
+    check_steps(where, stride, margins, dilation)
     rows, columns = pool_axes(where, (image[2], image[3]), kernel, stride, margins, dilation, ceil_mode)
     return (image[0], image[1], rows.out, columns.out), rows, columns
 
@@ -238,9 +235,9 @@ def _max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, layou
     read_indices = images_reader(indices, np.dtype(np.int64), known(where, "layout", layout))
 
     def compiled(grad_output, indices, input_shape, layout):
-        N, C, H, W = image(grad_output, input_shape)
+        full = image(grad_output, input_shape)
         same_shape(where, "indices", indices, grad_output.shape)
-        return deliver(scatter((where, read(grad_output), read_indices(indices), H, W)), None)
+        return deliver(scatter((where, read(grad_output), read_indices(indices), full[2], full[3])), None)
 
     return compiled
 
