@@ -78,7 +78,7 @@ def test_values_raise_what_python_raises(name):
 
 def test_a_name_in_a_variable():
     f = numba.njit(lambda x, w, padding: fastconv.conv2d(x, w, padding=padding))
-    with pytest.raises(ShapeError, match="padding must be integers or one of valid, same, .* got 'sane'"):
+    with pytest.raises(ShapeError, match=r"padding must be integers or one of valid, same, .* got 'sane'"):
         f(x, w, "sane")
     assert f(x, w, "same_lower").shape == (2, 6, 9, 11)
 
@@ -130,7 +130,7 @@ TYPES = {
     "bias: a number": (DTypeError, "bias must be a NumPy array, got float64", lambda x, w: F.conv2d(x, w, 1.5)),
     "stride: a float": (TypeError, "stride must be an integer, got .*float64", lambda x, w: F.conv2d(x, w, None, 1.5)),
     "stride: a flag": (TypeError, "stride must be an integer, got True", lambda x, w: F.conv2d(x, w, stride=True)),
-    "stride: three": (ShapeError, r"one integer or two, got \(1, 2, 3\)", lambda x, w: F.conv2d(x, w, stride=(1, 2, 3))),
+    "stride: three": (ShapeError, r"integer or two, got \(1, 2, 3\)", lambda x, w: F.conv2d(x, w, stride=(1, 2, 3))),
     "stride: None": (TypeError, "stride must be an integer, got None", lambda x, w: F.conv2d(x, w, stride=None)),
     "padding: five": (ShapeError, "padding must be", lambda x, w: F.conv2d(x, w, padding=((1, 2), (1, 2, 3)))),
     "groups": (TypeError, "groups must be an integer", lambda x, w: F.conv2d(x, w, groups=(1, 1))),
@@ -143,7 +143,7 @@ TYPES = {
     "input_shape": (TypeError, "input_shape must be a tuple", lambda x, w: F.col2im(x[0, 0], 3, 2)),
     "sizes": (ShapeError, "input_shape must have 3 or 4 sizes, got", lambda x, w: F.col2im(x[0, 0], (3, 3), 2)),
     "axis": (TypeError, "axis must be an integer, got", lambda x, w: F.softmax(x, 0.5)),
-    "target": (DTypeError, "target must hold class ids as integers", lambda x, w: F.cross_entropy(x[0, 0], x[0, 0, :, 0])),
+    "target": (DTypeError, "must hold class ids as integers", lambda x, w: F.cross_entropy(x[0, 0], x[0, 0, :, 0])),
     "linear": (ShapeError, r"x must have shape \(N, IN\) or \(IN,\)", lambda x, w: F.linear(x, x[0, 0])),
 }  # fmt: skip
 
@@ -165,7 +165,7 @@ def test_what_must_be_a_constant():
 
 def test_an_error_in_a_function_called_by_a_jitted_one():
     inner = numba.njit(lambda x, w: fastconv.conv2d(x, w, stride=0))
-    with pytest.raises(ShapeError, match="^conv2d: stride must be from 1 to 2147483647, got 0$"):
+    with pytest.raises(ShapeError, match=r"^conv2d: stride must be from 1 to 2147483647, got 0$"):
         numba.njit(lambda x, w: inner(x, w))(x, w)
 
 
