@@ -111,6 +111,7 @@ kernels = [k for m in (avg_pool, conv, elementwise, gemm, im2col, max_pool) for 
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10
 assert not any(k.parallel.signatures or k.serial.signatures for k in kernels)
+assert "fastconv._overloads" not in sys.modules  # Numba imports it when something is compiled
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NUMBA_CACHE_DIR": str(tmp_path)}

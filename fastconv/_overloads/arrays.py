@@ -173,13 +173,16 @@ def check_out(where: str, out: Any, dtype: np.dtype, ndim: int) -> bool:
 
 @functools.cache
 def target(dtype: np.dtype, ndim: int, layout: str = "NCHW", given: bool = False) -> Callable:
-    """The function that gives the array (N, C, H, W) to compute in: `out` itself, checked, if that can be."""
+    """The function that gives the array (N, C, H, W) to compute in: `out` itself, checked, if that can be.
+
+    It takes where, the shape, `out`, and three inputs that `out` must lie apart from, None where there are fewer.
+    """
     final, zero = shape_of(ndim, layout), dtype.type(0)
     if not given:
-        return register_jitable(lambda where, shape, out, inputs: new_images((where, shape, zero)))
+        return register_jitable(lambda where, shape, out, a, b, c: new_images((where, shape, zero)))
 
-    def checked(where, shape, out, inputs):
-        check_given(where, final(shape), out, inputs)
+    def checked(where, shape, out, a, b, c):
+        check_given(where, final(shape), out, (reach(a), reach(b), reach(c)))
         return out.reshape(shape) if layout == "NCHW" else new_images((where, shape, zero))
 
     return register_jitable(checked)

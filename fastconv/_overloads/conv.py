@@ -18,7 +18,7 @@ from fastconv._geometry import layout_argument
 from fastconv._jit import strict_helper
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
-from fastconv._overloads.arrays import check_out, delivery, images_reader, reach, reader, sizes_of, target
+from fastconv._overloads.arrays import check_out, delivery, images_reader, reader, sizes_of, target
 from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
 from fastconv._plan import CACHED_PLANES
@@ -163,7 +163,7 @@ def _conv2d(
              margins(where, padding), int2(dilation), np.int64(groups))
         )  # fmt: skip
         images, kernels = read_x(x), read_weight(weight)
-        y = begin(where, shape, out, (reach(x), reach(weight), reach(bias)))
+        y = begin(where, shape, out, x, weight, bias)
         convolve((where, images, kernels, read_bias(bias, kernels), rows, columns, np.int64(groups), y))
         return deliver(y, out)
 

@@ -137,7 +137,7 @@ def _col2im(
         shape, strides = plan(image[0], K, P)
         same_shape(where, "cols", cols, last(shape))
         flat = read(cols)
-        x = begin(where, image, out, (reach(cols),))
+        x = begin(where, image, out, cols, None, None)
         add_columns((flat, rows, columns, strides, x))
         return deliver(x, out)
 

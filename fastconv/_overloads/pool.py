@@ -16,7 +16,7 @@ from fastconv._geometry import layout_argument
 from fastconv._jit import strict_helper
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
-from fastconv._overloads.arrays import check_out, delivery, images_reader, reach, shape_of, sizes_of, target
+from fastconv._overloads.arrays import check_out, delivery, images_reader, shape_of, sizes_of, target
 from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
 from fastconv.errors import DTypeError, RangeError, ShapeError
@@ -165,7 +165,7 @@ def _max_pool(
             (where, image_sizes(x.shape), int2(kernel_size), strides(kernel_size, stride), margins(where, padding),
              int2(dilation), bool(ceil_mode))
         )  # fmt: skip
-        y = begin(where, shape, out, (reach(x),))
+        y = begin(where, shape, out, x, None, None)
         indices = find((read(x), rows, columns, keep, y))
         return narrow(deliver(y, out)), indices
 
@@ -275,7 +275,7 @@ def _avg_pool2d(
              (np.int64(1), np.int64(1)), bool(ceil_mode))
         )  # fmt: skip
         divisor = override(divisor_override)
-        y = begin(where, shape, out, (reach(x),))
+        y = begin(where, shape, out, x, None, None)
         average((where, read(x), rows, columns, bool(count_include_pad), divisor, y))
         return deliver(y, out)
 

@@ -165,3 +165,12 @@ def test_columns_have_the_bits_of_python(case, order):
     assert_same_bits(cols, fastconv.im2col(x, kernel, stride, padding, dilation, order=order))
     found = back(cols, x.shape, kernel, stride, padding, dilation)
     assert_same_bits(found, fastconv.col2im(cols, x.shape, kernel, stride, padding, dilation, order=order))
+
+
+@pytest.mark.parametrize("size", [40, 150, 320])
+def test_more_planes_than_fit_the_cache(size):
+    """All five images at once, in two parts, and one by one."""
+    rng = np.random.default_rng(5)
+    x, weight = real(rng, (5, 3, size, size), np.float32), real(rng, (4, 3, 3, 3), np.float32)
+    f = numba.njit(lambda x, w: fastconv.conv2d(x, w, stride=2, padding=1))
+    assert_same_bits(f(x, weight), fastconv.conv2d(x, weight, None, 2, 1))
