@@ -12,9 +12,18 @@ gives functions of `functional` a second form. What Python decides when a functi
 What takes long to compile is in helpers with fastconv's own cache on disk (`linking`); the form for one call's types,
 which is compiled with the user's function, converts arguments and calls those.
 
-Not in jitted code: float16; `algorithm="im2col"`; `layout`, `order` and `needs` that are not known when the function
-is compiled (a constant or a global is); lists in place of tuples. `use_backend` and `set_num_threads` do not count.
-An error inside `prange` ends it with a SystemError whose cause is fastconv's error: Numba's way.
+Results have Python's bits for convolution, im2col, pooling, linear layers and ReLU, also in NHWC and with `out`. They
+may differ in the last bits for conv2d_backward, which takes one variant for every geometry, for the other activations,
+which are the C library's and not NumPy's, and for the loss, whose terms are added in another order.
+
+Not in jitted code:
+
+- float16; `algorithm="im2col"`; `out` for max-pooling of integers narrower than 64 bits; lists in place of tuples;
+- `layout`, `order` and `needs` that are not known when the function is compiled (constants and globals are);
+- `use_backend` and `set_num_threads`, which count for Python alone.
+
+Three things are Numba's way: arguments after the `*` may also be given by position; an error inside `prange` ends it
+with a SystemError whose cause is fastconv's error; and a function that raises keeps its arguments' memory.
 """
 
 from fastconv._overloads import activation, conv, conv_backward, im2col, linear, loss, pool
