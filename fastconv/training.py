@@ -18,7 +18,7 @@ import numpy as np
 
 from fastconv import functional as F
 from fastconv._files import written_whole
-from fastconv._geometry import integer
+from fastconv._sizes import integer
 from fastconv.data import minibatches
 from fastconv.errors import DivergenceError, ShapeError
 from fastconv.functional.loss import cross_entropy_of

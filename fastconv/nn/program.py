@@ -10,7 +10,8 @@ import numba
 import numpy as np
 
 from fastconv._addresses import Table
-from fastconv._geometry import Int2, Padding, conv_geometry, pool_geometry
+from fastconv._geometry import conv_geometry, pool_geometry
+from fastconv._sizes import Int2, Padding
 from fastconv.kernels import lanes as kernels
 from fastconv.kernels.tiles import LANES
 from fastconv.nn.activation import ReLU, Sigmoid, Tanh

@@ -1,0 +1,35 @@
+"""fastconv's functions inside users' own jitted code: `@njit def f(x, w): return fastconv.conv2d(x, w, stride=2)`.
+
+Numba imports this, through the entry point in `pyproject.toml`, before it compiles or loads anything. Each module
+gives functions of `functional` a second form. What Python decides when a function is called is divided in two:
+
+- by types, when the user's function is compiled: dtypes, ranks, the forms of arguments. Errors of that kind are raised
+  then, as the DTypeError, ShapeError, TypeError or ValueError that Python code gets, not as Numba's.
+- by values, when it runs: sizes and their errors, from the same functions of integers (`_axes`, `_planes`) that Python
+  uses; then the serial twins of the same kernels. No thread is started, so that a call inside the user's `prange` is
+  as good as one outside.
+
+What takes long to compile is in helpers with fastconv's own cache on disk (`linking`); the form for one call's types,
+which is compiled with the user's function, converts arguments and calls those.
+
+Results have Python's bits for convolution, im2col, pooling, linear layers and ReLU, also in NHWC and with `out`. They
+may differ in the last bits for conv2d_backward, which takes one variant for every geometry, for the other activations,
+which are the C library's and not NumPy's, and for the loss, whose terms are added in another order.
+
+Not in jitted code:
+
+- float16; `algorithm="im2col"`; `out` for max-pooling of integers narrower than 64 bits; lists in place of tuples;
+- `layout`, `order` and `needs` that are not known when the function is compiled (constants and globals are);
+- `use_backend` and `set_num_threads`, which count for Python alone.
+
+Three things are Numba's way: arguments after the `*` may also be given by position; an error inside `prange` ends it
+with a SystemError whose cause is fastconv's error; and a function that raises keeps its arguments' memory.
+"""
+
+from fastconv._overloads import activation, conv, conv_backward, im2col, linear, loss, pool
+
+__all__ = ["activation", "conv", "conv_backward", "im2col", "init", "linear", "loss", "pool"]
+
+
+def init() -> None:
+    """What Numba calls; the imports above have done it."""
