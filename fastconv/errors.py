@@ -18,7 +18,7 @@ class ShapeError(Formatted, ValueError):
 
 
 class RangeError(Formatted, ValueError):
-    """Values inside an array, such as class ids or indices, are out of their range."""
+    """A number, or values inside an array such as class ids or indices, are out of their range."""
 
 
 class TooLargeError(Formatted, MemoryError):

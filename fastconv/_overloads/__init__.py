@@ -26,9 +26,42 @@ Three things are Numba's way: arguments after the `*` may also be given by posit
 with a SystemError whose cause is fastconv's error; and a function that raises keeps its arguments' memory.
 """
 
-from fastconv._overloads import activation, conv, conv_backward, im2col, linear, loss, pool
+from fastconv._overloads import (
+    activation,
+    batch_norm,
+    conv,
+    conv1d,
+    conv_backward,
+    conv_transpose,
+    correlate,
+    dropout,
+    global_pool,
+    im2col,
+    linear,
+    local_response_norm,
+    loss,
+    pool,
+    unpool,
+)
 
-__all__ = ["activation", "conv", "conv_backward", "im2col", "init", "linear", "loss", "pool"]
+__all__ = [
+    "activation",
+    "batch_norm",
+    "conv",
+    "conv1d",
+    "conv_backward",
+    "conv_transpose",
+    "correlate",
+    "dropout",
+    "global_pool",
+    "im2col",
+    "init",
+    "linear",
+    "local_response_norm",
+    "loss",
+    "pool",
+    "unpool",
+]
 
 
 def init() -> None:

@@ -1,7 +1,7 @@
 """Activations and their gradients in jitted code.
 
-ReLU is the kernel that Python calls. The others are NumPy's formulas element by element, with the C library's exp and
-tanh in place of NumPy's: the last bits may differ.
+ReLU and leaky ReLU are the kernels that Python calls. The others are NumPy's formulas element by element, with the C
+library's exp and tanh in place of NumPy's: the last bits may differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fastconv._overloads.register import compiled_as
 from fastconv.errors import ShapeError
 from fastconv.kernels import elementwise
 
-_relu, _relu_backward = elementwise.relu.serial, elementwise.relu_backward.serial
+_relu, _relu_backward, _leak = elementwise.relu.serial, elementwise.relu_backward.serial, elementwise.leak.serial
 
 
 @strict_helper
@@ -38,6 +38,14 @@ def relu_backward(g, y):
     grad = np.empty(g.shape, g.dtype)
     _relu_backward(g.reshape(-1), y.reshape(-1), grad.reshape(-1))
     return grad
+
+
+@strict_helper
+def leaked(x, a, slope):
+    """A where x > 0, else slope * a."""
+    y = np.empty(x.shape, x.dtype)
+    _leak(x.reshape(-1), a.reshape(-1), x.dtype.type(slope), y.reshape(-1))
+    return y
 
 
 @strict_helper
@@ -227,10 +235,34 @@ def _backward_along(function: Callable, compute: Any) -> None:
         return compiled
 
 
-def _both(where: str, grad_output: Any, y: Any) -> tuple[Callable, Callable]:
-    arguments.array(where, "grad_output", grad_output)
-    if arguments.array(where, "y", y).ndim != grad_output.ndim:
-        raise ShapeError(f"{where}: grad_output must have {y.ndim} dimensions, got {grad_output.ndim}")
+@compiled_as(functional.leaky_relu)
+def _leaky_relu(x: Any, negative_slope: Any) -> Any:
+    where = "leaky_relu"
+    read = reader(arguments.array(where, "x", x), arguments.result_dtype(x))
+    slope = arguments.number(where, "negative_slope", negative_slope)
+
+    def compiled(x, negative_slope):
+        values = read(x)
+        return leaked(values, values, slope(negative_slope))
+
+    return compiled
+
+
+@compiled_as(functional.leaky_relu_backward)
+def _leaky_relu_backward(grad_output: Any, x: Any, negative_slope: Any) -> Any:
+    where = "leaky_relu_backward"
+    read_g, read_x = _both(where, grad_output, x, "x")
+    slope = arguments.number(where, "negative_slope", negative_slope)
+
+    def compiled(grad_output, x, negative_slope):
+        same_shape(where, "grad_output", grad_output, x.shape)
+        return leaked(read_x(x), read_g(grad_output), slope(negative_slope))
+
+    return compiled
+
+
+def _both(where: str, grad_output: Any, y: Any, name: str = "y") -> tuple[Callable, Callable]:
+    arguments.gradient(where, grad_output, arguments.array(where, name, y).ndim)
     dtype = arguments.result_dtype(grad_output, y)
     return reader(grad_output, dtype), reader(y, dtype)
 

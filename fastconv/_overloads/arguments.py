@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import types
 from numba.core.errors import NumbaError
+from numba.extending import register_jitable
 from numba.np.numpy_support import as_dtype
 
 from fastconv import _arrays
 from fastconv._axes import NAMED_PADDINGS, NUMBERS, check_range
 from fastconv._jit import strict_helper
 from fastconv._overloads.register import compiled_as
+from fastconv._scalars import LARGEST, check_limits, limits
 from fastconv._sizes import padding_argument
 from fastconv.errors import DTypeError, ShapeError
 
@@ -59,6 +63,11 @@ def array(where: str, name: str, kind: Any) -> types.Array:
     return kind
 
 
+def optional_array(where: str, name: str, kind: Any) -> types.Array | None:
+    """As `array`, or None."""
+    return None if is_none(kind) else array(where, name, kind)
+
+
 def _sample(kind: types.Array) -> np.ndarray:
     try:
         return np.empty(0, as_dtype(kind.dtype))
@@ -90,7 +99,15 @@ def _whole(kind: Any) -> bool:
     return isinstance(kind, types.Integer)
 
 
-def _shown(kind: Any) -> str:
+def gradient(where: str, kind: Any, ndim: int) -> types.Array:
+    """The type of grad_output, an array of so many dimensions."""
+    if array(where, "grad_output", kind).ndim != ndim:
+        raise ShapeError(f"{where}: grad_output must have {ndim} dimensions, got {kind.ndim}")
+    return kind
+
+
+def shown(kind: Any) -> str:
+    """What an error says that the argument is."""
     value = value_of(kind)
     return f"a value of type {kind}" if value is UNKNOWN else repr(value)
 
@@ -98,14 +115,14 @@ def _shown(kind: Any) -> str:
 def whole(where: str, name: str, kind: Any) -> None:
     """Raise a TypeError unless the argument is an integer."""
     if not _whole(kind):
-        raise TypeError(f"{where}: {name} must be an integer, got {_shown(kind)}")
+        raise TypeError(f"{where}: {name} must be an integer, got {shown(kind)}")
 
 
 def whole_pair(where: str, name: str, kind: Any) -> None:
     """Raise an error unless the argument is one integer or a tuple of two."""
     if isinstance(kind, types.BaseTuple):
         if len(kind) != 2:
-            raise ShapeError(f"{where}: {name} must be one integer or two, got {_shown(kind)}")
+            raise ShapeError(f"{where}: {name} must be one integer or two, got {shown(kind)}")
         for part in kind:
             whole(where, name, part)
     else:
@@ -115,18 +132,38 @@ def whole_pair(where: str, name: str, kind: Any) -> None:
 def whole_sizes(where: str, name: str, kind: Any, ranks: tuple[int, ...]) -> int:
     """How many integers the tuple has, which must be one of the ranks."""
     if not isinstance(kind, types.BaseTuple):
-        raise TypeError(f"{where}: {name} must be a tuple of integers, got {_shown(kind)}")
+        raise TypeError(f"{where}: {name} must be a tuple of integers, got {shown(kind)}")
     if len(kind) not in ranks:
-        raise ShapeError(f"{where}: {name} must have {' or '.join(map(str, ranks))} sizes, got {_shown(kind)}")
+        raise ShapeError(f"{where}: {name} must have {' or '.join(map(str, ranks))} sizes, got {shown(kind)}")
     for part in kind:
         whole(where, name, part)
     return len(kind)
 
 
+def number(
+    where: str, name: str, kind: Any, least: float = -LARGEST, most: float = LARGEST, below: float = math.inf
+) -> Callable:  # fmt: skip
+    """The function that gives the argument as a float, if it is in its limits; a TypeError unless it is a number."""
+    value = value_of(kind)
+    if value is UNKNOWN:
+        ordinary = isinstance(kind, types.Integer | types.Float)
+    else:
+        ordinary = isinstance(value, int | float) and not isinstance(value, bool)
+    if not ordinary:
+        raise TypeError(f"{where}: {name} must be a number, got {shown(kind)}")
+    text = limits(least, most, below)
+
+    def checked(value):
+        check_limits(where, name, value, least, most, below, text)
+        return np.float64(value)
+
+    return register_jitable(checked)
+
+
 def flag(where: str, name: str, kind: Any) -> None:
     """Raise a TypeError unless the argument is a boolean."""
     if not isinstance(kind, types.Boolean | types.BooleanLiteral) and not isinstance(value_of(kind), bool):
-        raise TypeError(f"{where}: {name} must be True or False, got {_shown(kind)}")
+        raise TypeError(f"{where}: {name} must be True or False, got {shown(kind)}")
 
 
 def some_padding(where: str, kind: Any) -> None:
@@ -135,7 +172,7 @@ def some_padding(where: str, kind: Any) -> None:
         padding_argument(where, value_of(kind))
     elif isinstance(kind, types.BaseTuple) and len(kind) == 2 and all(isinstance(p, types.BaseTuple) for p in kind):
         if any(len(part) != 2 for part in kind):
-            raise ShapeError(f"{where}: padding must be ((top, bottom), (left, right)), got {_shown(kind)}")
+            raise ShapeError(f"{where}: padding must be ((top, bottom), (left, right)), got {shown(kind)}")
         for part in kind:
             whole_pair(where, "padding", part)
     elif not isinstance(kind, types.UnicodeType):

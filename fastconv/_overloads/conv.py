@@ -68,28 +68,16 @@ def tap_offsets(channels, rows, columns, planes):
     return offsets
 
 
-@linked
 @strict_helper
-def no_bias(weight):
-    """Zeros for each output channel of weight (OC, C/groups, KH, KW)."""
-    return np.zeros(weight.shape[0], weight.dtype)
-
-
-@linked
-@strict_helper
-def convolve(where, x, weight, bias, rows, columns, groups, y):
-    """Y = the convolution of x with weight, plus bias; arrays as kernels take them, in NCHW order."""
+def summed(where, x, weight, weight_rows, weight_terms, bias, rows, columns, groups, y):
+    """Y = the convolution of x, plus bias; the weight of channel oc and tap k is weight[weight_rows[oc] + terms[k]]."""
     N, C, H, W = x.shape
-    OC = weight.shape[0]
-    if y.size == 0:
-        return
-    planes = chosen(C, OC, groups, rows, columns)
+    planes = chosen(C, y.shape[1], groups, rows, columns)
     offsets, shifts = tap_offsets(C // groups, rows, columns, planes), column_shifts(columns, planes)
-    weight_rows, weight_terms = row_offsets(OC, offsets.size), row_offsets(offsets.size, np.int64(1))
-    flat, floor, image = weight.reshape(-1), y.dtype.type(-np.inf), C * planes.cells
+    floor, image = y.dtype.type(-np.inf), C * planes.cells
     if planes.in_place:
         forward(
-            (x.reshape(-1), flat, weight_rows, weight_terms, bias, floor, offsets, groups, image, planes.WP,
+            (x.reshape(-1), weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, planes.WP,
              planes.by_rows, y)
         )  # fmt: skip
         return
@@ -102,9 +90,22 @@ def convolve(where, x, weight, bias, rows, columns, groups, y):
         part = scratch[: m * C]
         split((x[n : n + m].reshape((m * C, H, W)), rows.before, rows.stride, shifts, columns.stride, part))
         forward(
-            (part.reshape(-1), flat, weight_rows, weight_terms, bias, floor, offsets, groups, image, planes.WP,
+            (part.reshape(-1), weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, planes.WP,
              planes.by_rows, y[n : n + m])
         )  # fmt: skip
+
+
+@linked
+@strict_helper
+def convolve(where, x, weight, bias, rows, columns, groups, y):
+    """Y = the convolution of x with weight, plus bias, if that has elements; arrays as kernels take them, in NCHW."""
+    if y.size == 0:
+        return
+    OC = weight.shape[0]
+    taps = weight.size // OC
+    start = bias if bias.size > 0 else np.zeros(OC, y.dtype)
+    table = row_offsets(OC, taps), row_offsets(taps, np.int64(1))
+    summed(where, x, weight.reshape(-1), table[0], table[1], start, rows, columns, groups, y)
 
 
 @compiled_as(functional.conv_output_shape)
@@ -126,11 +127,14 @@ def _conv_output_shape(input_shape: Any, weight_shape: Any, stride: Any, padding
     return compiled
 
 
-def checked(where: str, x: Any, weight: Any, layout: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> str:
+def checked(
+    where: str, x: Any, weight: Any, layout: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
+    axes: str = "OC, C/groups, KH, KW",
+) -> str:  # fmt: skip
     """Raise an error unless the types of a convolution's arguments are right; the layout."""
     order = layout_argument(where, known(where, "layout", layout))
     arguments.images(where, "x", arguments.array(where, "x", x))
-    arguments.rank(where, "weight", arguments.array(where, "weight", weight), 4, "(OC, C/groups, KH, KW)")
+    arguments.rank(where, "weight", arguments.array(where, "weight", weight), 4, f"({axes})")
     arguments.whole_pair(where, "stride", stride)
     arguments.some_padding(where, padding)
     arguments.whole_pair(where, "dilation", dilation)
@@ -148,14 +152,11 @@ def _conv2d(
     if way not in ("auto", "direct"):
         raise ValueError(f"{where}: algorithm must be auto or direct inside jitted code, got {way!r}")
     order = checked(where, x, weight, layout, stride, padding, dilation, groups)
-    has_bias = not is_none(bias)
-    if has_bias:
-        arguments.rank(where, "bias", arguments.array(where, "bias", bias), 1, "(OC,)")
-    dtype = arguments.result_dtype(x, weight, bias if has_bias else None)
+    dtype = arguments.result_dtype(x, weight, arguments.optional_array(where, "bias", bias))
     given = check_out(where, out, dtype, x.ndim)
     image_sizes, weight_sizes = sizes_of(x.ndim, order), sizes_of(4, order)
     read_x, read_weight = images_reader(x, dtype, order), images_reader(weight, dtype, order)
-    biases, read_bias = bias_reader(bias, dtype)
+    biases, read_bias = bias_reader(where, bias, dtype)
     begin, deliver = target(dtype, x.ndim, order, given), delivery(x.ndim, order, given)
 
     def compiled(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out):
@@ -165,15 +166,16 @@ def _conv2d(
         )  # fmt: skip
         images, kernels = read_x(x), read_weight(weight)
         y = begin(where, shape, out, x, weight, bias)
-        convolve((where, images, kernels, read_bias(bias, kernels), rows, columns, np.int64(groups), y))
+        convolve((where, images, kernels, read_bias(bias), rows, columns, np.int64(groups), y))
         return deliver(y, out)
 
     return compiled
 
 
-def bias_reader(bias: Any, dtype: np.dtype) -> tuple[Any, Any]:
-    """The functions that give the length of a bias, -1 for none, and the bias itself, zeros for none."""
+def bias_reader(where: str, bias: Any, dtype: np.dtype) -> tuple[Any, Any]:
+    """The functions that give the length of a bias, -1 for none, and the bias itself, without elements for none."""
     if is_none(bias):
-        return register_jitable(lambda b: np.int64(-1)), register_jitable(lambda b, weight: no_bias((weight,)))
-    read = reader(bias, dtype)
-    return register_jitable(lambda b: np.int64(b.size)), register_jitable(lambda b, weight: read(b))
+        element = dtype.type
+        return register_jitable(lambda b: np.int64(-1)), register_jitable(lambda b: np.empty(0, element))
+    arguments.rank(where, "bias", bias, 1, "(OC,)")
+    return register_jitable(lambda b: np.int64(b.size)), reader(bias, dtype)

@@ -132,8 +132,7 @@ def _linear_backward(grad_output: Any, x: Any, weight: Any, needs: Any) -> Any:
     where = "linear_backward"
     wants = wanted(where, needs)
     _checked(where, x, weight)
-    if arguments.array(where, "grad_output", grad_output).ndim != x.ndim:
-        raise ShapeError(f"{where}: grad_output must have {x.ndim} dimensions, got {grad_output.ndim}")
+    arguments.gradient(where, grad_output, x.ndim)
     dtype = arguments.result_dtype(grad_output, x, weight)
     read_g, read_x, read_weight = _rows_reader(grad_output, dtype), _rows_reader(x, dtype), reader(weight, dtype)
     final, batch = _as_given(x.ndim), x.ndim == 2

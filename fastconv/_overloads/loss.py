@@ -36,18 +36,19 @@ def one_hot(where, logits, ids):
 
 @linked
 @strict_helper
-def mean_loss(logits, weights):
-    """The mean of the losses, and its gradient (N, K)."""
-    N = len(logits)
-    losses, grad = np.empty(N), np.empty(logits.shape, logits.dtype)
+def mean_loss(logits, weights, smoothing):
+    """The mean of the losses, and its gradient (N, K); of each weight the share `smoothing` is for all classes."""
+    N, K = logits.shape
+    losses, grad, number = np.empty(N), np.empty(logits.shape, logits.dtype), logits.dtype.type
     if N == 0:
         return 0.0, grad
-    per_row((logits, weights, losses, grad))
+    wanted = weights * number(1 - smoothing) + number(smoothing / K) if smoothing > 0 else weights
+    per_row((logits, wanted, losses, grad))
     return 0.0 + losses.sum() / N, grad
 
 
 @compiled_as(functional.cross_entropy)
-def _cross_entropy(logits: Any, target: Any) -> Any:
+def _cross_entropy(logits: Any, target: Any, label_smoothing: Any) -> Any:
     where = "cross_entropy"
     arguments.rank(where, "logits", arguments.array(where, "logits", logits), 2, "(N, K)")
     if arguments.array(where, "target", target).ndim not in (1, 2):
@@ -58,16 +59,18 @@ def _cross_entropy(logits: Any, target: Any) -> Any:
     dtype = arguments.result_dtype(logits)
     read, read_target = reader(logits, dtype), reader(target, np.dtype(np.int64) if ids else dtype)
 
-    def from_ids(logits, target):
+    smoothing = arguments.number(where, "label_smoothing", label_smoothing, 0, 1)
+
+    def from_ids(logits, target, label_smoothing):
         _check_classes(where, logits)
         same_shape(where, "target", target, (logits.shape[0],))
         values = read(logits)
-        return mean_loss((values, one_hot((where, values, read_target(target)))))
+        return mean_loss((values, one_hot((where, values, read_target(target))), smoothing(label_smoothing)))
 
-    def from_weights(logits, target):
+    def from_weights(logits, target, label_smoothing):
         _check_classes(where, logits)
         same_shape(where, "target", target, logits.shape)
-        return mean_loss((read(logits), read_target(target)))
+        return mean_loss((read(logits), read_target(target), smoothing(label_smoothing)))
 
     return from_ids if ids else from_weights
 

@@ -70,6 +70,15 @@ def largest_integers(x, rows, columns, keep, y):
     return indices
 
 
+@strict_helper
+def check_indices(where, cells, H, W):
+    """Raise a RangeError unless indices, of two axes, lie in planes of H x W."""
+    for p in range(cells.shape[0]):
+        for o in range(cells.shape[1]):
+            if cells[p, o] < 0 or cells[p, o] >= H * W:
+                raise RangeError(INDEX_OUTSIDE, where, H * W - 1, H, W, cells[p, o])
+
+
 @linked
 @strict_helper
 def scatter(where, g, indices, H, W):
@@ -79,9 +88,7 @@ def scatter(where, g, indices, H, W):
     flat = g.reshape((N * C, OH * OW))
     cells = indices.reshape((N * C, OH * OW))
     if to_largest((flat, cells, flat, False, grad.reshape((N * C, H * W)))) > 0:
-        for bad in indices.flat:
-            if bad < 0 or bad >= H * W:
-                raise RangeError(INDEX_OUTSIDE, where, H * W - 1, H, W, bad)
+        check_indices(where, cells, H, W)
     return grad
 
 
@@ -137,7 +144,7 @@ def _strides(stride: Any) -> Any:
     )
 
 
-def _same_integer(dtype: np.dtype) -> Any:
+def same_integer(dtype: np.dtype) -> Any:
     """The function that gives maxima in the dtype that they were taken of."""
     element = dtype.type
     return register_jitable((lambda a: a) if dtype == max_dtype(dtype) else (lambda a: a.astype(element)))
@@ -156,7 +163,7 @@ def _max_pool(
     if given and compute != dtype:
         raise DTypeError(f"{where}: out must not be given for {dtype} inside jitted code")
     image_sizes, read, strides = sizes_of(x.ndim, order), images_reader(x, compute, order), _strides(stride)
-    begin, deliver, narrow = target(compute, x.ndim, order, given), delivery(x.ndim, order, given), _same_integer(dtype)
+    begin, deliver, narrow = target(compute, x.ndim, order, given), delivery(x.ndim, order, given), same_integer(dtype)
     find = largest_floats if compute.kind == "f" else largest_integers
     deliver_indices = delivery(x.ndim, order)
 
@@ -198,41 +205,51 @@ def _max_pool2d_with_indices(
     return compiled
 
 
+def full_shape(where: str, name: str, shape: Any, given_name: str, given: types.Array, layout: str) -> Any:
+    """The function that gives (N, C, H, W) of the argument `shape` of images, checked against those that are given."""
+    arguments.whole_sizes(where, name, shape, (given.ndim,))
+    sizes, unfit = sizes_of(given.ndim, layout), f"{{}}: {name} {{}} does not fit {given_name} of {{}}"
+
+    def image(array, shape):
+        N, C, H, W = sizes(shape)
+        full = np.int64(N), np.int64(C), np.int64(H), np.int64(W)
+        images = sizes(array.shape)
+        for i in range(4):
+            check_range(where, name, full[i], 0)
+        if images[0] != full[0] or images[1] != full[1] or min(full[1], full[2], full[3]) < 1:
+            raise ShapeError(unfit, where, shape, array.shape)
+        return full
+
+    return register_jitable(image)
+
+
 def _gradient(where: str, grad_output: Any, input_shape: Any, layout: Any) -> tuple[Any, Any, Any, Any]:
     """How a pooling's gradient is read, the function that checks `input_shape`, and how the result is delivered."""
     order = layout_argument(where, known(where, "layout", layout))
     arguments.images(where, "grad_output", arguments.array(where, "grad_output", grad_output))
-    ndim = grad_output.ndim
-    arguments.whole_sizes(where, "input_shape", input_shape, (ndim,))
-    sizes, dtype = sizes_of(ndim, order), arguments.result_dtype(grad_output)
-
-    def image(grad_output, input_shape):
-        N, C, H, W = sizes(input_shape)
-        full = np.int64(N), np.int64(C), np.int64(H), np.int64(W)
-        given = sizes(grad_output.shape)
-        for i in range(4):
-            check_range(where, "input_shape", full[i], 0)
-        if given[0] != full[0] or given[1] != full[1] or min(full[1], full[2], full[3]) < 1:
-            raise ShapeError("{}: input_shape {} does not fit grad_output of {}", where, input_shape, grad_output.shape)
-        return full
-
+    ndim, dtype = grad_output.ndim, arguments.result_dtype(grad_output)
     return (
         images_reader(grad_output, dtype, order),
-        register_jitable(image),
+        full_shape(where, "input_shape", input_shape, "grad_output", grad_output, order),
         delivery(ndim, order),
         shape_of(ndim, order),
     )
+
+
+def indices_reader(where: str, indices: Any, ndim: int, layout: str) -> Any:
+    """The function that gives indices of so many dimensions as kernels take them."""
+    if not isinstance(arguments.array(where, "indices", indices).dtype, types.Integer):
+        raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
+    if indices.ndim != ndim:
+        raise ShapeError(f"{where}: indices must have {ndim} dimensions, got {indices.ndim}")
+    return images_reader(indices, np.dtype(np.int64), layout)
 
 
 @compiled_as(functional.max_pool2d_backward)
 def _max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, layout: Any) -> Any:
     where = "max_pool2d_backward"
     read, image, deliver, _ = _gradient(where, grad_output, input_shape, layout)
-    if not isinstance(arguments.array(where, "indices", indices).dtype, types.Integer):
-        raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
-    if indices.ndim != grad_output.ndim:
-        raise ShapeError(f"{where}: indices must have {grad_output.ndim} dimensions, got {indices.ndim}")
-    read_indices = images_reader(indices, np.dtype(np.int64), known(where, "layout", layout))
+    read_indices = indices_reader(where, indices, grad_output.ndim, known(where, "layout", layout))
 
     def compiled(grad_output, indices, input_shape, layout):
         full = image(grad_output, input_shape)

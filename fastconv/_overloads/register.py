@@ -9,7 +9,7 @@ from typing import Any
 
 from numba.extending import overload, register_jitable
 
-from fastconv import _arrays, _axes, _planes
+from fastconv import _arrays, _axes, _gathering, _planes, _scalars, _transposed
 
 # what fastmath, or another model of errors, of the user's function would change
 STRICT = {"fastmath": False, "error_model": "numpy"}
@@ -46,7 +46,9 @@ def compiled_as(function: Callable, literal: bool = True) -> Callable:
 for _function in (
     _arrays.check_memory, _arrays.same_shape, _axes.axis, _axes.check_channels, _axes.check_range, _axes.conv_axes,
     _axes.counts, _axes.max_window, _axes.mean_window, _axes.named_pads, _axes.pool_axes, _axes.taps_window,
-    _axes._check_pool_axis, _axes._two_axes, _planes.channel_starts, _planes.chosen, _planes.column_shifts,
-    _planes.laid_out, _planes.tap_windows,
+    _axes._check_pool_axis, _axes._two_axes, _gathering.backward_terms, _gathering.gathered_axis,
+    _gathering.gathered_products, _planes.channel_starts, _planes.chosen, _planes.column_shifts, _planes.laid_out,
+    _planes.tap_windows, _scalars.check_limits, _transposed.conv_transpose_axes, _transposed._ending_at,
+    _transposed._result_size,
 ):  # fmt: skip
     register_jitable(**STRICT)(_function)
