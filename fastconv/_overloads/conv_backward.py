@@ -1,8 +1,7 @@
 """conv2d_backward in jitted code.
 
-The gradient of x is computed by the variants that Python takes, as the convolution of a gradient or scattered tap by
-tap. That of weight is always dot products along rows of pixels; where Python takes other variants, which are faster,
-the results are the same but for rounding.
+The variants are those that Python takes, but for the gradient of weight where there are many output channels: that is
+dot products here, while Python transposes the gradient, which is faster; the results are the same but for rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from fastconv._overloads.conv import checked, sizes, split, summed, tap_offsets
 from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
 from fastconv._plan import MOST_PRODUCTS
-from fastconv._planes import channel_starts, column_shifts, laid_out, tap_windows
+from fastconv._planes import channel_starts, chosen, column_shifts, laid_out, tap_windows
 from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import planes as moves
 from fastconv.kernels.simd import row_offsets
@@ -60,17 +59,26 @@ def _gathered(where, g, weight, bias, rows, columns, groups, grad):
 
 
 @strict_helper
+def _runs(g, planes, wide):
+    """The runs of pixels (runs, cells of one, distance in g, distance in planes), and g (N, OC, cells)."""
+    N, OC, OH, OW = g.shape
+    flat = g.reshape((N, OC, OH * OW))
+    if planes.WP == OW:
+        return (1, OH * OW, 0, 0), flat
+    if planes.by_rows or not wide:
+        return (OH, OW, OW, planes.WP), flat
+    rows = np.empty((N, OC, planes.wide), g.dtype)
+    widen((g.reshape((N * OC, OH, OW)), planes.WP, rows.reshape((N * OC, planes.wide))))
+    return (1, planes.wide, 0, 0), rows
+
+
+@strict_helper
 def _scattered(where, g, weight, finite, rows, columns, groups, grad):
     """The gradient of x tap by tap, from rows of pixels of g, added to padded planes."""
     N, C, H, W = grad.shape
-    OC, OH, OW = g.shape[1:]
+    OC = g.shape[1]
     planes, taps = laid_out(C, OC, groups, rows, columns, False), weight.size // OC
-    flat = g.reshape((N, OC, OH * OW))
-    runs, run, g_run, planes_run = _runs(OH, OW, planes.WP)
-    if runs > 1 and finite and not planes.by_rows:
-        flat = np.empty((N, OC, planes.wide), g.dtype)
-        widen((g.reshape((N * OC, OH, OW)), planes.WP, flat.reshape((N * OC, planes.wide))))
-        runs, run, g_run, planes_run = 1, planes.wide, 0, 0
+    (runs, run, g_run, planes_run), flat = _runs(g, planes, finite)
     shape = (N * C, rows.stride, columns.stride, planes.HP, planes.WP)
     if not planes.in_place:
         check_memory(where, "the padded gradient", shape, g.itemsize)
@@ -83,12 +91,6 @@ def _scattered(where, g, weight, finite, rows, columns, groups, grad):
     if not planes.in_place:
         zero = np.int64(0)
         merge((padded, rows.before, columns.before, zero, zero, grad.reshape((N * C, H, W))))
-
-
-@strict_helper
-def _runs(OH, OW, WP):
-    """The runs of pixels in g and in planes: (runs, cells of one, distance in g, distance in planes)."""
-    return (1, OH * OW, 0, 0) if WP == OW else (OH, OW, OW, WP)
 
 
 @linked
@@ -110,25 +112,25 @@ def spread(where, g, weight, bias, rows, columns, groups, grad):
 @linked
 @strict_helper
 def grad_weight(where, g, x, weight, rows, columns, groups):
-    """The gradient of weight (OC, C/groups, KH, KW); arrays as kernels take them."""
+    """The gradient of weight (OC, C/groups, KH, KW), dot products along the pixels; arrays as kernels take them."""
     N, C, H, W = x.shape
-    OC, OH, OW = g.shape[1:]
-    planes = laid_out(C, OC, groups, rows, columns, False)
-    runs, run, g_run, planes_run = _runs(OH, OW, planes.WP)
+    OC = g.shape[1]
+    planes = chosen(C, OC, groups, rows, columns)
     offsets = tap_offsets(C // groups, rows, columns, planes)
     grad = np.empty(weight.shape, x.dtype)
-    shape = (N * C, rows.stride, columns.stride, planes.HP, planes.WP)
+    shape = (N * C, rows.stride, planes.copies, planes.HP, planes.WP)
     if not planes.in_place:
         check_memory(where, "the padded input", shape, x.itemsize)
     padded = np.empty((0, 1, 1, 1, 1) if planes.in_place else shape, x.dtype)
     if not planes.in_place:
         shifts = column_shifts(columns, planes)
         split((x.reshape((N * C, H, W)), rows.before, rows.stride, shifts, columns.stride, padded))
-    dotted(
-        (g.reshape((N, OC, OH * OW)),
-         (x.reshape(-1) if planes.in_place else padded.reshape(-1)).reshape((N, C * planes.cells)), offsets, groups,
-         runs, run, g_run, planes_run, grad.reshape((OC, offsets.size)))
-    )  # fmt: skip
+    cells = (x.reshape(-1) if planes.in_place else padded.reshape(-1)).reshape((N, C * planes.cells))
+    for wide in (True, False):
+        (runs, run, g_run, planes_run), flat = _runs(g, planes, wide)
+        dotted((flat, cells, offsets, groups, runs, run, g_run, planes_run, grad.reshape((OC, offsets.size))))
+        if flat.size == g.size or all_finite((grad.reshape(-1),)):
+            break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
     return grad
 
 

@@ -19,24 +19,37 @@ from fastconv._overloads.register import compiled_as
 
 @strict_helper
 def _neighbours(a, before, after):
-    """For each channel of a (N, C, H, W) the sum over the channels from c - before to c + after."""
-    N, C, H, W = a.shape
-    planes, total = a.reshape((N, C, H * W)), a.copy().reshape((N, C, H * W))
+    """For each channel of a (N, C, P) the sum over the channels from c - before to c + after."""
+    N, C, P = a.shape
+    total = np.empty(a.shape, a.dtype)
     for n in range(N):
         for c in range(C):
+            for p in range(P):
+                total[n, c, p] = a[n, c, p]
             for other in range(c - 1, max(c - before, 0) - 1, -1):
-                for p in range(H * W):
-                    total[n, c, p] += planes[n, other, p]
+                for p in range(P):
+                    total[n, c, p] += a[n, other, p]
             for other in range(c + 1, min(c + after, C - 1) + 1):
-                for p in range(H * W):
-                    total[n, c, p] += planes[n, other, p]
-    return total.reshape(a.shape)
+                for p in range(P):
+                    total[n, c, p] += a[n, other, p]
+    return total
+
+
+@strict_helper
+def _planes(x):
+    return x.reshape((x.shape[0], x.shape[1], x.shape[2] * x.shape[3]))
 
 
 @strict_helper
 def _base(x, size, alpha, k):
-    number = x.dtype.type
-    return _neighbours(x * x, size // 2, (size - 1) // 2) * number(alpha / size) + number(k)
+    squares = np.empty(x.size, x.dtype)
+    values, share, start = x.reshape(-1), x.dtype.type(alpha / size), x.dtype.type(k)
+    for i in range(x.size):
+        squares[i] = values[i] * values[i]
+    base = _neighbours(squares.reshape(_planes(x).shape), size // 2, (size - 1) // 2).reshape(-1)
+    for i in range(x.size):
+        base[i] = base[i] * share + start
+    return base
 
 
 @linked
@@ -44,7 +57,11 @@ def _base(x, size, alpha, k):
 def normalised(where, x, size, alpha, beta, k):
     """X (N, C, H, W) over the power of its neighbours' mean square."""
     check_range(where, "size", size, 1)
-    return x * _base(x, size, alpha, k) ** x.dtype.type(-beta)
+    y = np.empty(x.shape, x.dtype)
+    flat, values, base, power = y.reshape(-1), x.reshape(-1), _base(x, size, alpha, k), x.dtype.type(-beta)
+    for i in range(x.size):
+        flat[i] = values[i] * base[i] ** power
+    return y
 
 
 @linked
@@ -52,10 +69,16 @@ def normalised(where, x, size, alpha, beta, k):
 def gradient(where, g, x, size, alpha, beta, k):
     """The gradient of x."""
     check_range(where, "size", size, 1)
-    base = _base(x, size, alpha, k)
-    direct = g * base ** x.dtype.type(-beta)
-    through_base = _neighbours(direct * x / base, (size - 1) // 2, size // 2)
-    return direct - x * through_base * x.dtype.type(2 * alpha * beta / size)
+    grad, through_base = np.empty(x.shape, x.dtype), np.empty(x.size, x.dtype)
+    direct, values, gs, base = grad.reshape(-1), x.reshape(-1), g.reshape(-1), _base(x, size, alpha, k)
+    power, share = x.dtype.type(-beta), x.dtype.type(2 * alpha * beta / size)
+    for i in range(x.size):
+        direct[i] = gs[i] * base[i] ** power
+        through_base[i] = direct[i] * values[i] / base[i]
+    sums = _neighbours(through_base.reshape(_planes(x).shape), (size - 1) // 2, size // 2).reshape(-1)
+    for i in range(x.size):
+        direct[i] -= values[i] * sums[i] * share
+    return grad
 
 
 @compiled_as(functional.local_response_norm)
