@@ -17,6 +17,7 @@ from strategies import DTYPES, assert_identical, assert_same_bits, pool_cases, r
 import fastconv
 import fastconv._overloads
 
+pytestmark = pytest.mark.usefixtures("same_kernels")
 EXAMPLES = settings(max_examples=30)
 F = fastconv
 
