@@ -12,14 +12,17 @@ gives functions of `functional` a second form. What Python decides when a functi
 What takes long to compile is in helpers with fastconv's own cache on disk (`linking`); the form for one call's types,
 which is compiled with the user's function, converts arguments and calls those.
 
-Results have Python's bits for convolution, im2col, pooling, linear layers and ReLU, also in NHWC and with `out`. They
-may differ in the last bits for conv2d_backward, which takes one variant for every geometry, for the other activations,
-which are the C library's and not NumPy's, and for the loss, whose terms are added in another order.
+Results have Python's bits, also in NHWC and with `out`. They may differ in the last bits
+
+- for sigmoid, tanh, softmax and powers (`local_response_norm`), which are the C library's and not NumPy's;
+- for the losses' sum and `global_avg_pool2d`, whose terms are added in another order;
+- for the gradient of a convolution's weight where there are many output channels (see `conv_backward`).
 
 Not in jitted code:
 
 - float16; `algorithm="im2col"`; `out` for max-pooling of integers narrower than 64 bits; lists in place of tuples;
-- `layout`, `order` and `needs` that are not known when the function is compiled (constants and globals are);
+- `layout`, `order`, `mode` and `needs` that are not known when the function is compiled (constants and globals are);
+- a seed, or None, as the `rng` of dropout: Numba cannot make a NumPy generator, but it takes one that is given;
 - `use_backend` and `set_num_threads`, which count for Python alone.
 
 Three things are Numba's way: arguments after the `*` may also be given by position; an error inside `prange` ends it

@@ -68,6 +68,8 @@ def linked(helper: Any) -> Any:
     the last one's type. Helpers are numbered in the order of these calls, which is that of the package's imports.
     """
     number = len(_helpers)
+    if (number + 1) * len(DTYPES) > SLOTS:
+        raise AssertionError(f"{number} helpers have no place in {SLOTS} slots")
     _helpers.append(helper)
 
     @intrinsic

@@ -213,7 +213,7 @@ TYPES = {
     "padding: five": (ShapeError, "padding must be", lambda x, w: F.conv2d(x, w, padding=((1, 2), (1, 2, 3)))),
     "groups": (TypeError, "groups must be an integer", lambda x, w: F.conv2d(x, w, groups=(1, 1))),
     "layout": (ValueError, "layout must be one of NCHW, NHWC, got 'CHWN'", lambda x, w: F.conv2d(x, w, layout="CHWN")),
-    "algorithm": (ValueError, "auto or direct inside jitted", lambda x, w: F.conv2d(x, w, algorithm="im2col")),
+    "algorithm": (ValueError, "algorithm must be .*direct", lambda x, w: F.conv2d(x, w, algorithm="none")),
     "order": (ValueError, "order must be one of rows, cols", lambda x, w: F.im2col(x, 2, order="row")),
     "needs": (ValueError, "needs must be three booleans", lambda x, w: F.conv2d_backward(x, x, w, needs=(True,))),
     "ceil_mode": (TypeError, "ceil_mode must be True or False, got 1", lambda x, w: F.max_pool2d(x, 2, ceil_mode=1)),
@@ -222,6 +222,15 @@ TYPES = {
     "sizes": (ShapeError, "input_shape must have 3 or 4 sizes, got", lambda x, w: F.col2im(x[0, 0], (3, 3), 2)),
     "axis": (TypeError, "axis must be an integer, got", lambda x, w: F.softmax(x, 0.5)),
     "target": (DTypeError, "must hold class ids as integers", lambda x, w: F.cross_entropy(x[0, 0], x[0, 0, :, 0])),
+    "training": (TypeError, "must be True or False", lambda x, w: F.batch_norm2d(x, None, None, None, None, 1)),
+    "eps": (TypeError, "eps must be a number, got True", lambda x, w: F.batch_norm2d(x, None, None, eps=True)),
+    "negative_slope": (TypeError, "negative_slope must be a number", lambda x, w: F.leaky_relu(x, (1,))),
+    "mode": (ValueError, "mode must be one of valid, same, full", lambda x, w: F.correlate2d(x[0, 0], w[0, 0], "all")),
+    "kernel": (ShapeError, "kernel must have 2 dimensions", lambda x, w: F.convolve2d(x[0, 0], w[0])),
+    "output_padding": (TypeError, "output_padding must be an", lambda x, w: F.conv_transpose2d(x, w, None, 1, 0, 0.5)),
+    "signals": (ShapeError, "x must have 3 dimensions, or 2", lambda x, w: F.conv1d(x, w[0])),
+    "mask": (DTypeError, "mask must hold booleans", lambda x, w: F.dropout_backward(x, x, 0.5)),
+    "rng": (TypeError, "rng must be a numpy.random.Generator", lambda x, w: F.dropout(x, 0.5, (1, 2))),
     "linear": (ShapeError, r"x must have shape \(N, IN\) or \(IN,\)", lambda x, w: F.linear(x, x[0, 0])),
 }  # fmt: skip
 
@@ -232,8 +241,17 @@ def test_types_raise_when_the_function_is_compiled(name):
     with pytest.raises(kind, match=message) as found:
         numba.njit(call)(x, w)
     assert not isinstance(found.value, numba.core.errors.NumbaError)
-    with pytest.raises(kind) if name != "algorithm" else pytest.raises(ValueError):
-        call(x, w) if name != "algorithm" else F.conv2d(x, w, algorithm="none")
+    with pytest.raises(kind):
+        call(x, w)
+
+
+def test_what_jitted_code_does_not_take():
+    with pytest.raises(ValueError, match="conv2d: algorithm must be auto or direct inside jitted code, got 'im2col'"):
+        numba.njit(lambda x, w: fastconv.conv2d(x, w, algorithm="im2col"))(x, w)
+    with pytest.raises(TypeError, match=r"dropout: rng must be a numpy.random.Generator inside jitted code, got 1$"):
+        numba.njit(lambda x: fastconv.dropout(x, 0.5, 1))(x)
+    with pytest.raises(DTypeError, match="relu: x must not be float16 inside jitted code"):
+        numba.njit(lambda x: fastconv.relu(x))(x.astype(np.float16))
 
 
 def test_what_must_be_a_constant():
