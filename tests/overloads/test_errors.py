@@ -21,7 +21,7 @@ y, indices = F.max_pool2d_with_indices(x, 2)
 plane, square, ids = x[0, 0].copy(), np.ones((9, 9), np.float32), np.zeros(9, np.int64)
 four, four_channels, signals, taps = w[:4].copy(), b[:4].copy(), x[:, :, 0].copy(), w[..., 0].copy()
 result, enlarged, means = (np.ones(s, np.float32) for s in ((2, 6, 7, 10), (2, 3, 11, 12), (2, 4, 1, 1)))
-ZERO, ONE = ((0, 0), (0, 0)), (1, 1)
+ZERO, ONE, BIAS = ((0, 0), (0, 0)), (1, 1), (False, False, True)
 
 
 def conv2d(x=x, w=w, b=b, stride=ONE, padding=ZERO, dilation=ONE, groups=1):
@@ -50,8 +50,8 @@ FUNCTIONS = {
     "whole statistics": lambda x=x, training=False: F.batch_norm2d(x, ids[:4], ids[4:8], training=training),
     "named": lambda x=x, w=w, stride=1, padding="full": F.conv2d(x, w, None, stride, padding),
     "named transposed": lambda extra=0: F.conv_transpose2d(x, four, None, 2, "same_upper", extra),
-    "conv2d_backward": lambda g=result: F.conv2d_backward(g, x, w),
-    "conv_transpose2d_backward": lambda g=enlarged: F.conv_transpose2d_backward(g, x, four),
+    "conv2d_backward": lambda g=result: F.conv2d_backward(g, x, w, needs=BIAS),
+    "conv_transpose2d_backward": lambda g=enlarged: F.conv_transpose2d_backward(g, x, four, needs=BIAS),
     "conv_output_shape": lambda image=(1, 1, 4, 4), weight=(1, 1, 2, 2): F.conv_output_shape(image, weight),
     "correlate2d": lambda a=plane, k=plane: F.correlate2d(a, k),
     "im2col": lambda x=x, kernel=(2, 2): F.im2col(x, kernel),
@@ -66,7 +66,7 @@ FUNCTIONS = {
     "global_avg_pool2d_backward": lambda g=means: F.global_avg_pool2d_backward(g, (2, 4, 9, 11)),
     "local_response_norm": lambda size=1, alpha=1.0: F.local_response_norm(x, size, alpha),
     "linear": lambda x=plane, w=plane, b=b: F.linear(x, w, b),
-    "linear_backward": lambda g=square: F.linear_backward(g, plane, plane),
+    "linear_backward": lambda g=square: F.linear_backward(g, plane, plane, needs=BIAS),
     "relu_backward": lambda g=x: F.relu_backward(g, x),
     "leaky_relu": lambda slope=0.5: F.leaky_relu(x, slope),
     "softmax": lambda x=x, axis=0: F.softmax(x, axis),

