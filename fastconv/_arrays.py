@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.errors import DTypeError, ShapeError
+from fastconv.errors import DTypeError, ShapeError, TooLargeError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _HALF = np.dtype(np.float16)
@@ -105,17 +105,25 @@ class _Recycled:
             _free.setdefault(self.memory.size, []).append(self.memory)
 
 
+def check_memory(where: str, what: str, shape: tuple[int, ...], itemsize: int) -> None:
+    """Raise a MemoryError that names what needs how much, if it is more than the machine has."""
+    size = float(itemsize)  # not an integer: compiled, it might wrap
+    for n in shape:
+        size *= n
+    if size > MEMORY:
+        raise TooLargeError(
+            "{}: {} of shape {} needs {:.3g} bytes, the machine has {:.3g}", where, what, shape, size, MEMORY
+        )
+
+
 def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the result") -> np.ndarray:
     """A new array, or a MemoryError that names what needs how much.
 
     A system that overcommits would grant an absurd size and end the process when the pages are touched, so the size
     is compared with the machine's memory first.
     """
+    check_memory(where, what, tuple(shape), dtype.itemsize)
     size = dtype.itemsize * math.prod(shape)
-    if size > MEMORY:
-        raise MemoryError(
-            f"{where}: {what} of shape {tuple(shape)} needs {size:.3g} bytes, the machine has {MEMORY:.3g}"
-        )
     if not RECYCLED_FROM <= size <= RECYCLED_IN_ALL // 4:
         return np.empty(shape, dtype)
     return np.asarray(_Recycled(size)).view(dtype).reshape(shape)
@@ -157,7 +165,7 @@ def batched(where: str, name: str, array: np.ndarray) -> tuple[np.ndarray, bool]
 def same_shape(where: str, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     """Raise a ShapeError unless `array` has `shape`."""
     if array.shape != shape:
-        raise ShapeError(f"{where}: {name} must have shape {shape}, got {array.shape}")
+        raise ShapeError("{}: {} must have shape {}, got {}", where, name, shape, array.shape)
 
 
 def channels_first(array: np.ndarray, layout: str) -> np.ndarray:

@@ -41,6 +41,11 @@ def _sources_digest() -> str:
     return digest.hexdigest()
 
 
+def fingerprint() -> str:
+    """What compiled kernels depend on besides Numba's own key: the package's sources and the options of compilation."""
+    return f"{_sources_digest()} {numba.__version__} {numba.config.BOUNDSCHECK} {_serial_only()}"
+
+
 class _KeyedFiles:
     """One file for each compiled signature, named by a digest of its whole key.
 
@@ -90,7 +95,7 @@ class _PackageCache(FunctionCache):
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         key = super()._index_key(sig, codegen)
-        return (*key, self._options, numba.__version__, numba.config.BOUNDSCHECK, _serial_only(), _sources_digest())
+        return (*key, self._options, fingerprint())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -1,7 +1,7 @@
 """Which variant of a kernel computes a convolution: pure functions of its geometry, the batch and the host.
 
 For each of the three products there are a few variants. The first is taken unless it declines, and says why it does;
-the layout of the planes is chosen with the geometry (`_geometry._laid_out`). Measured limits, all of them.
+the layout of the planes is chosen with the geometry (`_planes.chosen`). Measured limits, all of them.
 """
 
 from __future__ import annotations

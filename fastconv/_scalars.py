@@ -8,8 +8,22 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fastconv.errors import RangeError
+
 LARGEST = sys.float_info.max
 Rng: TypeAlias = np.random.Generator | int | None
+
+
+def limits(least: float, most: float, below: float) -> str:
+    """How an error names the limits of a number."""
+    lower = f", at least {least:g}" if least > -LARGEST else ""
+    return lower + (f", at most {most:g}" if most < LARGEST else f", below {below:g}" if below < math.inf else "")
+
+
+def check_limits(where: str, name: str, value: Any, least: float, most: float, below: float, text: str) -> None:
+    """Raise a RangeError with the `limits` in `text` unless the number is finite and in them; for jitted code too."""
+    if not (least <= value <= most and value < below):
+        raise RangeError("{}: {} must be finite{}, got {}", where, name, text, value)
 
 
 def number(
@@ -18,11 +32,7 @@ def number(
     """`value` as a finite float from `least` to `most` and below `below`, or an error that names the argument."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{where}: {name} must be a number, got {value!r}")
-    if not (least <= value <= most and value < below):
-        limits = (f", at least {least:g}" if least > -LARGEST else "") + (
-            f", at most {most:g}" if most < LARGEST else f", below {below:g}" if below < math.inf else ""
-        )
-        raise ValueError(f"{where}: {name} must be finite{limits}, got {value}")
+    check_limits(where, name, value, least, most, below, limits(least, most, below))
     return float(value)
 
 

@@ -1,13 +1,17 @@
-"""Sizes of a transposed convolution: those of the convolution whose input gradient it is."""
+"""Sizes of a transposed convolution: those of the convolution whose input gradient it is.
+
+Functions of integers are in the part of Python that Numba compiles as well, as in `_axes`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
 
-from fastconv._geometry import LARGEST, ConvGeometry, Pads, conv_geometry, integer, padding_argument, pair
+from fastconv._axes import FULL, LARGEST, NAMED_PADDINGS, NUMBERS, VALID, Axis, Margins, conv_axes
+from fastconv._geometry import ConvGeometry
+from fastconv._sizes import integer, padding_argument, pair
 from fastconv.errors import ShapeError
 
 
@@ -19,63 +23,81 @@ def conv_transpose_geometry(
 
     `weight` is (C, OC/groups, KH, KW), which is how that convolution has it too.
     """
+    C, H, W = image
+    channels, per_group, KH, KW = weight
     return _geometry(
-        where, tuple(image), tuple(weight), pair(where, "stride", stride, 1), padding_argument(where, padding),
-        pair(where, "output_padding", output_padding), integer(where, "groups", groups, 1),
-        pair(where, "dilation", dilation, 1),
+        where, (C, H, W), (channels, per_group, KH, KW), pair(where, "stride", stride, 1),
+        padding_argument(where, padding), pair(where, "output_padding", output_padding),
+        integer(where, "groups", groups, 1), pair(where, "dilation", dilation, 1),
     )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)
 def _geometry(
-    where: str, image: tuple[int, ...], weight: tuple[int, ...], stride: tuple[int, int], padding: str | Pads,
-    output_padding: tuple[int, int], groups: int, dilation: tuple[int, int],
+    where: str, image: tuple[int, int, int], weight: tuple[int, int, int, int], stride: tuple[int, int],
+    margins: Margins, output_padding: tuple[int, int], groups: int, dilation: tuple[int, int],
 ) -> ConvGeometry:  # fmt: skip
+    rows, columns = conv_transpose_axes(where, image, weight, stride, margins, output_padding, groups, dilation)
+    return ConvGeometry.laid_out(weight[1] * groups, weight[0], groups, rows, columns)
+
+
+def conv_transpose_axes(
+    where: str, image: tuple[int, int, int], weight: tuple[int, int, int, int], stride: tuple[int, int],
+    margins: Margins, output_padding: tuple[int, int], groups: int, dilation: tuple[int, int],
+) -> tuple[Axis, Axis]:  # fmt: skip
+    """The axes of the convolution that takes the result (OC, OH, OW) to `image` (C, H, W).
+
+    Raises:
+        ShapeError: the sizes do not fit.
+    """
     C, H, W = image
     channels, per_group, KH, KW = weight
     if channels < 1 or per_group < 1:
-        raise ShapeError(f"{where}: weight must have at least one channel each way, got shape {weight}")
+        raise ShapeError("{}: weight must have at least one channel each way, got shape {}", where, weight)
     if C != channels:
-        raise ShapeError(f"{where}: weight has {channels} input channels, x has {C}")
+        raise ShapeError("{}: weight has {} input channels, x has {}", where, channels, C)
     if C % groups:
-        raise ShapeError(f"{where}: x has {C} channels, which {groups} groups do not divide")
-    vertical, horizontal = (padding, padding) if isinstance(padding, str) else padding
-    result = (
-        _result_size(where, "height", H, KH, stride[0], dilation[0], output_padding[0], vertical),
-        _result_size(where, "width", W, KW, stride[1], dilation[1], output_padding[1], horizontal),
-    )
-    geometry = conv_geometry(where, (per_group * groups, *result), weight, stride, padding, dilation, groups)
-    if (geometry.rows.out, geometry.columns.out) != (H, W):
-        # output_padding from the stride on: windows would fit into it, which do not belong to any pixel of x
-        rows, columns = (dataclasses.replace(a, out=n) for a, n in ((geometry.rows, H), (geometry.columns, W)))
-        geometry = dataclasses.replace(geometry, rows=rows, columns=columns)
-    return geometry
+        raise ShapeError("{}: x has {} channels, which {} groups do not divide", where, C, groups)
+    name, pads = margins
+    OH = _result_size(where, "height", H, KH, stride[0], dilation[0], output_padding[0], name, pads[0])
+    OW = _result_size(where, "width", W, KW, stride[1], dilation[1], output_padding[1], name, pads[1])
+    rows, columns = conv_axes(where, (per_group * groups, OH, OW), weight, stride, margins, dilation, groups)
+    return _ending_at(rows, H), _ending_at(columns, W)
+
+
+def _ending_at(axis: Axis, out: int) -> Axis:
+    # output_padding from the stride on: windows would fit into it, which do not belong to any pixel of x
+    return Axis(axis.size, axis.kernel, axis.stride, axis.dilation, axis.before, axis.after, out)
 
 
 def _result_size(
-    where: str, label: str, size: int, kernel: int, stride: int, dilation: int, extra: int,
-    padding: str | tuple[int, int],
+    where: str, label: str, size: int, kernel: int, stride: int, dilation: int, extra: int, name: int,
+    pads: tuple[int, int],
 ) -> int:  # fmt: skip
     if size < 1:
-        raise ShapeError(f"{where}: x must have at least one pixel, its {label} is {size}")
+        raise ShapeError("{}: x must have at least one pixel, its {} is {}", where, label, size)
     if kernel < 1:
-        raise ShapeError(f"{where}: the kernel must have at least one pixel, its {label} is {kernel}")
-    if extra and extra >= max(stride, dilation):
+        raise ShapeError("{}: the kernel must have at least one pixel, its {} is {}", where, label, kernel)
+    if extra > 0 and extra >= max(stride, dilation):
         raise ShapeError(
-            f"{where}: output_padding must be smaller than the stride or the dilation, got {extra} for a {label} of "
-            f"stride {stride} and dilation {dilation}"
-        )
-    span = dilation * (kernel - 1) + 1
-    if isinstance(padding, str) and padding.startswith("same"):
-        if extra:
-            raise ShapeError(f'{where}: output_padding must be 0 with padding="{padding}", got {extra}')
-        result, pads = size * stride, 0
+            "{}: output_padding must be smaller than the stride or the dilation, got {} for a {} of stride {} and "
+            "dilation {}",
+            where, extra, label, stride, dilation,
+        )  # fmt: skip
+    span, cut = dilation * (kernel - 1) + 1, 0
+    if name == NUMBERS or name == VALID or name == FULL:
+        cut = pads[0] + pads[1] if name == NUMBERS else 2 * (span - 1) if name == FULL else 0
+        result = (size - 1) * stride + span + extra - cut
     else:
-        pads = {"valid": 0, "full": 2 * (span - 1)}[padding] if isinstance(padding, str) else sum(padding)
-        result = (size - 1) * stride + span + extra - pads
-    if not 1 <= result <= LARGEST:
+        if extra > 0:
+            raise ShapeError(
+                '{}: output_padding must be 0 with padding="{}", got {}', where, NAMED_PADDINGS[name], extra
+            )
+        result = size * stride
+    if result < 1 or result > LARGEST:
         raise ShapeError(
-            f"{where}: the result's {label} must be from 1 to {LARGEST}, got {result} (x {size}, stride {stride}, "
-            f"kernel {kernel}, dilation {dilation}, padding {pads}, output_padding {extra})"
-        )
+            "{}: the result's {} must be from 1 to {}, got {} (x {}, stride {}, kernel {}, dilation {}, padding {}, "
+            "output_padding {})",
+            where, label, LARGEST, result, size, stride, kernel, dilation, cut, extra,
+        )  # fmt: skip
     return result

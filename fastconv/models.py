@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv._geometry import Int2, Padding, integer, pair
+from fastconv._sizes import Int2, Padding, integer, pair
 from fastconv.nn import (
     AvgPool2d,
     BatchNorm2d,

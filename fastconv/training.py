@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._geometry import integer
 from fastconv._scalars import number
+from fastconv._sizes import integer
 from fastconv.data import minibatches
 from fastconv.errors import DivergenceError, ShapeError
 from fastconv.functional.loss import cross_entropy_of

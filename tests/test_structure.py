@@ -20,12 +20,15 @@ LAYERS = (
     ("_files",),
     ("_threads", "_backend"),
     ("_jit", "_addresses"),
+    ("_axes",),
+    ("_planes", "_gathering", "_sizes"),
     ("_geometry", "_arrays", "_scalars"),
     ("_transposed",),
     ("reference",),
     ("kernels",),
     ("_plan",),
     ("functional", "config"),
+    ("_overloads",),
     ("nn",),
     ("models",),
     ("optim",),
@@ -124,6 +127,7 @@ kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10
 assert not any(k.parallel.signatures or k.serial.signatures for k in kernels)
+assert "fastconv._overloads" not in sys.modules  # Numba imports it when something is compiled
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NUMBA_CACHE_DIR": str(tmp_path)}

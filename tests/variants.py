@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from fastconv import _geometry, _plan, _transposed
 from fastconv._geometry import ConvGeometry
+from fastconv._planes import laid_out
 from fastconv.functional import conv as module
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
@@ -156,17 +157,13 @@ def demanded(
     The input gradient is gathered, gathered phase by phase where there are phases ("phases"), or scattered (False).
     Images with channels last are convolved in that order, or moved.
     """
-    laid_out = _geometry._laid_out
-
-    def chosen(C, OC, groups, rows, columns):
-        return (
-            ConvGeometry(C, OC, groups, rows, columns, layout == "unrolled")
-            if layout
-            else laid_out(C, OC, groups, rows, columns)
-        )
-
-    patches = [mock.patch.object(_geometry, "_laid_out", chosen)]
+    patches = []
     if layout:
+
+        def chosen(*sizes):
+            return laid_out(*sizes, layout == "unrolled")
+
+        patches.append(mock.patch.object(_geometry, "chosen", chosen))
         by_rows = property(lambda self: layout == "by rows" and self.WP != self.columns.out)
         patches.append(mock.patch.object(ConvGeometry, "by_rows", by_rows))
     if packed is not None:

@@ -13,8 +13,8 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
-from fastconv._geometry import integer
 from fastconv._scalars import number
+from fastconv._sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.kernels import elementwise
 

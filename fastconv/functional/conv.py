@@ -9,7 +9,7 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
-from fastconv._geometry import ConvGeometry, Int2, Padding, conv_geometry, layout_argument, sizes
+from fastconv._geometry import ConvGeometry, conv_geometry
 from fastconv._plan import (
     declines_by_group,
     declines_by_image,
@@ -19,6 +19,7 @@ from fastconv._plan import (
     declines_phased,
     declines_turned,
 )
+from fastconv._sizes import Int2, Padding, layout_argument, sizes
 from fastconv.errors import ShapeError
 from fastconv.functional import channels_last
 from fastconv.functional.im2col import unfold

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv import _arrays
-from fastconv._geometry import Pads, conv_geometry, integer, padding_argument, pair
+from fastconv._geometry import conv_geometry
+from fastconv._sizes import Padding, integer, pair
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import convolution, convolution_backward
 
@@ -109,11 +110,11 @@ def _rows(where: str, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _options(
     where: str, stride: Any, padding: Any, dilation: Any
-) -> tuple[tuple[int, int], str | Pads, tuple[int, int]]:  # fmt: skip
+) -> tuple[tuple[int, int], Padding, tuple[int, int]]:  # fmt: skip
     """Stride, padding and dilation of images with one row."""
     step, spread = (_one(where, name, value) for name, value in (("stride", stride), ("dilation", dilation)))
     if isinstance(padding, str):
-        return (1, step), padding_argument(where, padding), (1, spread)
+        return (1, step), padding, (1, spread)
     alone = isinstance(padding, tuple | list) and len(padding) == 1
     return (1, step), ((0, 0), pair(where, "padding", padding[0] if alone else padding)), (1, spread)
 

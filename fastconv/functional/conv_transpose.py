@@ -7,7 +7,7 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
-from fastconv._geometry import Int2, Padding
+from fastconv._sizes import Int2, Padding
 from fastconv._transposed import conv_transpose_geometry
 from fastconv.functional import channels_last
 from fastconv.functional.conv import (

@@ -41,9 +41,10 @@ def correlate2d(x: np.ndarray, kernel: np.ndarray, mode: str = "valid") -> np.nd
     """
     where = "correlate2d"
     x, kernel = _planes(where, x, kernel)
-    if _checked_mode(where, mode) == "valid" and _covers(kernel, x):
-        return np.ascontiguousarray(_slid(where, kernel, x, mode)[::-1, ::-1])
-    return _slid(where, x, kernel, mode)
+    padding = padding_of(checked_mode(where, mode), False)
+    if mode == "valid" and covers(kernel, x):
+        return np.ascontiguousarray(_slid(where, kernel, x, padding)[::-1, ::-1])
+    return _slid(where, x, kernel, padding)
 
 
 def convolve2d(x: np.ndarray, kernel: np.ndarray, mode: str = "valid") -> np.ndarray:
@@ -71,10 +72,10 @@ def convolve2d(x: np.ndarray, kernel: np.ndarray, mode: str = "valid") -> np.nda
     """
     where = "convolve2d"
     x, kernel = _planes(where, x, kernel)
-    if _checked_mode(where, mode) == "valid" and _covers(kernel, x):
+    padding = padding_of(checked_mode(where, mode), True)
+    if mode == "valid" and covers(kernel, x):
         x, kernel = kernel, x  # convolution commutes
-    # of an even kernel the middle is the left of the two taps, which flipping makes the right one
-    return _slid(where, x, kernel[::-1, ::-1], "same_lower" if mode == "same" else mode)
+    return _slid(where, x, kernel[::-1, ::-1], padding)
 
 
 def _slid(where: str, x: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
@@ -89,12 +90,19 @@ def _planes(where: str, x: Any, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
     return x, kernel
 
 
-def _checked_mode(where: str, mode: Any) -> str:
+def checked_mode(where: str, mode: Any) -> str:
+    """`mode`, checked."""
     if mode not in MODES:
         raise ValueError(f"{where}: mode must be one of {', '.join(MODES)}, got {mode!r}")
     return mode
 
 
-def _covers(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether a is as large as b along both axes, and larger along one."""
+def padding_of(mode: str, flips: bool) -> str:
+    """The padding of `conv2d` that a mode stands for, where the kernel is flipped or not."""
+    # of an even kernel the middle is the left of the two taps, which flipping makes the right one
+    return "same_lower" if mode == "same" and flips else mode
+
+
+def covers(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether a is as large as b along both axes, and larger along one; for jitted code too."""
     return a.shape != b.shape and a.shape[0] >= b.shape[0] and a.shape[1] >= b.shape[1]

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
+from fastconv._axes import taps_window
 from fastconv._backend import on_numpy
-from fastconv._geometry import ConvGeometry, Int2, Padding, sizes, window_geometry
+from fastconv._geometry import ConvGeometry, window_geometry
+from fastconv._sizes import Int2, Padding, sizes
 from fastconv.kernels import im2col as kernels
 
-ORDERS = ("rows", "cols", "unfold")
+# by order, of N images, K taps and P pixels: the shape of the columns, and their strides by image, tap and pixel
+ORDERS: dict[str, Callable[[int, int, int], tuple[tuple[int, ...], tuple[int, int, int]]]] = {
+    "rows": lambda N, K, P: ((N * P, K), (P * K, 1, K)),
+    "cols": lambda N, K, P: ((K, P * N), (1, P * N, N)),
+    "unfold": lambda N, K, P: ((N, K, P), (K * P, P, 1)),
+}
 
 
 def _layout(order: str, N: int, geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, int, int]]:
-    """The shape of the columns in `order`, and their strides by image, tap and pixel."""
-    K, P = geometry.taps, geometry.rows.out * geometry.columns.out
-    if order == "rows":
-        return (N * P, K), (P * K, 1, K)
-    if order == "cols":
-        return (K, P * N), (1, P * N, N)
-    return (N, K, P), (K * P, P, 1)
+    return ORDERS[order](N, geometry.taps, geometry.rows.out * geometry.columns.out)
 
 
 def _window(geometry: ConvGeometry) -> tuple[int, ...]:
-    r, c = geometry.rows, geometry.columns
-    return (r.out, c.out, r.kernel, c.kernel, r.before, c.before, r.stride, c.stride, r.dilation, c.dilation)
+    return taps_window(geometry.rows, geometry.columns)
 
 
 def unfold(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
@@ -38,7 +39,8 @@ def unfold(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     return cols
 
 
-def _order(where: str, order: Any) -> str:
+def order_argument(where: str, order: Any) -> str:
+    """`order`, checked."""
     if order not in ORDERS:
         raise ValueError(f"{where}: order must be one of {', '.join(ORDERS)}, got {order!r}")
     return order
@@ -75,7 +77,7 @@ def im2col(
     (2006), section 3.1.
     """
     where = "im2col"
-    _order(where, order)
+    order_argument(where, order)
     given = _arrays.numeric(where, "x", x)
     dtype = _arrays.result_dtype(given)
     x, unbatched = _arrays.batched(where, "x", given)
@@ -124,7 +126,7 @@ def col2im(
     Source: as for `im2col`.
     """
     where = "col2im"
-    _order(where, order)
+    order_argument(where, order)
     given = _arrays.numeric(where, "cols", cols)
     dtype = _arrays.result_dtype(given)
     image_shape = sizes(where, "input_shape", input_shape, (3, 4))

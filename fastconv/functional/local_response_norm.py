@@ -9,8 +9,8 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
-from fastconv._geometry import integer
 from fastconv._scalars import number
+from fastconv._sizes import integer
 from fastconv.functional.pool import as_given, images_of
 
 

@@ -8,8 +8,10 @@ from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._scalars import number
-from fastconv.errors import DTypeError, ShapeError
+from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.kernels import elementwise
+
+ID_OUTSIDE = "{}: {} must hold class ids from 0 to {}, got {}"
 
 
 def cross_entropy(
@@ -82,4 +84,4 @@ def _check_ids(where: str, name: str, target: np.ndarray, N: int, K: int) -> Non
         raise DTypeError(f"{where}: {name} must hold class ids as integers, got {target.dtype}")
     if N and (target.min() < 0 or target.max() >= K):
         bad = target[(target < 0) | (target >= K)][0]
-        raise ValueError(f"{where}: {name} must hold class ids from 0 to {K - 1}, got {bad}")
+        raise RangeError(ID_OUTSIDE, where, name, K - 1, bad)

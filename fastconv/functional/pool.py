@@ -8,11 +8,15 @@ import numpy as np
 
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
+from fastconv._axes import counts, max_window, mean_window
 from fastconv._backend import on_numpy
-from fastconv._geometry import Axis, Int2, Padding, PoolGeometry, integer, layout_argument, pool_geometry, sizes
-from fastconv.errors import DTypeError, ShapeError
+from fastconv._geometry import PoolGeometry, pool_geometry
+from fastconv._sizes import Int2, Padding, integer, layout_argument, sizes
+from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.kernels import avg_pool as avg_kernels
 from fastconv.kernels import max_pool as max_kernels
+
+INDEX_OUTSIDE = "{}: indices must be from 0 to {} for a plane of {} x {}, got {}"
 
 
 def max_pool2d(
@@ -52,10 +56,10 @@ def max_pool2d(
     if on_numpy():
         found = reference.max_pool2d(_native(images), kernel_size, stride, padding, dilation, ceil_mode)
     else:
-        planes = ready(images, _max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
+        planes = ready(images, max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
         straight = planes.dtype == y.dtype and layout == "NCHW"
         found = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
-        window, results = _max_window(geometry), found.reshape(len(planes), *shape[2:])
+        window, results = max_window(geometry.rows, geometry.columns), found.reshape(len(planes), *shape[2:])
         if max_kernels.takes_vectors(planes, window):
             max_kernels.forward_in_vectors(planes, window, results, np.empty((0, 0, 0), np.int64), False)
         else:
@@ -105,11 +109,11 @@ def max_pool2d_with_indices(
             _native(images), kernel_size, stride, padding, dilation, ceil_mode
         )
     else:
-        planes = ready(images, _max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
+        planes = ready(images, max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
         straight = planes.dtype == y.dtype and layout == "NCHW"
         best = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
         cells = indices.reshape(shape) if layout == "NCHW" else np.empty(shape, np.int64)
-        flat, window = (len(planes), *shape[2:]), _max_window(geometry)
+        flat, window = (len(planes), *shape[2:]), max_window(geometry.rows, geometry.columns)
         if max_kernels.takes_vectors(planes, window):
             max_kernels.forward_in_vectors(planes, window, best.reshape(flat), cells.reshape(flat), True)
         else:
@@ -163,14 +167,14 @@ def scattered(
     P, size = N * C, g.shape[2] * g.shape[3]
     if on_numpy():
         if cells.size and (cells.min() < 0 or cells.max() >= H * W):
-            raise ValueError(outside(where, cells, H, W))
+            raise outside(where, cells, H, W)
         found = reference.max_pool2d_backward(g, cells, shape)
     else:
         found = _arrays.empty(where, shape, g.dtype, "grad_x")
         gate = g if positive is None else ready(_arrays.channels_first(positive, layout), g.dtype)
         planes = (a.reshape(P, size) for a in (g, cells, gate))
         if max_kernels.backward(*planes, positive is not None, found.reshape(P, H * W)):
-            raise ValueError(outside(where, cells, H, W))
+            raise outside(where, cells, H, W)
     return as_given(found, grad_output, layout, unbatched)
 
 
@@ -223,7 +227,9 @@ def avg_pool2d(
         found = y.reshape(shape) if straight else np.empty(shape, compute)
         P = shape[0] * shape[1]
         planes = images.reshape(P, *images.shape[2:])
-        avg_kernels.forward(planes, _avg_window(geometry), *divisors, found.reshape(P, *shape[2:]))
+        avg_kernels.forward(
+            planes, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:])
+        )
     return _delivered(found, y, layout)
 
 
@@ -273,7 +279,9 @@ def avg_pool2d_backward(
         found = _arrays.empty(where, shape, g.dtype, "grad_x")
         P = shape[0] * shape[1]
         flat = g.reshape(P, *g.shape[2:])
-        avg_kernels.backward(flat, _avg_window(geometry), *divisors, found.reshape(P, *shape[2:]))
+        avg_kernels.backward(
+            flat, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:])
+        )
     return as_given(found, grad_output, layout, unbatched)
 
 
@@ -327,17 +335,17 @@ def as_given(found: np.ndarray, given: np.ndarray, layout: str, unbatched: bool)
     return result.astype(_arrays.result_dtype(given), copy=False)
 
 
-def outside(where: str, indices: np.ndarray, H: int, W: int) -> str:
-    """What to say of indices that lie outside planes of H x W."""
+def outside(where: str, indices: np.ndarray, H: int, W: int) -> RangeError:
+    """The error of indices that lie outside planes of H x W."""
     bad = indices[(indices < 0) | (indices >= H * W)]
-    return f"{where}: indices must be from 0 to {H * W - 1} for a plane of {H} x {W}, got {bad[0]}"
+    return RangeError(INDEX_OUTSIDE, where, H * W - 1, H, W, bad[0])
 
 
 def _native(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _max_dtype(dtype: np.dtype) -> np.dtype:
+def max_dtype(dtype: np.dtype) -> np.dtype:
     """What max-pooling computes in: floats as ever, integers in the widest of their kind, so that few are compiled."""
     if dtype.kind == "f":
         return _arrays.compute_dtype(dtype.newbyteorder("="))
@@ -348,23 +356,6 @@ def _lowest(dtype: np.dtype) -> np.generic:
     return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
 
 
-def _max_window(geometry: PoolGeometry) -> tuple[int, ...]:
-    r, c = geometry.rows, geometry.columns
-    return (r.kernel, c.kernel, r.before, c.before, r.stride, c.stride, r.dilation, c.dilation)
-
-
-def _avg_window(geometry: PoolGeometry) -> tuple[int, ...]:
-    r, c = geometry.rows, geometry.columns
-    return (r.kernel, c.kernel, r.before, c.before, r.stride, c.stride)
-
-
-def _counts(axis: Axis, include_pad: bool) -> np.ndarray:
-    """How many cells of each window of one axis count: those inside the padded image, or its pixels; (out,) int64."""
-    first = np.arange(axis.out, dtype=np.int64) * axis.stride - axis.before
-    last = np.minimum(first + axis.kernel, axis.size + (axis.after if include_pad else 0))
-    return last - (first if include_pad else np.maximum(first, 0))
-
-
 def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any) -> tuple[np.ndarray, np.ndarray]:
     """What each window is divided by, as a factor of its row and one of its column: no array of the result's size."""
     if not isinstance(include_pad, bool | np.bool_):
@@ -372,4 +363,4 @@ def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: An
     if override is not None:
         divisor = integer(where, "divisor_override", override, 1)
         return np.full(geometry.rows.out, divisor, np.int64), np.ones(geometry.columns.out, np.int64)
-    return _counts(geometry.rows, bool(include_pad)), _counts(geometry.columns, bool(include_pad))
+    return counts(geometry.rows, bool(include_pad)), counts(geometry.columns, bool(include_pad))

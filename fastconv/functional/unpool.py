@@ -7,7 +7,7 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
-from fastconv._geometry import layout_argument, sizes
+from fastconv._sizes import layout_argument, sizes
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.functional.pool import outside
 
@@ -108,7 +108,7 @@ def _cells(where: str, indices: np.ndarray, unbatched: bool, plane: tuple[int, i
         raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
     cells = ready(_arrays.channels_first(indices[None] if unbatched else indices, layout), np.dtype(np.int64))
     if cells.size and (cells.min() < 0 or cells.max() >= plane[0] * plane[1]):
-        raise ValueError(outside(where, cells, *plane))
+        raise outside(where, cells, *plane)
     return cells
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
-from fastconv._geometry import Int2, Padding, integer, pair
+from fastconv._sizes import Int2, Padding, integer, pair
 from fastconv._transposed import conv_transpose_geometry
 from fastconv.errors import ShapeError
 from fastconv.nn import init

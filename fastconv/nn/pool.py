@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._geometry import Int2, Padding, pool_geometry
+from fastconv._geometry import pool_geometry
+from fastconv._sizes import Int2, Padding
 from fastconv.nn.base import Backward, Layer
 
 

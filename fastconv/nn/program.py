@@ -9,7 +9,8 @@ import numba
 import numpy as np
 
 from fastconv._addresses import Table
-from fastconv._geometry import Int2, Padding, conv_geometry, pool_geometry
+from fastconv._geometry import conv_geometry, pool_geometry
+from fastconv._sizes import Int2, Padding
 from fastconv._threads import get_num_threads
 from fastconv.kernels import few, units
 from fastconv.kernels import lanes as kernels

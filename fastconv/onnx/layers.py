@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
-from fastconv._geometry import Pads, PoolGeometry, conv_geometry, pair, pool_geometry
+from fastconv._axes import Pads
+from fastconv._geometry import PoolGeometry, conv_geometry, pool_geometry
+from fastconv._sizes import pair
 from fastconv._transposed import conv_transpose_geometry
 from fastconv.nn import Layer
 from fastconv.onnx.graph import Graph, Shape, Writer

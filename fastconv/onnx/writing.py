@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from fastconv._files import written_whole
-from fastconv._geometry import sizes
+from fastconv._sizes import sizes
 from fastconv.errors import UnsupportedError
 from fastconv.nn import Layer
 from fastconv.onnx._library import onnx_library

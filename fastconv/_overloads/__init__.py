@@ -1,0 +1,71 @@
+"""fastconv's functions inside users' own jitted code: `@njit def f(x, w): return fastconv.conv2d(x, w, stride=2)`.
+
+Numba imports this, through the entry point in `pyproject.toml`, before it compiles or loads anything. Each module
+gives functions of `functional` a second form. What Python decides when a function is called is divided in two:
+
+- by types, when the user's function is compiled: dtypes, ranks, the forms of arguments. Errors of that kind are raised
+  then, as the DTypeError, ShapeError, TypeError or ValueError that Python code gets, not as Numba's.
+- by values, when it runs: sizes and their errors, from the same functions of integers (`_axes`, `_planes`) that Python
+  uses; then the serial twins of the same kernels. No thread is started, so that a call inside the user's `prange` is
+  as good as one outside.
+
+What takes long to compile is in helpers with fastconv's own cache on disk (`linking`); the form for one call's types,
+which is compiled with the user's function, converts arguments and calls those.
+
+Results have Python's bits, also in NHWC and with `out`. They may differ in the last bits
+
+- for sigmoid, tanh, softmax and powers (`local_response_norm`), which are the C library's and not NumPy's;
+- for the losses' sum and `global_avg_pool2d`, whose terms are added in another order;
+- for the gradient of a convolution's weight where there are many output channels (see `conv_backward`).
+
+Not in jitted code:
+
+- float16; `algorithm="im2col"`; `out` for max-pooling of integers narrower than 64 bits; lists in place of tuples;
+- `layout`, `order`, `mode` and `needs` that are not known when the function is compiled (constants and globals are);
+- a seed, or None, as the `rng` of dropout: Numba cannot make a NumPy generator, but it takes one that is given;
+- `use_backend` and `set_num_threads`, which count for Python alone.
+
+Three things are Numba's way: arguments after the `*` may also be given by position; an error inside `prange` ends it
+with a SystemError whose cause is fastconv's error; and a function that raises keeps its arguments' memory.
+"""
+
+from fastconv._overloads import (
+    activation,
+    batch_norm,
+    conv,
+    conv1d,
+    conv_backward,
+    conv_transpose,
+    correlate,
+    dropout,
+    global_pool,
+    im2col,
+    linear,
+    local_response_norm,
+    loss,
+    pool,
+    unpool,
+)
+
+__all__ = [
+    "activation",
+    "batch_norm",
+    "conv",
+    "conv1d",
+    "conv_backward",
+    "conv_transpose",
+    "correlate",
+    "dropout",
+    "global_pool",
+    "im2col",
+    "init",
+    "linear",
+    "local_response_norm",
+    "loss",
+    "pool",
+    "unpool",
+]
+
+
+def init() -> None:
+    """What Numba calls; the imports above have done it."""

@@ -1,0 +1,144 @@
+"""im2col and col2im in jitted code: the kernels that Python calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastconv import functional
+from fastconv._arrays import same_shape
+from fastconv._axes import check_channels, check_range, taps_window
+from fastconv._jit import strict_helper
+from fastconv._overloads import arguments
+from fastconv._overloads.arguments import int2, known, margins
+from fastconv._overloads.arrays import (
+    check_given,
+    check_out,
+    delivery,
+    flat_reader,
+    images_reader,
+    new_matrices,
+    new_matrix,
+    reach,
+    sizes_of,
+    target,
+)  # fmt: skip
+from fastconv._overloads.conv import sizes
+from fastconv._overloads.linking import linked
+from fastconv._overloads.register import compiled_as
+from fastconv.errors import ShapeError
+from fastconv.functional.im2col import ORDERS, order_argument
+from fastconv.kernels import im2col as kernels
+
+copy_windows, add_windows = linked(kernels.im2col.serial), linked(kernels.col2im.serial)
+
+
+@linked
+@strict_helper
+def windows(where, image, kernel, stride, margins, dilation):
+    """The axes of windows over images (N, C, H, W), all checked, the taps of one and the pixels of an image."""
+    check_range(where, "kernel_size", min(kernel), 1)
+    check_range(where, "kernel_size", max(kernel), 1)
+    check_channels(where, image[1])
+    weight = (np.int64(1), image[1], kernel[0], kernel[1])
+    _, rows, columns = sizes((where, image, weight, np.int64(-1), stride, margins, dilation, np.int64(1)))
+    return rows, columns, image[1] * kernel[0] * kernel[1], rows.out * columns.out
+
+
+@linked
+@strict_helper
+def input_windows(where, image, kernel, stride, margins, dilation):
+    """`windows` of a shape that is an argument itself."""
+    for i in range(4):
+        check_range(where, "input_shape", image[i], 0)
+    return windows((where, image, kernel, stride, margins, dilation))
+
+
+@linked
+@strict_helper
+def fill_columns(x, rows, columns, strides, cols):
+    """Cols, flat, of x (N, C, H, W)."""
+    copy_windows((x, taps_window(rows, columns), strides, cols))
+
+
+@linked
+@strict_helper
+def add_columns(cols, rows, columns, strides, x):
+    """X (N, C, H, W) of cols, flat."""
+    add_windows((cols, taps_window(rows, columns), strides, x))
+
+
+def _checked(where: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any) -> str:
+    way = order_argument(where, known(where, "order", order))
+    for name, kind in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
+        arguments.whole_pair(where, name, kind)
+    arguments.some_padding(where, padding)
+    return way
+
+
+@compiled_as(functional.im2col)
+def _im2col(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any, out: Any) -> Any:
+    where = "im2col"
+    way = _checked(where, kernel_size, stride, padding, dilation, order)
+    arguments.images(where, "x", arguments.array(where, "x", x))
+    dtype = arguments.result_dtype(x)
+    single = way == "unfold" and x.ndim == 3
+    given = check_out(where, out, dtype, 3 if way == "unfold" and not single else 2)
+    image_sizes, read, zero = sizes_of(x.ndim), images_reader(x, dtype), dtype.type(0)
+    plan, new = register_jitable(ORDERS[way]), new_matrices if way == "unfold" else new_matrix
+    last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
+    one = register_jitable((lambda a: a[0]) if single else (lambda a: a))
+
+    def filled(where, shape, out, x):
+        check_given(where, last(shape), out, (reach(x),))
+        return out
+
+    fresh = register_jitable(filled if given else lambda where, shape, out, x: one(new((where, shape, zero))))
+
+    def compiled(x, kernel_size, stride, padding, dilation, order, out):
+        rows, columns, K, P = windows(
+            (where, image_sizes(x.shape), int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
+        )
+        shape, strides = plan(x.shape[0] if x.ndim == 4 else 1, K, P)
+        images = read(x)
+        cols = fresh(where, shape, out, x)
+        fill_columns((images, rows, columns, strides, cols.reshape(-1)))
+        return cols
+
+    return compiled
+
+
+@compiled_as(functional.col2im)
+def _col2im(
+    cols: Any, input_shape: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any, out: Any
+) -> Any:
+    where = "col2im"
+    way = _checked(where, kernel_size, stride, padding, dilation, order)
+    arguments.array(where, "cols", cols)
+    ndim = arguments.whole_sizes(where, "input_shape", input_shape, (3, 4))
+    single = way == "unfold" and ndim == 3
+    needed = 3 if way == "unfold" and not single else 2
+    if cols.ndim != needed:
+        raise ShapeError(f"{where}: cols must have {needed} dimensions, got {cols.ndim}")
+    dtype = arguments.result_dtype(cols)
+    given = check_out(where, out, dtype, ndim)
+    full, read, plan = sizes_of(ndim), flat_reader(cols, dtype), register_jitable(ORDERS[way])
+    last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
+    begin, deliver = target(dtype, ndim, given=given), delivery(ndim, given=given)
+
+    def compiled(cols, input_shape, kernel_size, stride, padding, dilation, order, out):
+        N, C, H, W = full(input_shape)
+        image = np.int64(N), np.int64(C), np.int64(H), np.int64(W)
+        rows, columns, K, P = input_windows(
+            (where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
+        )
+        shape, strides = plan(image[0], K, P)
+        same_shape(where, "cols", cols, last(shape))
+        flat = read(cols)
+        x = begin(where, image, out, cols, None, None)
+        add_columns((flat, rows, columns, strides, x))
+        return deliver(x, out)
+
+    return compiled

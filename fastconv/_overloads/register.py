@@ -1,0 +1,54 @@
+"""How the compiled forms of functions are made known to Numba."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from numba.extending import overload, register_jitable
+
+from fastconv import _arrays, _axes, _gathering, _planes, _scalars, _transposed
+
+# what fastmath, or another model of errors, of the user's function would change
+STRICT = {"fastmath": False, "error_model": "numpy"}
+
+
+def compiled_as(function: Callable, literal: bool = True) -> Callable:
+    """Register what is decorated as the maker of compiled forms of `function`.
+
+    The maker gets the types of all arguments in order, where `literal` with their values if those are known, and for
+    arguments that are left out the default itself. What it returns has the arguments' names; their defaults are set
+    here. Numba has no arguments that are keywords only.
+    """
+    ordinary = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = inspect.signature(function).parameters.values()
+    signature = inspect.Signature([p.replace(kind=ordinary, annotation=p.empty) for p in parameters])
+    defaults = tuple(p.default for p in parameters if p.default is not p.empty)
+
+    def register(make: Callable) -> Callable:
+        @functools.wraps(make)
+        def typed(*args: Any, **keywords: Any) -> Callable:
+            call = signature.bind(*args, **keywords)
+            call.apply_defaults()
+            compiled = make(*call.arguments.values())
+            compiled.__defaults__ = defaults
+            return compiled
+
+        typed.__signature__ = signature  # type: ignore[attr-defined]
+        overload(function, jit_options=STRICT, prefer_literal=literal)(typed)
+        return make
+
+    return register
+
+
+for _function in (
+    _arrays.check_memory, _arrays.same_shape, _axes.axis, _axes.check_channels, _axes.check_range, _axes.conv_axes,
+    _axes.counts, _axes.max_window, _axes.mean_window, _axes.named_pads, _axes.pool_axes, _axes.taps_window,
+    _axes._check_pool_axis, _axes._two_axes, _gathering.backward_terms, _gathering.gathered_axis,
+    _gathering.border_products, _planes.channel_starts, _planes.chosen, _planes.column_shifts, _planes.laid_out,
+    _planes.tap_windows, _scalars.check_limits, _transposed.conv_transpose_axes, _transposed._ending_at,
+    _transposed._result_size,
+):  # fmt: skip
+    register_jitable(**STRICT)(_function)
