@@ -31,9 +31,9 @@ LAYERS = (
     ("optim",),
     ("data",),
     ("training",),
-    ("viz", "checkpoint", "onnx", "distributed", "compat"),
+    ("viz", "checkpoint", "onnx", "distributed"),
     ("weights",),
-    ("testing", "comparison", "_warmup"),
+    ("testing", "comparison", "_warmup", "compat", "demos"),
     ("cli",),
     ("__main__",),
 )
