@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from fastconv.demos.base import Demo, matrix
+from fastconv.demos.base import Demo, matrix, spoken
 from fastconv.functional import correlate2d
 
 KERNEL = np.array([[1.0, -1.0]])
-WORDS = {
-    "en": {"image": "image", "kernel": "kernel", "vertical": "vertical edges", "horizontal": "horizontal edges"},
-    "zh": {"image": "图像", "kernel": "卷积核", "vertical": "垂直边缘", "horizontal": "水平边缘"},
-}
+CHINESE = {
+    "image": "图像", "kernel": "卷积核", "vertical edges": "垂直边缘", "horizontal edges": "水平边缘",
+}  # fmt: skip
 
 
 def image() -> np.ndarray:
@@ -33,14 +34,17 @@ def edges() -> tuple[np.ndarray, np.ndarray]:
 
 def demo(language: str = "en") -> Demo:
     """The demonstration in a language of `LANGUAGES`."""
-    words, (vertical, horizontal) = WORDS[language], edges()
-    lines = [*matrix(words["image"], image(), 0), *matrix(words["kernel"], KERNEL, 0)]
-    lines += [*matrix(words["vertical"], vertical, 0), *matrix(words["horizontal"], horizontal, 0)]
+    say, (vertical, horizontal) = spoken(language, CHINESE), edges()
+    arrays = {"image": image(), "kernel": KERNEL, "vertical edges": vertical, "horizontal edges": horizontal}
+    lines = [line for name, array in arrays.items() for line in matrix(say(name), array, 0)]
 
-    def pictures() -> dict[str, object]:
+    def pictures() -> dict[str, Any]:
         from fastconv import viz
 
-        titles = [words[name] for name in ("image", "vertical", "horizontal")]
-        return {"edges": viz.show_images([image(), vertical, horizontal], titles)}
+        say = spoken(viz.lettering(language).language, CHINESE)
+        return {
+            name.replace(" ", "-"): viz.plot_image(array, title=say(name), language=language)
+            for name, array in arrays.items()
+        }
 
     return Demo(lines, {"vertical": vertical.tolist(), "horizontal": horizontal.tolist()}, pictures)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastconv.demos import edges
-from fastconv.demos.base import Demo
+from fastconv.demos.base import Demo, spoken
 from fastconv.nn import Conv2d, init
 from fastconv.optim import SGD
 
 STEPS, RATE = 20, 0.02
-WORDS = {"en": {"weights": "weights", "wanted": "wanted"}, "zh": {"weights": "权重", "wanted": "目标"}}
+CHINESE = {"weights": "权重", "wanted": "目标"}
 
 
 def learn() -> tuple[list[float], np.ndarray]:
@@ -36,14 +38,16 @@ def learn() -> tuple[list[float], np.ndarray]:
 
 def demo(language: str = "en") -> Demo:
     """The demonstration in a language of `LANGUAGES`."""
-    words, (losses, kernel) = WORDS[language], learn()
+    say, (losses, kernel) = spoken(language, CHINESE), learn()
     lines = [f"epoch {step}, loss {losses[step - 1]:.3f}" for step in range(2, STEPS + 1, 2)]
     for word, values in (("weights", kernel), ("wanted", edges.KERNEL)):
-        lines.append(f"{words[word]} {' '.join(f'{value:.5f}' for value in values[0])}")
+        lines.append(f"{say(word)} {' '.join(f'{value:.5f}' for value in values[0])}")
 
-    def pictures() -> dict[str, object]:
+    def pictures() -> dict[str, Any]:
         from fastconv import viz
 
-        return {"kernels": viz.show_images([kernel, edges.KERNEL], [words["weights"], words["wanted"]])}
+        say = spoken(viz.lettering(language).language, CHINESE)
+        titles = [say("weights"), say("wanted")]
+        return {"kernels": viz.plot_images(np.stack([kernel, edges.KERNEL]), titles, columns=1, language=language)}
 
     return Demo(lines, {"losses": losses, "weights": kernel.tolist()}, pictures)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.demos.base import Demo, matrix
+from fastconv.demos.base import Demo, matrix, spoken
 from fastconv.nn import Conv2d, MaxPool2d, ReLU
 
 NAMES = ("\\", "X", "/")
-WORDS = {
-    "en": {"image": "image", "kernel": "kernel", "map": "convolution", "pooled": "max-pooling", "relu": "ReLU",
-           "sum": "sum"},
-    "zh": {"image": "图像", "kernel": "卷积核", "map": "卷积", "pooled": "最大池化", "relu": "ReLU", "sum": "总和"},
+CHINESE = {
+    "image": "图像", "kernel": "卷积核", "convolution": "卷积", "max-pooling": "最大池化", "ReLU": "ReLU",
+    "sum": "总和",
 }  # fmt: skip
 
 
 class Maps(NamedTuple):
-    """The three maps after each layer, (3, H, W) float64."""
+    """The maps of the three kernels after each layer: (3, 7, 7), (3, 4, 4) and (3, 7, 7) float64."""
 
-    map: np.ndarray
+    convolution: np.ndarray
     pooled: np.ndarray
     relu: np.ndarray
 
@@ -44,7 +43,7 @@ def maps() -> Maps:
     """What the layers make of the X, with weights set by hand; each window's sum is divided by its 9 pixels.
 
     Example:
-        >>> (9 * maps().map[1, 3]).round().astype(int).tolist()
+        >>> (9 * maps().convolution[1, 3]).round().astype(int).tolist()
         [-1, 3, -7, 9, -7, 3, -1]
     """
     conv = Conv2d(1, 3, 3, bias=False, dtype=np.float64)
@@ -57,21 +56,24 @@ def maps() -> Maps:
 
 def demo(language: str = "en") -> Demo:
     """The demonstration in a language of `LANGUAGES`."""
-    words, found = WORDS[language], maps()
-    lines = matrix(words["image"], image(), 0)
+    say, found = spoken(language, CHINESE), maps()
+    layers = {"convolution": found.convolution, "max-pooling": found.pooled, "ReLU": found.relu}
+    lines = matrix(say("image"), image(), 0)
     for i, name in enumerate(NAMES):
-        lines += matrix(f"{words['kernel']} {name}", kernels()[i], 0)
-        for step, array in found._asdict().items():
-            total = f", {words['sum']} {array[i].sum():.4f}" if step == "relu" else ""
-            lines += matrix(f"{words[step]} {name}{total}", array[i])
-    numbers = {step: array.tolist() for step, array in found._asdict().items()}
+        lines += matrix(f"{say('kernel')} {name}", kernels()[i], 0)
+        for layer, array in layers.items():
+            total = f", {say('sum')} {array[i].sum():.4f}" if layer == "ReLU" else ""
+            lines += matrix(f"{say(layer)} {name}{total}", array[i])
+    numbers = {name: array.tolist() for name, array in found._asdict().items()}
 
-    def pictures() -> dict[str, object]:
+    def pictures() -> dict[str, Any]:
         from fastconv import viz
 
-        drawn = {"image": viz.show_images([image()], [words["image"]])}
-        for step, arrays in {"kernel": kernels(), **found._asdict()}.items():
-            drawn[step] = viz.show_images(arrays, [f"{words[step]} {name}" for name in NAMES])
+        say = spoken(viz.lettering(language).language, CHINESE)
+        drawn = {"image": viz.plot_image(image(), title=say("image"), language=language)}
+        for layer, arrays in {"kernel": kernels(), **layers}.items():
+            titles = [f"{say(layer)} {name}" for name in NAMES]
+            drawn[layer.lower()] = viz.plot_images(arrays, titles, columns=len(NAMES), language=language)
         return drawn
 
     return Demo(lines, numbers, pictures)
