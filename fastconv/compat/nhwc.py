@@ -76,14 +76,14 @@ def img2col_maxpool(X: np.ndarray, pool_size: Int2, step: int) -> tuple[np.ndarr
 def _pooled(X: np.ndarray, pool_size: tuple[int, int], step: int) -> tuple[np.ndarray, np.ndarray]:
     """The largest pixels (N, OH, OW, C) and their places in their windows (N*OH*OW, C)."""
     res, cells = F.max_pool2d_with_indices(X, pool_size, step, layout="NHWC")
-    rows, columns = _corners(res.shape, step, step)
-    y, x = np.divmod(cells, X.shape[2])
-    return res, ((y - rows) * pool_size[1] + x - columns).reshape(-1, X.shape[3])
+    corners = _corners(res.shape, step, step, pool_size[1])
+    index = cells + cells // X.shape[2] * (pool_size[1] - X.shape[2]) - corners
+    return res, index.reshape(-1, X.shape[3])
 
 
-def _corners(shape: tuple[int, ...], vertical: int, horizontal: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first row and the first column of every window, to be broadcast over (N, OH, OW, C)."""
-    return np.arange(shape[1])[:, None, None] * vertical, np.arange(shape[2])[:, None] * horizontal
+def _corners(shape: tuple[int, ...], vertical: int, horizontal: int, width: int) -> np.ndarray:
+    """The place y * width + x of the first pixel of every window, to be broadcast over `shape`, (N, OH, OW, C)."""
+    return np.arange(shape[1])[:, None, None] * vertical * width + np.arange(shape[2])[:, None] * horizontal
 
 
 def flatten(x_pool2: np.ndarray) -> np.ndarray:
@@ -246,11 +246,11 @@ def upsample(
     _arrays.same_shape(where, "index", _arrays.numeric(where, "index", index), (delta[..., 0].size, C))
     if index.size and not (0 <= index.min() and index.max() < PH * PW):
         raise ValueError(f"{where}: index must be from 0 to {PH * PW - 1}, got {index.min()} to {index.max()}")
-    rows, columns = _corners(delta.shape, vertical, horizontal)
-    y, x = np.divmod(index.reshape(delta.shape), PW)
-    if y.size and not ((rows + y).max() < H and (columns + x).max() < W):
+    if (delta.shape[1] - 1) * vertical + PH > H or (delta.shape[2] - 1) * horizontal + PW > W:
         raise ShapeError(f"{where}: delta of shape {delta.shape} has windows outside of target_shape {target_shape}")
-    return F.max_pool2d_backward(delta, (rows + y) * W + columns + x, (N, H, W, C), layout="NHWC")
+    cells = index + index // PW * (W - PW)
+    corners = _corners(delta.shape, vertical, horizontal, W)
+    return F.max_pool2d_backward(delta, cells.reshape(delta.shape) + corners, (N, H, W, C), layout="NHWC")
 
 
 def pool_backprop(delta_pool: np.ndarray, cash: Cash, flattened: bool = True) -> np.ndarray:
