@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ import numpy as np
 
 from fastconv._files import written_whole
 from fastconv.errors import DataError
-from fastconv.training import History, Position
+from fastconv.history import History
+from fastconv.models import MODELS
+from fastconv.nn import Sequential
+from fastconv.training import Position
 
 _MARK = "fastconv-checkpoint-1"
 # what NumPy and zipfile raise for files that are something else, or damaged
@@ -95,3 +99,35 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         )
     except NPZ_ERRORS as error:
         raise DataError(f"{path}: is not a fastconv checkpoint, or is damaged ({error})") from error
+
+
+def build_model(settings: Mapping[str, Any]) -> Sequential:
+    """A new model as the settings of a run describe it.
+
+    Args:
+        settings: `model`, a name of `fastconv.models.MODELS`, and `classes`, `shape`, `seed` and `dtype`.
+
+    Raises:
+        DataError: there is no model of that name.
+    """
+    if settings.get("model") not in MODELS:
+        raise DataError(f"the checkpoint names a model {settings.get('model')!r}, which does not exist")
+    return MODELS[settings["model"]](
+        num_classes=settings["classes"], in_channels=settings["shape"][0], rng=settings["seed"],
+        dtype=np.dtype(settings["dtype"]),
+    )  # fmt: skip
+
+
+def load_model(path: str | os.PathLike[str]) -> tuple[Sequential, Checkpoint]:
+    """The whole model of a checkpoint that `fastconv train --save` wrote, with its weights, and the checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: the file is not such a checkpoint, or damaged.
+    """
+    checkpoint = load_checkpoint(path)
+    if not {"classes", "shape", "model", "dtype", "seed", "data"} <= checkpoint.settings.keys():
+        raise DataError(f"{path}: holds no settings of a model; it must come from fastconv train --save")
+    model = build_model(checkpoint.settings)
+    model.load_state_dict(checkpoint.model)
+    return model, checkpoint

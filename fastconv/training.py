@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
+import functools
 import itertools
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._files import written_whole
 from fastconv._geometry import integer
+from fastconv._scalars import number
 from fastconv.data import minibatches
 from fastconv.errors import DivergenceError, ShapeError
 from fastconv.functional.loss import cross_entropy_of
+from fastconv.history import History
 from fastconv.nn import Buffer, Layer, Parameter, Sequential
 from fastconv.nn.init import Rng, generator
-from fastconv.optim import Optimizer, constant
+from fastconv.optim import Optimizer, clip_grad_norm, clip_grad_value, constant
 
 Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
+Clip: TypeAlias = Callable[[list[Parameter]], object]
 
 EVALUATION_BATCH = 256
 
 
 def train_step(
-    model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, *, lr_factor: float = 1.0
-) -> float:
+    model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, *, lr_factor: float = 1.0,
+    clip_norm: float | None = None, clip_value: float | None = None,
+) -> float:  # fmt: skip
     """One step: forward, softmax cross-entropy, backward, update.
 
     Args:
@@ -42,12 +42,14 @@ def train_step(
         labels: class ids (N,), or one-hot (N, K).
         optimizer: an optimiser of the model's parameters.
         lr_factor: this times the optimiser's learning rate is used.
+        clip_norm: the largest norm of all gradients together, as for `clip_grad_norm`; None leaves them as they are.
+        clip_value: the largest value of a gradient, as for `clip_grad_value`; None leaves them as they are.
 
     Returns:
         The mean loss of the batch before the update.
 
     Raises:
-        ValueError: shapes do not fit, or a label is out of range.
+        ValueError: shapes do not fit, a label or a limit is out of range, or both limits are given.
 
     Example:
         >>> from fastconv.models import lenet5
@@ -59,56 +61,32 @@ def train_step(
         >>> train_step(model, x, labels, optimizer) < first
         True
     """
-    return _step("train_step", model, x, labels, optimizer, lr_factor)
+    clip = _clip("train_step", clip_norm, clip_value)
+    return _step("train_step", model, x, labels, optimizer, lr_factor, clip)
 
 
-def _step(where: str, model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, lr_factor: float) -> float:
+def _step(
+    where: str, model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, lr_factor: float, clip: Clip
+) -> float:
     optimizer.zero_grad()
     run = model.forward_from_data if isinstance(model, Sequential) else model.forward
     logits, backward = run(x)
     loss, grad = cross_entropy_of(where, "labels", logits, labels)
     backward(grad)
+    clip(optimizer.parameters)
     optimizer.step(lr_factor)
     return loss
 
 
-@dataclass
-class History:
-    r"""What a run has learnt, epoch by epoch.
-
-    Attributes:
-        rows: for each epoch a dictionary with `epoch` (from 1), `train_loss`, `test_loss`, `test_accuracy` (both None
-            without validation data), `seconds` (since the run began) and `images_per_second` (training alone).
-
-    Example:
-        >>> History([{"epoch": 1, "train_loss": 0.5}]).to_csv()
-        'epoch,train_loss\n1,0.5\n'
-    """
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The rows as CSV text; also written to `path` if there is one."""
-        text = io.StringIO()
-        if self.rows:
-            writer = csv.DictWriter(text, self.rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        return self._written(text.getvalue(), path)
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The rows as a JSON list of objects; also written to `path` if there is one."""
-        return self._written(json.dumps(self.rows, indent=1) + "\n", path)
-
-    @staticmethod
-    def _written(text: str, path: str | os.PathLike[str] | None) -> str:
-        if path is not None:
-            with written_whole(path) as file:
-                file.write(text.encode())
-        return text
-
-    def __len__(self) -> int:
-        return len(self.rows)
+def _clip(where: str, norm: float | None, value: float | None) -> Clip:
+    """What is done to the gradients before a step."""
+    if norm is not None and value is not None:
+        raise ValueError(f"{where}: clip_norm={norm} and clip_value={value} were given, at most one was needed")
+    if norm is not None:
+        return functools.partial(clip_grad_norm, max_norm=number(where, "clip_norm", norm, 0))
+    if value is not None:
+        return functools.partial(clip_grad_value, clip_value=number(where, "clip_value", value, 0))
+    return lambda parameters: None
 
 
 @dataclass
@@ -162,6 +140,7 @@ def fit(
     model: Layer, train: Pair, validation: Pair | None = None, *, optimizer: Optimizer, epochs: int = 1,
     batch_size: int = 64, rng: Rng = None, schedule: Callable[[float], float] = constant,
     callbacks: Iterable[Callback] = (), history: History | None = None, position: Position | None = None,
+    clip_norm: float | None = None, clip_value: float | None = None,
 ) -> History:  # fmt: skip
     """Train a model with shuffled minibatches.
 
@@ -177,13 +156,15 @@ def fit(
         callbacks: functions called after every step and every epoch with a `Run`; one that returns True ends the run.
         history: the history to go on with.
         position: the position to go on from, with a seed for `rng` equal to the first run's; it is kept up to date.
+        clip_norm: as for `train_step`.
+        clip_value: as for `train_step`.
 
     Returns:
         The history.
 
     Raises:
         DivergenceError: the loss became NaN or infinite; the model then holds the last weights that gave a finite one.
-        ValueError: sizes do not fit.
+        ValueError: sizes do not fit, a limit is out of range, or both limits are given.
         TypeError: an argument is of the wrong kind.
 
     Example:
@@ -200,6 +181,7 @@ def fit(
     if validation is not None:
         validation = _pair("fit", "validation", validation)
     epochs = integer("fit", "epochs", epochs)
+    clip = _clip("fit", clip_norm, clip_value)
     steps = -(-len(x) // integer("fit", "batch_size", batch_size, 1))
     seed = int(rng) if isinstance(rng, int | np.integer) else int(generator(rng).integers(2**62))
     history = History() if history is None else history  # an empty one is false
@@ -209,7 +191,7 @@ def fit(
     while run.position.epoch < epochs:
         order = np.random.default_rng([seed, run.position.epoch])
         batches = itertools.islice(minibatches(x, labels, batch_size, order), run.position.step, None)
-        if _epoch(run, batches, schedule, state, callbacks):
+        if _epoch(run, batches, schedule, clip, state, callbacks):
             break
         _end_epoch(run, validation)
         if any([callback(run) for callback in callbacks]):
@@ -218,7 +200,7 @@ def fit(
 
 
 def _epoch(
-    run: Run, batches: Iterable[Pair], schedule: Callable[[float], float], state: _GoodState,
+    run: Run, batches: Iterable[Pair], schedule: Callable[[float], float], clip: Clip, state: _GoodState,
     callbacks: tuple[Callback, ...],
 ) -> bool:  # fmt: skip
     """Take the rest of an epoch's steps; whether a callback has ended the run before the last of them."""
@@ -228,7 +210,7 @@ def _epoch(
         start = time.perf_counter()
         done = (position.epoch + position.step / run.steps_per_epoch) / run.epochs
         state.remember()
-        run.loss = _step("fit", run.model, x, labels, run.optimizer, schedule(done))
+        run.loss = _step("fit", run.model, x, labels, run.optimizer, schedule(done), clip)
         if not math.isfinite(run.loss):
             where = f"step {position.step + 1} of epoch {position.epoch + 1}"
             state.restore()

@@ -47,7 +47,7 @@ def save_weights(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) 
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"save_weights: state must be a state_dict, got {type(state).__name__}")
-    suffix = _suffix("save_weights", path)
+    suffix = check_weights_name("save_weights: path", path)
     arrays = {name: _numeric(name, value) for name, value in state.items()}
     # safetensors writes the memory as it lies, whatever the strides are
     arrays = {name: np.array(value, value.dtype.newbyteorder("<"), order="C") for name, value in arrays.items()}
@@ -71,7 +71,7 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ValueError: the name has another ending.
         MissingExtraError: safetensors is not installed.
     """
-    if _suffix("load_weights", path) == ".safetensors":
+    if check_weights_name("load_weights: path", path) == ".safetensors":
         return _from_safetensors(path, Path(path).read_bytes())
     try:
         # read here, because NumPy leaves a damaged file open
@@ -83,10 +83,13 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return load_checkpoint(path).model
 
 
-def _suffix(where: str, path: str | os.PathLike[str]) -> str:
+def check_weights_name(where: str, path: str | os.PathLike[str]) -> str:
+    """The ending of a file's name, or the error now that `save_weights` would raise after an hour of training."""
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
-        raise ValueError(f"{where}: path must end in {' or '.join(SUFFIXES)}, got {str(path)!r}")
+        raise ValueError(f"{where} must end in {' or '.join(SUFFIXES)}, got {str(path)!r}")
+    if suffix == ".safetensors":
+        _safetensors()
     return suffix
 
 

@@ -14,10 +14,15 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fastconv.cli import main
-from fastconv.data import load_digits, write_idx
+from fastconv.checkpoint import Checkpoint, build_model, load_checkpoint, load_model, save_checkpoint
+from fastconv.cli import main, train
+from fastconv.cli.log_styles import STYLES
+from fastconv.cli.settings import new_optimizer
+from fastconv.data import FASHION_MNIST_CLASSES, load_digits, write_idx
 from fastconv.data.mnist import FILES
+from fastconv.optim import SGD, Adam
+from fastconv.training import Position, Run, predict
+from fastconv.weights import load_weights
 
 KEYS = {
     "model", "data", "epochs", "train_loss", "test_loss", "test_accuracy", "seconds", "images_per_second", "threads"
@@ -131,6 +136,9 @@ def test_save_eval_predict_resume(run, saved, folder, tmp_path):
         assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
         assert max(chances, key=chances.get) == prediction["class"]
         assert len(chances) == kept.settings["classes"]
+    wanted = predict(load_model(saved)[0], load_digits()[1][0][:3])
+    for prediction, row in zip(answer["predictions"], wanted):
+        assert list(prediction["probabilities"].values()) == sorted(row.tolist(), reverse=True)
     code, plain, _ = run("predict", image, "--weights", saved)
     assert code == 0 and len(plain.splitlines()) == 3 and plain.count("%") == 9
     assert run("predict", image, "--weights", saved, "--invert")[1] != plain
@@ -146,24 +154,122 @@ def test_save_eval_predict_resume(run, saved, folder, tmp_path):
     assert (code, last_row(out)["epochs"]) == (0, 3)
 
 
-@pytest.mark.parametrize("model", ["lenet5", "small-alexnet", "small-resnet"])  # plain, with dropout, with statistics
-def test_resume_has_the_bits_of_one_run(run, folder, tmp_path, model):
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Let Ctrl-C be pressed after a step of an epoch, counted from 0, in the next training."""
+
+    def at(epoch, step):
+        def interrupted_fit(*arguments, callbacks, **others):
+            def press(run):
+                if (run.position.epoch, run.position.step) == (epoch, step):
+                    signal.raise_signal(signal.SIGINT)
+
+            monkeypatch.setattr(train, "fit", fit)
+            return fit(*arguments, callbacks=[press, *callbacks], **others)
+
+        fit = train.fit
+        monkeypatch.setattr(train, "fit", interrupted_fit)
+
+    return at
+
+
+@pytest.mark.parametrize(
+    "words, epoch, step",
+    [
+        (("lenet5", "--optimizer", "sgd", "--schedule", "cosine", "--momentum", 0.5), 1, 2),
+        (("small-alexnet", "--optimizer", "adam", "--schedule", "step", "--clip-norm", 0.5), 0, 1),  # with dropout
+        (("small-resnet", "--optimizer", "adamw", "--schedule", "exponential"), 1, 1),  # with running statistics
+        (("small-resnet", "--optimizer", "rmsprop", "--schedule", "inverse_sqrt", "--clip-value", 0.01), 1, 0),
+        (("small-alexnet", "--optimizer", "adagrad", "--schedule", "constant"), 1, 2),
+    ],
+)
+def test_resume_has_the_bits_of_one_run(run, folder, tmp_path, interrupt, words, epoch, step):
     whole, part = tmp_path / "whole.npz", tmp_path / "part.npz"
-    common = ("--batch-size", 20, "--schedule", "constant", "--json", "--save")
-    assert run("train", model, "--data", folder, "--epochs", 2, *common, whole)[0] == 0
-    assert run("train", model, "--data", folder, "--epochs", 1, *common, part)[0] == 0
-    assert run("train", "--resume", part, "--epochs", 2, "--save", part, "--json")[0] == 0
+    start = ("train", *words, "--data", folder, "--epochs", 2, "--batch-size", 20, "--json", "--save")
+    assert run(*start, whole)[0] == 0
+    interrupt(epoch, step)
+    assert run(*start, part)[0] == 1
+    position = load_checkpoint(part).position
+    assert (position.epoch, position.step) == (epoch, step)
+    assert run("train", "--resume", part, "--save", part, "--json")[0] == 0
     a, b = load_checkpoint(whole), load_checkpoint(part)
     for found, wanted in ((b.model, a.model), (b.optimizer, a.optimizer)):
         assert found.keys() == wanted.keys()
         for name in wanted:
             np.testing.assert_array_equal(found[name], wanted[name])
+    losses = [[(row["train_loss"], row["test_loss"]) for row in kept.history.rows] for kept in (a, b)]
+    assert losses[0] == losses[1]
+
+
+def test_settings_reach_the_training(run, folder, tmp_path):
+    """With all gradients clipped to nothing the weights stay; the optimiser is the one that was asked for."""
+    path = tmp_path / "m.npz"
+    for limit in ("--clip-norm", "--clip-value"):
+        assert run("train", "--data", folder, "--epochs", 1, limit, 0, "--save", path, "--json")[0] == 0
+        kept = load_checkpoint(path)
+        for name, value in build_model(kept.settings).state_dict().items():
+            np.testing.assert_array_equal(kept.model[name], value)
+    model = build_model(kept.settings)
+    optimizer = new_optimizer(kept.settings | {"momentum": 0.25, "lr": 0.5}, model)
+    assert (type(optimizer), optimizer.momentum, optimizer.lr) == (SGD, 0.25, 0.5)
+    optimizer = new_optimizer(kept.settings, model)
+    assert (optimizer.momentum, optimizer.lr) == (0.9, 0.03)
+    assert isinstance(new_optimizer(kept.settings | {"optimizer": "adam"}, model), Adam)
+
+
+def test_what_is_resumed_can_be_clipped_otherwise(run, folder, tmp_path):
+    path = tmp_path / "m.npz"
+    start = ("--data", folder, "--epochs", 1, "--save", path, "--json")
+    assert run("train", *start, "--clip-norm", 0.5)[0] == 0
+    assert load_checkpoint(path).settings["clip_norm"] == 0.5
+    assert run("train", "--resume", path, "--epochs", 2, "--clip-value", 1, "--save", path, "--json")[0] == 0
+    settings = load_checkpoint(path).settings
+    assert (settings["clip_norm"], settings["clip_value"], settings["optimizer"]) == (None, 1, "sgd")
+
+
+def test_weights_alone(run, folder, tmp_path):
+    pytest.importorskip("safetensors")
+    checkpoint, path = tmp_path / "m.npz", tmp_path / "w.safetensors"
+    words = ("--data", folder, "--epochs", 1, "--json", "--save", checkpoint, "--save-weights")
+    assert run("train", *words, path)[0] == 0
+    weights = load_weights(path)
+    wanted = load_checkpoint(checkpoint).model
+    assert weights.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(weights[name], value)
+    code, _, err = run("train", *words, tmp_path / "w.bin")
+    assert code == 1 and "--save-weights must end in .safetensors or .npz" in err
+
+
+def test_log_styles(run, folder, tmp_path):
+    path = tmp_path / "h.json"
+    words = ("train", "--data", folder, "--epochs", 2, "--batch-size", 20, "--history", path, "--log-style")
+    code, out, _ = run(*words, "numpy")
+    first, second = json.loads(path.read_text())
+    assert code == 0
+    for row in (first, second):
+        line = f"epoch {row['epoch']} , loss:{row['train_loss']:f} accuracy :{row['test_accuracy']:f}"
+        assert line in out.splitlines()
+    code, out, _ = run(*words, "pytorch")
+    rows, lines = json.loads(path.read_text()), out.splitlines()
+    assert code == 0 and "device: cpu, 2 threads" in lines
+    assert any(line.startswith("Conv2d(") for line in lines)
+    assert [line.split("  ")[1] for line in lines if line.startswith("loss: ")] == ["[20/60]"] * 2
+    for row in rows:
+        wanted = f"epoch {row['epoch']}: test accuracy: {row['test_accuracy']:.1%}, mean loss: {row['test_loss']:f}"
+        assert wanted in lines
+    assert "loss" not in run(*words, "pytorch", "--json")[1].replace('_loss"', "")
+
+
+def test_a_loss_line_every_hundred_batches():
+    lines = [STYLES["pytorch"].step(Run(None, None, None, Position(0, step, 0.0, step * 8), 250, 1, 0.5), 2000)
+             for step in range(1, 251)]  # fmt: skip
+    assert [line for line in lines if line] == [f"loss: 0.500000  [{n:>4}/2000]" for n in (8, 808, 1608)]
 
 
 def test_history_files(run, folder, tmp_path):
-    for name in ("h.csv", "h.json"):
-        code, _, _ = run("train", "--data", folder, "--epochs", 2, "--history", tmp_path / name, "--json")
-        assert code == 0
+    paths = ("--history", tmp_path / "h.csv", "--history", tmp_path / "h.json")
+    assert run("train", "--data", folder, "--epochs", 2, *paths, "--json")[0] == 0
     rows = json.loads((tmp_path / "h.json").read_text())
     lines = (tmp_path / "h.csv").read_text().splitlines()
     assert [row["epoch"] for row in rows] == [1, 2]
@@ -179,7 +285,8 @@ def test_history_files(run, folder, tmp_path):
         (), ("fly",), ("train", "--fly"), ("train", "resnet"), ("train", "--batch-size", "0"),
         ("train", "--batch-size", "1.5"), ("train", "--epochs", "0"), ("train", "--lr", "nan"), ("train", "--lr", "-1"),
         ("train", "--seed", "-1"), ("train", "--backend", "gpu"), ("train", "--threads", "0"), ("predict", "a.npy"),
-        ("eval",),
+        ("eval",), ("train", "--clip-norm", "1", "--clip-value", "1"), ("train", "--clip-norm", "-1"),
+        ("train", "--optimizer", "adam", "--momentum", "0.5"), ("train", "--log-style", "keras"),
     ],
 )  # fmt: skip
 def test_wrong_usage(capsys, words):
@@ -288,6 +395,27 @@ def test_damaged_checkpoints(run, saved, tmp_path):
     assert code == 1 and "none.npz" in err
 
 
+def test_predict_takes_a_png(run, saved, tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    pixels = np.rint(255 * load_digits()[1][0][0, 0]).astype(np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    images.fromarray(pixels).save(tmp_path / "a.png")
+    images.fromarray(255 - pixels).save(tmp_path / "dark.png")
+    code, out, _ = run("predict", tmp_path / "a.npy", "--weights", saved)
+    assert code == 0 and len(out.splitlines()) == 1
+    assert run("predict", tmp_path / "a.png", "--weights", saved)[1] == out
+    assert run("predict", tmp_path / "dark.png", "--weights", saved, "--invert")[1] == out
+
+
+def test_predict_names_the_classes_of_fashion(run, folder, tmp_path):
+    fashion = folder.rename(tmp_path / "fashion-mnist")
+    path = tmp_path / "m.npz"
+    assert run("train", "--data", fashion, "--epochs", 1, "--save", path, "--json")[0] == 0
+    np.save(tmp_path / "a.npy", np.zeros((28, 28), np.uint8))
+    found = last_row(run("predict", tmp_path / "a.npy", "--weights", path, "--json")[1])["predictions"][0]
+    assert found["class"] in found["probabilities"] and found["probabilities"].keys() == set(FASHION_MNIST_CLASSES)
+
+
 def test_predict_refuses_other_shapes(run, saved, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((8, 8)))
     code, _, err = run("predict", tmp_path / "a.npy", "--weights", saved)
@@ -311,11 +439,26 @@ def test_plot_without_matplotlib(run, folder, tmp_path, monkeypatch):
     assert not (tmp_path / "a.png").exists()
 
 
-def test_plot(run, folder, tmp_path):
+def test_plot_is_redrawn_every_epoch(run, folder, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
+    from fastconv import viz
+    from fastconv.viz import save_history
+
     path = tmp_path / "a.png"
-    assert run("train", "--data", folder, "--epochs", 2, "--plot", path, "--json")[0] == 0
-    assert path.read_bytes().startswith(b"\x89PNG")
+    seen = []
+
+    def noted(history, file, **options):
+        save_history(history, file, **options)
+        seen.append((len(history), options["language"], path.read_bytes()))
+
+    monkeypatch.setattr(viz, "save_history", noted)
+    words = ("train", "--data", folder, "--epochs", 2, "--json", "--plot")
+    assert run(*words, path, "--language", "zh")[0] == 0
+    assert [(epoch, language) for epoch, language, _ in seen] == [(1, "zh"), (2, "zh")]
+    assert all(content.startswith(b"\x89PNG") for *_, content in seen)
+    assert seen[0][2] != seen[1][2] == path.read_bytes()
+    code, _, err = run(*words, tmp_path / "a.jpg")
+    assert code == 1 and "--plot must end in .png" in err
 
 
 def test_export_onnx(run, saved, tmp_path):
@@ -329,6 +472,10 @@ def test_export_onnx(run, saved, tmp_path):
     checkpoint, model = load_checkpoint(saved), load(path)
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, checkpoint.model[name])
+    runtime = pytest.importorskip("onnxruntime")
+    x = load_digits()[1][0][:1]  # (1, 1, 28, 28)
+    (found,) = runtime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": x})
+    np.testing.assert_allclose(found, load_model(saved)[0](x), rtol=1e-5, atol=1e-5)
     code, out, _ = run("export-onnx", saved, path, "--json")
     assert code == 0
     assert last_row(out) == {
@@ -381,25 +528,16 @@ def test_the_handler_of_interrupts_is_put_back(run, folder):
 
 
 @pytest.mark.parametrize("save", [True, False])
-def test_interrupt_in_an_epoch(run, folder, tmp_path, monkeypatch, save):
-    from fastconv.cli import train
-
-    def interrupted_fit(*arguments, callbacks, **others):
-        def raise_signal(run):
-            if run.position.epoch == 1 and run.position.step == 1:
-                signal.raise_signal(signal.SIGINT)
-
-        return fit(*arguments, callbacks=[raise_signal, *callbacks], **others)
-
-    fit = train.fit
-    monkeypatch.setattr(train, "fit", interrupted_fit)
+def test_interrupt_in_an_epoch(run, folder, tmp_path, monkeypatch, interrupt, save):
+    interrupt(1, 1)
     monkeypatch.chdir(tmp_path)
     path = Path("m.npz" if save else "fastconv-interrupted.npz")
-    words = ["--save", path] if save else []
+    words = ["--save", path] if save else ["--history", "a b.csv", "--log-style", "numpy"]
     code, _, err = run("train", "--data", folder, "--epochs", 5, "--batch-size", 20, *words)
     assert code == 1
     assert f"interrupted after 1 epochs and 1 steps; saved to {path}" in err
-    assert f"fastconv train --resume {path} --save {path}" in err
+    again = "" if save else " --history 'a b.csv' --log-style numpy"
+    assert f"fastconv train --resume {path} --save {path}{again}\n" in err
     position = load_checkpoint(path).position
     assert (position.epoch, position.step, position.images) == (1, 1, 20)
 

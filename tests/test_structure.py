@@ -30,6 +30,7 @@ LAYERS = (
     ("models",),
     ("optim",),
     ("data",),
+    ("history",),
     ("training",),
     ("viz", "checkpoint", "onnx", "distributed"),
     ("weights",),

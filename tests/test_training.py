@@ -15,7 +15,7 @@ from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fastconv.data import load_digits
 from fastconv.errors import DivergenceError
 from fastconv.models import lenet5
-from fastconv.optim import SGD, Adam, cosine
+from fastconv.optim import SGD, Adam, clip_grad_norm, clip_grad_value, cosine
 from fastconv.training import History, Position, evaluate, fit, predict, train_step
 
 LABELS = "^{}: labels must hold class ids from 0 to 9, got {}$"
@@ -73,6 +73,45 @@ def test_lr_factor_scales_the_step(digits):
     train_step(model, x[:8], labels[:8], optimizer, lr_factor=0.0)
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("limit", [{"clip_norm": 0.1}, {"clip_value": 1e-3}])
+def test_gradients_are_clipped_before_the_step(digits, limit):
+    (x, labels), _ = digits
+    (model, optimizer), (other, other_optimizer), (third, third_optimizer) = (trained_parts() for _ in range(3))
+    optimizer.lr = other_optimizer.lr = third_optimizer.lr = 1.0
+    train_step(model, x[:32], labels[:32], optimizer, **limit)
+    logits, backward = other.forward(x[:32])
+    backward(fastconv.cross_entropy(logits, labels[:32])[1])
+    clip = clip_grad_norm if "clip_norm" in limit else clip_grad_value
+    clip(other.parameters(), *limit.values())
+    other_optimizer.step()
+    for name, value in model.state_dict().items():
+        np.testing.assert_allclose(value, other.state_dict()[name], rtol=1e-5, atol=1e-7)
+    fit(third, (x[:32], labels[:32]), optimizer=third_optimizer, batch_size=32, rng=0, **limit)
+    for name, value in third.state_dict().items():  # the same batch in another order
+        np.testing.assert_allclose(value, model.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "limits, error, match",
+    [
+        (
+            {"clip_norm": 1.0, "clip_value": 2.0},
+            ValueError,
+            r"clip_norm=1.0 and clip_value=2.0 were given, at most one",
+        ),
+        ({"clip_norm": -1}, ValueError, "clip_norm must be finite, at least 0, got -1"),
+        ({"clip_value": "1"}, TypeError, "clip_value must be a number, got '1'"),
+    ],
+)
+def test_limits_that_are_refused(digits, limits, error, match):
+    model, optimizer = trained_parts()
+    x, labels = digits[0][0][:4], digits[0][1][:4]
+    with pytest.raises(error, match=f"train_step: {match}"):
+        train_step(model, x, labels, optimizer, **limits)
+    with pytest.raises(error, match=f"fit: {match}"):
+        fit(model, (x, labels), optimizer=optimizer, **limits)
 
 
 @pytest.mark.parametrize(

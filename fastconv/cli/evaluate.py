@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from fastconv._threads import get_num_threads
-from fastconv.cli.saved import restored
+from fastconv.checkpoint import load_model
 from fastconv.cli.sources import SOURCE, check_labels, load
 from fastconv.training import evaluate
 
@@ -23,7 +23,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate a checkpoint; returns the exit code."""
-    model, settings, checkpoint = restored(arguments.weights)
+    model, checkpoint = load_model(arguments.weights)
+    settings = checkpoint.settings
     data = arguments.data or settings["data"]
     _, (x, labels) = load(data)
     check_labels(data, settings["classes"], test=labels)

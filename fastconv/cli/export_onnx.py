@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from fastconv._files import check_writeable
-from fastconv.cli.saved import restored
+from fastconv.checkpoint import load_model
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -23,7 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Export a checkpoint; returns the exit code."""
     from fastconv.onnx import export
 
-    model, settings, _ = restored(arguments.weights)
+    model, checkpoint = load_model(arguments.weights)
+    settings = checkpoint.settings
     shape = (1, *settings["shape"])
     check_writeable(arguments.output)
     export(model, arguments.output, shape)

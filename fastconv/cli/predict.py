@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.cli.saved import restored
+from fastconv.checkpoint import load_model
 from fastconv.cli.sources import class_names
 from fastconv.data.pictures import read_pictures
 from fastconv.training import predict
@@ -25,7 +25,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Classify pictures; returns the exit code."""
-    model, settings, _ = restored(arguments.weights)
+    model, checkpoint = load_model(arguments.weights)
+    settings = checkpoint.settings
     x = read_pictures(arguments.image, tuple(settings["shape"]), np.dtype(settings["dtype"]))
     probabilities = predict(model, 1 - x if arguments.invert else x)
     names = class_names(settings["data"], settings["classes"])

@@ -9,15 +9,20 @@ from typing import Any
 from tqdm import tqdm
 
 from fastconv.checkpoint import Checkpoint, save_checkpoint
+from fastconv.cli.log_styles import STYLES
+from fastconv.history import History
 from fastconv.optim import Optimizer
-from fastconv.training import History, Position, Run
+from fastconv.training import Position, Run
+from fastconv.weights import save_weights
 
 
 class Reporter:
     """The progress bar, the files written after every epoch, and the answer to Ctrl-C."""
 
-    def __init__(self, arguments: argparse.Namespace, settings: dict[str, Any], steps: int, position: Position):
-        self.arguments, self.settings = arguments, settings
+    def __init__(self, arguments: argparse.Namespace, settings: dict[str, Any], images: int, position: Position):
+        self.arguments, self.settings, self.images = arguments, settings, images
+        self.style = STYLES[arguments.log_style]
+        steps = -(-images // settings["batch_size"])
         self.interrupted = False
         # tqdm draws on standard error, and nothing where that is not a terminal
         self.bar = tqdm(total=steps * settings["epochs"], initial=position.epoch * steps + position.step, disable=None,
@@ -32,7 +37,8 @@ class Reporter:
     def __call__(self, run: Run) -> bool:
         """Show a step or an epoch; whether the run is to end."""
         if run.epoch_ended:
-            self._epoch(run)
+            self.say(self.style.epoch(run.history.rows[-1]))
+            self.write(run.model, run.optimizer, run.history, run.position)
         else:
             self.bar.update()
             rate = run.position.images / max(run.position.seconds - self._before(run), 1e-9)
@@ -40,31 +46,30 @@ class Reporter:
             shown = "" if accuracy is None else f", test accuracy {accuracy:.2%}"
             self.bar.set_description(f"epoch {run.position.epoch + 1}/{run.epochs}", refresh=False)
             self.bar.set_postfix_str(f"loss {run.loss:.4f}{shown}, {rate:,.0f} images/s", refresh=False)
+            self.say(self.style.step(run, self.images))
         return self.interrupted
 
     @staticmethod
     def _before(run: Run) -> float:
         return run.history.rows[-1]["seconds"] if run.history.rows else 0.0
 
-    def _epoch(self, run: Run) -> None:
-        row = run.history.rows[-1]
-        if not self.arguments.json:
-            tqdm.write(
-                f"epoch {row['epoch']:>3}: train loss {row['train_loss']:.4f}, test loss {row['test_loss']:.4f}, "
-                f"test accuracy {row['test_accuracy']:.2%}, {row['images_per_second']:,.0f} images/s", file=sys.stdout
-            )  # fmt: skip
-        self.write(run.model, run.optimizer, run.history, run.position)
+    def say(self, text: str) -> None:
+        """Print a text, if it is one, above the bar."""
+        if text and not self.arguments.json:
+            tqdm.write(text, file=sys.stdout)
 
     def write(self, model: Any, optimizer: Optimizer, history: History, position: Position) -> None:
         """Write the files that were asked for, as they are after an epoch."""
         if self.arguments.save:
             self.save(self.arguments.save, model, optimizer, history, position)
-        if self.arguments.history:
-            (history.to_json if self.arguments.history.endswith(".json") else history.to_csv)(self.arguments.history)
+        if self.arguments.save_weights:
+            save_weights(self.arguments.save_weights, model.state_dict())
+        for path in self.arguments.history:
+            (history.to_json if path.endswith(".json") else history.to_csv)(path)
         if self.arguments.plot:
             from fastconv.viz import save_history
 
-            save_history(history, self.arguments.plot)
+            save_history(history, self.arguments.plot, language=self.arguments.language)
 
     def save(self, path: str, model: Any, optimizer: Optimizer, history: History, position: Position) -> None:
         """Write a checkpoint."""

@@ -14,13 +14,14 @@ def read_pictures(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: n
 
     Args:
         path: a `.npy` file with an array (H, W), (C, H, W) or (N, C, H, W): unsigned bytes, which are divided by 255,
-            or floats; or a PNG or other picture, made grey and scaled to the size.
+            or floats from 0 to 1; or a PNG or other picture, made grey and scaled to the size. What is transparent in
+            a picture is white.
         shape: (C, H, W) that the model takes.
         dtype: float32 or float64.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: the file cannot be read as what its name says.
+        DataError: the file cannot be read as what its name says, or its numbers are not of those kinds.
         ShapeError: the array does not fit the model.
         MissingExtraError: a picture file needs the extra `plot`.
     """
@@ -35,9 +36,13 @@ def read_pictures(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: n
         array = array.reshape((1,) * (4 - array.ndim) + array.shape)
     if array.shape[1:] != shape:
         raise ShapeError(f"{path}: a picture of shape {shape} was needed, the file has {array.shape}")
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{path}: numbers were needed, the file has {array.dtype}")
-    return array.astype(dtype) / (255 if array.dtype == np.uint8 else 1)
+    if array.dtype != np.uint8 and array.dtype.kind not in "bf":
+        raise DataError(f"{path}: unsigned bytes or floats were needed, the file has {array.dtype}")
+    x = array.astype(dtype) / (255 if array.dtype == np.uint8 else 1)
+    low, high = x.min(initial=0), x.max(initial=1)
+    if not (low == 0 and high == 1):  # NaN is neither
+        raise DataError(f"{path}: floats from 0 to 1 were needed, the file has {array.min()} to {array.max()}")
+    return x
 
 
 def _picture(path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray:
@@ -49,6 +54,12 @@ def _picture(path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray
         raise ShapeError(f"{path}: picture files serve models with one channel, this one has {shape[0]}")
     try:
         with Image.open(path) as picture:
-            return np.asarray(picture.convert("L").resize((shape[2], shape[1])))
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: is not a picture") from error
+            size = shape[2], shape[1]
+            if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+                return np.clip(np.asarray(picture.resize(size)) / 65535, 0, 1)
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+            return np.asarray(picture.convert("L").resize(size))
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: is not a picture ({error})") from error

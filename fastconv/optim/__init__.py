@@ -36,7 +36,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "inverse_sqrt": inverse_sqrt,
 }
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": lambda p, lr=0.03: SGD(p, lr, momentum=0.9),
+    "sgd": lambda p, lr=0.03, momentum=0.9: SGD(p, lr, momentum),
     "adagrad": lambda p, lr=0.01: Adagrad(p, lr),
     "rmsprop": lambda p, lr=1e-3: RMSprop(p, lr),
     "adam": lambda p, lr=1e-3: Adam(p, lr),

@@ -8,8 +8,8 @@ from fastconv.viz.confusion import confusion_matrix, plot_confusion
 from fastconv.viz.curves import plot_history, save_history
 from fastconv.viz.figures import new_axes, save
 from fastconv.viz.layers import plot_feature_maps, plot_filters
-from fastconv.viz.lettering import LANGUAGES, Lettering, lettering
 from fastconv.viz.pictures import plot_image, plot_images, plot_misclassified, plot_samples
+from fastconv.viz.words import LANGUAGES, Lettering, lettering
 
 __all__ = [
     "LANGUAGES",

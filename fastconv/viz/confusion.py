@@ -10,10 +10,11 @@ import numpy as np
 from fastconv._geometry import integer
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
-from fastconv.viz.lettering import lettering
 from fastconv.viz.pictures import named
+from fastconv.viz.words import lettering
 
-CELL = 0.45  # inches
+CELL, LONGEST = 0.45, 14.0  # inches: of a class, of all at most
+NUMBERED = 30  # more classes leave no room for numbers
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -52,7 +53,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
 def plot_confusion(
     labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], ax: Any = None, *, language: str = "en"
 ) -> Any:
-    """The confusion matrix, with the numbers, and darker the larger the share of the class.
+    """The confusion matrix, darker the larger the share of the class, with the numbers of up to 30 classes.
 
     Args:
         labels: class ids (N,).
@@ -75,13 +76,15 @@ def plot_confusion(
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     words = lettering(language)
     if ax is None:
-        (ax,) = new_axes(1, CELL * K + 1.6, CELL * K + 1.2)
+        side = min(CELL * K, LONGEST)
+        (ax,) = new_axes(1, side + 1.6, side + 1.2)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (actual, taken_for), count in np.ndenumerate(counts):
+    for (actual, taken_for), count in np.ndenumerate(counts if K <= NUMBERED else np.empty((0, 0), int)):
         colour = "white" if shares[actual, taken_for] > 0.5 else "black" if count else "lightgrey"
         ax.text(taken_for, actual, f"{count}", ha="center", va="center", size=8, color=colour)
     names = [words.shown(name) for name in class_names]
-    ax.set_xticks(range(K), names, rotation=45 if max(map(len, names)) > 3 else 0, family=words.family)
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 3 else {}
+    ax.set_xticks(range(K), names, family=words.family, **slanted)
     ax.set_yticks(range(K), names, family=words.family)
     ax.set_xlabel(words("predicted class"), family=words.family)
     ax.set_ylabel(words("actual class"), family=words.family)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fastconv.training import History
+from fastconv.history import History
 from fastconv.viz.figures import new_axes, save
-from fastconv.viz.lettering import lettering
+from fastconv.viz.words import lettering
 
 
 def plot_history(history: History, ax: Any = None, *, language: str = "en") -> Any:
@@ -30,7 +30,7 @@ def plot_history(history: History, ax: Any = None, *, language: str = "en") -> A
     lines = ax.plot(epochs, [row["train_loss"] for row in history.rows], "o-", color="C0", label=words("train loss"))
     ax.set_xlabel(words("epoch"), family=words.family)
     ax.set_ylabel(words("loss"), family=words.family)
-    ax.locator_params(axis="x", integer=True)
+    ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     if history.rows and history.rows[0].get("test_loss") is not None:
         losses = [row["test_loss"] for row in history.rows]
         lines += ax.plot(epochs, losses, "s--", color="C1", label=words("test loss"))

@@ -12,8 +12,8 @@ from fastconv._geometry import integer
 from fastconv.errors import ShapeError
 from fastconv.nn import Layer, Sequential
 from fastconv.viz.figures import new_axes
-from fastconv.viz.lettering import lettering
 from fastconv.viz.pictures import tiles
+from fastconv.viz.words import lettering
 
 IN_A_ROW = 16
 
@@ -44,9 +44,10 @@ def plot_filters(layer: Layer | np.ndarray, ax: Any = None, *, language: str = "
     if weight.ndim != 4 or not weight.size:
         raise ShapeError(f"{where}: layer's weight must have shape (OC, C, KH, KW), none of them 0, got {weight.shape}")
     OC, C, KH, KW = weight.shape
+    largest = float(np.abs(weight[np.isfinite(weight)]).max(initial=0))
     return tiles(
         where, "layer", weight.reshape(OC * C, KH, KW), ax, columns=None if C == 1 else C,
-        title=lettering(language)("filters"), limit=float(np.abs(weight).max()) or 1.0, language=language,
+        title=lettering(language)("filters"), limit=largest or 1.0, language=language,
     )  # fmt: skip
 
 
@@ -77,6 +78,8 @@ def plot_feature_maps(
     if not isinstance(model, Sequential):
         raise TypeError(f"{where}: model must be a Sequential, got {type(model).__name__}")
     maps = _maps(model, _arrays.numeric(where, "picture", picture))
+    if not maps:
+        raise ValueError(f"{where}: model must have a layer that gives maps (N, C, H, W), {model!r} has none")
     chosen = list(maps) if layers is None else [integer(where, "layers", i) for i in layers]
     if not chosen or not set(chosen) <= maps.keys():
         raise ValueError(f"{where}: layers must be some of {', '.join(map(str, maps))}, which give maps, got {layers}")

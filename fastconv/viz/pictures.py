@@ -13,10 +13,10 @@ from fastconv._geometry import integer
 from fastconv._scalars import Rng, generator
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
-from fastconv.viz.lettering import lettering
+from fastconv.viz.words import FIRST_CJK, lettering
 
-# inches: of a picture, of all at most, of a figure at least, of a line above it
-TILE, LONGEST, LEAST, TITLE = 0.9, 14.0, 3.2, 0.5
+# inches: of a picture, of all at most, of a figure at least, of the title's height and of a letter of it
+TILE, LONGEST, LEAST, TITLE, LETTER = 0.9, 14.0, 3.2, 0.5, 0.1
 # shares of a picture: between two, a line of text
 GAP, TEXT = 0.05, 0.2
 LINE = 14  # characters that fit above a picture
@@ -178,7 +178,8 @@ def tiles(
     rows = -(-count // columns)
     if ax is None:
         tile = min(TILE, LONGEST / max(rows, columns)) / max(H, W)
-        (ax,) = new_axes(1, max(columns * width * tile, LEAST), max(rows * height * tile, 1) + TITLE * bool(title))
+        least = max(LEAST, LETTER * sum(2 if c >= FIRST_CJK else 1 for c in title))
+        (ax,) = new_axes(1, max(columns * width * tile, least), max(rows * height * tile, 1) + TITLE * bool(title))
     ax.set_axis_off()
     ax.set_title(words.shown(title), family=words.family)
     if not count:
@@ -188,7 +189,8 @@ def tiles(
     for i, picture in enumerate(_spread(x) if own_scale else x):
         top, left = i // columns * height + above, i % columns * width
         canvas[top : top + H, left : left + W] = picture
-        ax.text(left + (W - 1) / 2, top - 1, texts[i], ha="center", va="bottom", size=8, family=words.family)
+        if texts[i]:
+            ax.text(left + (W - 1) / 2, top - 1, texts[i], ha="center", va="bottom", size=8, family=words.family)
     ax.imshow(canvas, cmap="gray", interpolation="nearest", vmin=limit and -limit, vmax=limit)
     return ax
 
@@ -213,7 +215,8 @@ def _in_colour_or_grey(where: str, name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _spread(x: np.ndarray) -> np.ndarray:
-    """Each picture from 0 to 1; 0 where all its values are one."""
-    axes = tuple(range(1, x.ndim))
-    low, high = x.min(axis=axes, keepdims=True), x.max(axis=axes, keepdims=True)
-    return (x - low) / np.where(high > low, high - low, 1)
+    """Each picture from 0 to 1; 0 where all its values are one, NaN where they are not finite."""
+    axes, finite = tuple(range(1, x.ndim)), np.isfinite(x)
+    low = x.min(axis=axes, keepdims=True, where=finite, initial=np.inf)
+    high = x.max(axis=axes, keepdims=True, where=finite, initial=-np.inf)
+    return (np.where(finite, x, np.nan) - low) / np.where(high > low, high - low, 1)

@@ -31,9 +31,13 @@ def test_numpy_files_that_do_not_fit(tmp_path):
         np.save(path, np.zeros(shape))
         with pytest.raises(ShapeError, match=r"a\.npy"):
             read_pictures(path, SHAPE, dtype)
-    np.save(path, np.full((4, 5), "x"))
-    with pytest.raises(DataError, match="numbers"):
-        read_pictures(path, SHAPE, dtype)
+    for wrong, match in [
+        ("x", "bytes or floats were needed, the file has <U1"), (200, "were needed, the file has int64"),
+        (254.0, "from 0 to 1 were needed, the file has 254.0 to 254.0"), (np.nan, "the file has nan"), (-0.5, "-0.5"),
+    ]:  # fmt: skip
+        np.save(path, np.full((4, 5), wrong))
+        with pytest.raises(DataError, match=match):
+            read_pictures(path, SHAPE, dtype)
     np.save(path, np.full((4, 5), None), allow_pickle=True)
     with pytest.raises(DataError, match=r"a\.npy"):
         read_pictures(path, SHAPE, dtype)
@@ -63,3 +67,21 @@ def test_picture_files(tmp_path):
         read_pictures(path, SHAPE, dtype)
     with pytest.raises(FileNotFoundError):
         read_pictures(tmp_path / "none.png", SHAPE, dtype)
+
+
+def test_pictures_of_every_kind(tmp_path):
+    """Grey of 8 and 16 bits, black and white, a palette, a transparent background."""
+    images = pytest.importorskip("PIL.Image")
+    path, dtype = tmp_path / "a.png", np.dtype(np.float64)
+    grey = np.arange(20, dtype=np.uint8).reshape(4, 5) * 13
+    for content in (grey, grey.astype(np.uint16) * 257):
+        images.fromarray(content).save(path)
+        np.testing.assert_allclose(read_pictures(path, SHAPE, dtype)[0, 0], grey / 255, rtol=0, atol=1e-12)
+    images.fromarray(grey).convert("P").save(path)
+    np.testing.assert_allclose(read_pictures(path, SHAPE, dtype)[0, 0], grey / 255, rtol=0, atol=1e-12)
+    images.fromarray(grey > 100).save(path)
+    np.testing.assert_array_equal(read_pictures(path, SHAPE, dtype)[0, 0], grey > 100)
+    ink = np.zeros((4, 5, 4), np.uint8)  # black ink on nothing
+    ink[1, 2:, 3] = 255
+    images.fromarray(ink).save(path)
+    np.testing.assert_array_equal(read_pictures(path, SHAPE, dtype)[0, 0], ink[..., 3] == 0)

@@ -61,8 +61,9 @@ class Lettering:
         return form.format(*values)
 
     def shown(self, text: object) -> str:
-        """A text of the caller's, with ? for characters that no font has: matplotlib would warn of each."""
-        return str(text) if self.has_cjk else "".join(c if c < FIRST_CJK else "?" for c in str(text))
+        """A text of the caller's as it is, dollars too, but ? for what no font has: matplotlib would warn of each."""
+        plain = str(text).replace("$", r"\$")
+        return plain if self.has_cjk else "".join(c if c < FIRST_CJK else "?" for c in plain)
 
 
 def lettering(language: str = "en") -> Lettering:
