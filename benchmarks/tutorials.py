@@ -27,10 +27,11 @@ from benchmarks.tables import machine
 from fastconv._files import written_whole
 from fastconv.compat import dlfs, mlfromscratch, nhwc
 from fastconv.data import load_fashion_mnist, load_mnist
+from fastconv.history import History
 from fastconv.models import MODELS
 from fastconv.nn import Sequential
 from fastconv.optim import SGD, Adagrad, Adam, Optimizer
-from fastconv.training import History, fit, train_step
+from fastconv.training import fit, train_step
 
 SECTION = Section("<!-- tutorials:begin -->", "<!-- tutorials:end -->")
 EPOCH = 60_000  # images

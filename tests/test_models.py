@@ -69,6 +69,21 @@ def test_lenet5_is_the_paper_s(variant):
     np.testing.assert_array_equal(larger(np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))), model(x))
 
 
+def test_lenet5_with_sigmoids_on_either_size():
+    """28 → 14 → 10 → 5 and 400-120-84-10; seven layers as the paper counts them, on 32 x 32 as well."""
+    for size in (28, 32):
+        model = lenet5("sigmoid_avg", image_size=size, rng=0)
+        shapes, shape = [], (1, 1, size, size)
+        for layer in model:
+            shape = layer.output_shape(shape)
+            if not isinstance(layer, nn.Sigmoid):
+                shapes.append(shape[1:])
+        maps = [(6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5)]
+        assert shapes == [*maps, (400,), (120,), (84,), (10,)]
+        assert sum(not isinstance(layer, nn.Sigmoid | nn.Flatten) for layer in model) == 7
+        assert count(model) == 61_706
+
+
 def test_lenet5_s_partial_connections():
     """Table I of the paper: 6 maps that take 3, 9 that take 4, one that takes all; 60,000 parameters up to F6."""
     sizes = [len(maps) for maps in LENET5_CONNECTIONS]
