@@ -159,11 +159,11 @@ class Both(Optimizer):
 
 TRAININGS = (
     Training(
-        "simple-convnet", False, "Adam 0.001, batch 100", "98.96 %, 20 epochs", 20, 100,
+        "simple-convnet", False, "Adam 0.001, batch 100", "98.96%, 20 epochs", 20, 100,
         lambda model: Adam(model.parameters(), 1e-3),
     ),
     Training(
-        "lenet5-by-hand", False, "Adagrad 0.01 from 0.001, batch 64", "80 %, 76 rounds", 1, 64,
+        "lenet5-by-hand", False, "Adagrad 0.01 from 0.001, batch 64", "80%, 76 rounds", 1, 64,
         lambda model: Adagrad(model.parameters(), 0.01, initial_accumulator_value=1e-3, eps=0),
     ),
     Training(
@@ -171,11 +171,11 @@ TRAININGS = (
         lambda model: Both(Adam(model[:6].parameters(), 1e-4), Adam(model[6:].parameters(), 1e-4, weight_decay=0.05)),
     ),
     Training(
-        "lenet5-classic", False, "Adam 0.001, batch 64", "99.05 %, 20 epochs", 10, 64,
+        "lenet5-classic", False, "Adam 0.001, batch 64", "99.05%, 20 epochs", 10, 64,
         lambda model: Adam(model.parameters(), 1e-3),
     ),
     Training(
-        "lenet5-sigmoid", True, "SGD 0.9, batch 200", "about 90 %", 60, 200,
+        "lenet5-sigmoid", True, "SGD 0.9, batch 200", "about 90%", 60, 200,
         lambda model: SGD(model.parameters(), 0.9),
     ),
 )  # fmt: skip
