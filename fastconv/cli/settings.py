@@ -60,10 +60,15 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="write the epochs as .csv or .json; may be given twice",
     )
-    parser.add_argument("--plot", metavar="FILE", help='redraw the curves as a PNG every epoch (extra "plot")')
+    parser.add_argument(
+        "--plot", metavar="FILE", help='redraw the curves every epoch, as .png, .svg or .pdf (extra "plot")'
+    )
     parser.add_argument("--language", choices=("en", "zh"), default="en", help="of the curves' labels (default: en)")
     parser.add_argument(
-        "--log-style", choices=tuple(STYLES), default="fastconv", help="what is printed (default: fastconv)"
+        "--log-style",
+        choices=tuple(STYLES),
+        default="fastconv",
+        help="print as fastconv does (default), or as tutorials for NumPy or PyTorch do",
     )
 
 
