@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 import numpy as np
 import pytest
@@ -12,14 +11,23 @@ from strategies import assert_same_bits, real
 import fastconv
 from fastconv import nn, optim
 from fastconv.data import load_digits, load_fashion_mnist, load_mnist
-from fastconv.models import LENET5_CONNECTIONS, LENET5_VARIANTS, MODELS, lenet5, simple_convnet, small_resnet
+from fastconv.models import (
+    LENET5_CONNECTIONS,
+    LENET5_VARIANTS,
+    MODELS,
+    lenet5,
+    lenet5_by_hand,
+    lenet5_tensorflow,
+    simple_convnet,
+    small_resnet,
+)
 from fastconv.testing import gradcheck
 from fastconv.training import evaluate, fit
 
 REAL = os.environ.get("FASTCONV_DATA")
 COUNTS = {
-    "lenet5": 61_706, "lenet5-sigmoid": 61_706, "lenet5-classic": 60_850, "simple-convnet": 433_890,
-    "small-alexnet": 69_466, "small-resnet": 19_810,
+    "lenet5": 61_706, "lenet5-sigmoid": 61_706, "lenet5-classic": 60_850, "lenet5-by-hand": 5_725,
+    "lenet5-tensorflow": 30_782, "simple-convnet": 433_890, "small-alexnet": 69_466, "small-resnet": 19_810,
 }  # fmt: skip
 DENSE = [(120, 400), (120,), (84, 120), (84,), (10, 84), (10,)]
 LENET5_SHAPES = {
@@ -45,7 +53,7 @@ def test_sizes(name):
     assert model(x[:0]).shape == (0, 10)
     y, backward = model.forward(x[:0])
     assert backward(y).shape == (0, 1, 28, 28)
-    assert re.search(rf"^total +{COUNTS[name]:,}$", model.summary(x.shape), re.MULTILINE)
+    assert f"{'total':<66}{COUNTS[name]:>10,}" in model.summary(x.shape).splitlines()
 
 
 @pytest.mark.parametrize("variant", LENET5_VARIANTS)
@@ -61,6 +69,21 @@ def test_lenet5_is_the_paper_s(variant):
     np.testing.assert_array_equal(larger(np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))), model(x))
 
 
+def test_lenet5_with_sigmoids_on_either_size():
+    """28 → 14 → 10 → 5 and 400-120-84-10; seven layers as the paper counts them, on 32 x 32 as well."""
+    for size in (28, 32):
+        model = lenet5("sigmoid_avg", image_size=size, rng=0)
+        shapes, shape = [], (1, 1, size, size)
+        for layer in model:
+            shape = layer.output_shape(shape)
+            if not isinstance(layer, nn.Sigmoid):
+                shapes.append(shape[1:])
+        maps = [(6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5)]
+        assert shapes == [*maps, (400,), (120,), (84,), (10,)]
+        assert sum(not isinstance(layer, nn.Sigmoid | nn.Flatten) for layer in model) == 7
+        assert count(model) == 61_706
+
+
 def test_lenet5_s_partial_connections():
     """Table I of the paper: 6 maps that take 3, 9 that take 4, one that takes all; 60,000 parameters up to F6."""
     sizes = [len(maps) for maps in LENET5_CONNECTIONS]
@@ -69,6 +92,18 @@ def test_lenet5_s_partial_connections():
     assert LENET5_CONNECTIONS[4] == (4, 5, 0)
     model = lenet5("classic", rng=0)
     assert [count(layer) for layer in model if count(layer)] == [156, 12, 1516, 32, 48120, 10164, 850]
+
+
+def test_the_lenets_of_a_tutorial():
+    """By hand, without biases; and its twin, of one map a convolution, that keeps 7 x 7 of 28 x 28."""
+    by_hand, twin = lenet5_by_hand(rng=0), lenet5_tensorflow(rng=0)
+    assert [p.value.shape for p in by_hand.parameters()] == [(5, 1, 3, 3), (4, 5, 3, 3), (50, 100), (10, 50)]
+    shapes = [(1, 1, 5, 5), (1,), (1, 1, 5, 5), (1,), (512, 49), (512,), (10, 512), (10,)]
+    assert [p.value.shape for p in twin.parameters()] == shapes
+    assert abs(by_hand.parameters()[2].value.std() - 0.1) < 5e-3
+    assert 0.19 < np.abs(twin.parameters()[4].value).max() <= 0.2
+    dropouts = [layer.p for layer in twin if isinstance(layer, nn.Dropout)]
+    assert dropouts == [0.5]
 
 
 def test_simple_convnet_fits_any_size():
@@ -110,6 +145,7 @@ def trained(name, train, test, lr, epochs):
 
 DIGITS = {
     "lenet5": (2e-3, 4, 0.9), "lenet5-sigmoid": (3e-3, 14, 0.8), "lenet5-classic": (2e-3, 4, 0.9),
+    "lenet5-by-hand": (5e-3, 8, 0.8), "lenet5-tensorflow": (3e-3, 12, 0.6),
     "simple-convnet": (2e-3, 5, 0.85), "small-alexnet": (2e-3, 8, 0.8), "small-resnet": (4e-3, 5, 0.85),
 }  # fmt: skip
 
@@ -124,6 +160,7 @@ def test_it_learns_digits(name):
 IMAGES = {
     "lenet5": (load_fashion_mnist, 2e-3, 2, 0.75), "lenet5-sigmoid": (load_mnist, 3e-3, 4, 0.85),
     "lenet5-classic": (load_mnist, 1e-3, 2, 0.87), "simple-convnet": (load_mnist, 1e-3, 2, 0.87),
+    "lenet5-by-hand": (load_mnist, 5e-3, 2, 0.8), "lenet5-tensorflow": (load_mnist, 3e-3, 3, 0.75),
     "small-alexnet": (load_mnist, 1e-3, 2, 0.85), "small-resnet": (load_fashion_mnist, 4e-3, 2, 0.7),
 }  # fmt: skip
 
@@ -168,7 +205,7 @@ def test_options():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_learns_a_batch_by_heart(name):
-    model = MODELS[name](rng=0, **({"dropout": 0} if name == "small-alexnet" else {}))
+    model = MODELS[name](rng=0, **({"dropout": 0} if name in ("small-alexnet", "lenet5-tensorflow") else {}))
     rng = np.random.default_rng(0)
     x, labels = real(rng, (16, 1, 28, 28), np.float32), np.arange(16) % 10
     optimizer = optim.Adam(model.parameters(), 3e-3)

@@ -35,9 +35,9 @@ LAYERS = (
     ("data",),
     ("history",),
     ("training",),
-    ("viz", "checkpoint", "onnx", "distributed", "compat"),
+    ("viz", "checkpoint", "onnx", "distributed"),
     ("weights",),
-    ("testing", "comparison", "_warmup"),
+    ("testing", "comparison", "_warmup", "compat", "demos"),
     ("cli",),
     ("__main__",),
 )

@@ -1,4 +1,4 @@
-"""The command: train, eval, predict, export-onnx, bench, info, warmup; each in a file that declares and runs it."""
+"""The command: train, eval, predict, export-onnx, bench, info, warmup, demo; a file for each declares and runs it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from fastconv._backend import use_backend
 from fastconv._threads import set_num_threads
-from fastconv.cli import bench, evaluate, export_onnx, info, predict, train, warmup
+from fastconv.cli import bench, demo, evaluate, export_onnx, info, predict, train, warmup
 from fastconv.cli.arguments import UsageError, whole
 from fastconv.config import VERSION
 from fastconv.errors import MissingExtraError
 
-COMMANDS = (train, evaluate, predict, export_onnx, bench, info, warmup)
+COMMANDS = (train, evaluate, predict, export_onnx, bench, info, warmup, demo)
 
 
 def _parser() -> argparse.ArgumentParser:
