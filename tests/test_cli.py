@@ -498,6 +498,12 @@ def test_info(run):
     assert code == 0 and fastconv.__version__ in out
     code, out, _ = run("info", "--json")
     assert code == 0 and fastconv.__version__ in last_row(out).values()
+    code, out, _ = run("info", "--model", "lenet5")
+    assert code == 0 and "layers 0 to 11: together, images side by side" in out and "61,706" in out
+    code, out, _ = run("info", "--model", "lenet5", "--batch-size", 1, "--json")
+    assert code == 0 and "fewer than 8" in last_row(out)["model"][-1]
+    with pytest.raises(SystemExit, match="2"):
+        run("info", "--model", "lenet")
 
 
 def test_bench(run, monkeypatch):

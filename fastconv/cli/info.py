@@ -1,4 +1,4 @@
-"""info: versions, threads, cache and extras; what would compute a convolution."""
+"""info: versions, threads, cache and extras; what would compute a convolution, or a model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 from fastconv._plan import explain
-from fastconv.cli.arguments import sizes
+from fastconv.cli.arguments import sizes, whole
 from fastconv.config import show_config
+from fastconv.models import MODELS
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -16,6 +17,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("info", parents=[common], help="show versions, threads, cache and extras")
     form = "N,C,H,W,OC,KH,KW,STRIDE,PAD"
     parser.add_argument("--explain", type=sizes, metavar=form, help="show what would compute a convolution, and why")
+    parser.add_argument(
+        "--model", choices=list(MODELS), help="show a model's layers, and which of them are computed together"
+    )
+    parser.add_argument(
+        "--batch-size", type=whole(1), default=64, metavar="N", help="images at a time for --model (default: 64)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -25,6 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
         N, C, H, W, OC, KH, KW, stride, padding = arguments.explain
         found = explain(N, (C, H, W), (OC, C, KH, KW), stride, padding)
         print(json.dumps({"explain": found.splitlines()}) if arguments.json else found)
+        return 0
+    if arguments.model:
+        summary = MODELS[arguments.model](rng=0).summary((arguments.batch_size, 1, 28, 28))
+        print(json.dumps({"model": summary.splitlines()}) if arguments.json else summary)
         return 0
     text = show_config()
     print(json.dumps(dict(line.split(None, 1) for line in text.splitlines())) if arguments.json else text)

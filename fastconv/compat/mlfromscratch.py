@@ -14,7 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._geometry import Int2, Pads, pair, sizes, window_geometry
+from fastconv._axes import Pads
+from fastconv._geometry import window_geometry
+from fastconv._sizes import Int2, pair, sizes
 
 Images: TypeAlias = tuple[int, int, int, int]
 

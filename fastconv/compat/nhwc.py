@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv import _arrays
 from fastconv import functional as F
-from fastconv._geometry import Int2, integer, pair, sizes
+from fastconv._sizes import Int2, integer, pair, sizes
 from fastconv.errors import ShapeError
 
 Cash: TypeAlias = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _arrays
-from fastconv._geometry import integer
+from fastconv._sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.nn import Layer, Sequential
 from fastconv.viz.figures import new_axes

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastconv import _arrays
-from fastconv._geometry import integer
 from fastconv._scalars import Rng, generator
+from fastconv._sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
 from fastconv.viz.words import FIRST_CJK, lettering
