@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.write:
         SECTION.check(options.write)
-    warn_if_busy()
+    warn_if_busy("lenet.py")
     found = compare_libraries(options.batch_size, options.rounds)
     versions = ", ".join(f"{name.split(',')[0]} {version}" for name, version in found["versions"].items())
     text = "\n".join([
