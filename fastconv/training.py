@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -14,13 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv import functional as F
+from fastconv._good_state import GoodState
 from fastconv._scalars import number
 from fastconv._sizes import integer
 from fastconv.data import minibatches
 from fastconv.errors import DivergenceError, ShapeError
 from fastconv.functional.loss import cross_entropy_of
 from fastconv.history import History
-from fastconv.nn import Buffer, Layer, Parameter, Sequential
+from fastconv.nn import Layer, Parameter, Sequential
 from fastconv.nn.init import Rng, generator
 from fastconv.optim import Optimizer, clip_grad_norm, clip_grad_value, constant
 
@@ -188,7 +188,7 @@ def fit(
     seed = int(rng) if isinstance(rng, int | np.integer) else int(generator(rng).integers(2**62))
     history = History() if history is None else history  # an empty one is false
     run = Run(model, optimizer, history, position or Position(), steps, epochs)
-    state = _GoodState(run)
+    state = GoodState(run)
     callbacks = tuple(callbacks)
     while run.position.epoch < epochs:
         order = np.random.default_rng([seed, run.position.epoch])
@@ -202,7 +202,7 @@ def fit(
 
 
 def _epoch(
-    run: Run, batches: Iterable[Pair], schedule: Callable[[float], float], clip: Clip, state: _GoodState,
+    run: Run, batches: Iterable[Pair], schedule: Callable[[float], float], clip: Clip, state: GoodState,
     callbacks: tuple[Callback, ...],
 ) -> bool:  # fmt: skip
     """Take the rest of an epoch's steps; whether a callback has ended the run before the last of them."""
@@ -249,41 +249,6 @@ def _end_epoch(run: Run, validation: Pair | None) -> None:
     run.history.rows.append(row)
     position.epoch, position.step, position.loss, position.images = position.epoch + 1, 0, 0.0, 0
     run.epoch_ended = True
-
-
-class _GoodState:
-    """The state before the last step with a finite loss, to go back to (measured: about 1 % of a LeNet-5 step)."""
-
-    def __init__(self, run: Run):
-        self.run = run
-        optimizer = run.optimizer
-        slots = [array for arrays in optimizer.slots.values() for array in arrays]
-        state: list[Parameter | Buffer] = [*run.model.parameters(), *run.model.buffers()]
-        self.arrays = [part.value for part in state] + slots
-        self.good = [array.copy() for array in self.arrays]
-        self.candidate = [array.copy() for array in self.arrays]
-        self.steps = self.candidate_steps = optimizer.steps
-        self.position = self.candidate_position = dataclasses.replace(run.position)
-
-    def remember(self) -> None:
-        """Note the state before a step, whose loss will tell whether it is good."""
-        for kept, array in zip(self.candidate, self.arrays):
-            np.copyto(kept, array)
-        self.candidate_steps = self.run.optimizer.steps
-        self.candidate_position = dataclasses.replace(self.run.position)
-
-    def approve(self) -> None:
-        """Take the noted state for the good one."""
-        self.good, self.candidate = self.candidate, self.good
-        self.steps, self.position = self.candidate_steps, self.candidate_position
-
-    def restore(self) -> None:
-        """Go back to the good state."""
-        for array, kept in zip(self.arrays, self.good):
-            np.copyto(array, kept)
-        self.run.optimizer.steps = self.steps
-        vars(self.run.position).update(vars(self.position))
-        del self.run.history.rows[self.position.epoch :]
 
 
 def evaluate(

@@ -81,6 +81,19 @@ def cross_entropy(logits, weights, losses, grad):
         losses[n] = cross_entropy_row(logits[n], weights[n], N, grad[n])
 
 
+@strict_kernel
+def copy(targets, sources, tasks, byte):
+    """Copy arrays of any dtypes.
+
+    Precondition: addresses (arrays,); tasks as for `sgd`, in bytes. Parallel over tasks.
+    """
+    for task in prange(tasks.shape[0]):
+        p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
+        target, source = array_at(targets[p], first + count, byte), array_at(sources[p], first + count, byte)
+        for i in range(np.uint64(first), np.uint64(first + count)):
+            target[i] = source[i]
+
+
 @strict_helper
 def _claim(values, first, count):
     """Ask for all of values[first : first + count] at once: every core has read the weights.
