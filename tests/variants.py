@@ -15,7 +15,7 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from fastconv import _geometry, _plan, _transposed
+from fastconv import _geometry, _jit, _plan, _transposed
 from fastconv._geometry import ConvGeometry
 from fastconv._planes import laid_out
 from fastconv.functional import conv as module
@@ -194,6 +194,13 @@ def demanded(
         for patch in patches:
             stack.enter_context(patch)
         _forget_geometries()
+        yield
+
+
+@contextlib.contextmanager
+def as_in_jitted_code() -> Iterator[None]:
+    """Make Python call the kernels that jitted code calls, which then need not be compiled for threads as well."""
+    with demanded(packed=False, shared=False, turned=False), mock.patch.object(_jit, "_forked", True):
         yield
 
 

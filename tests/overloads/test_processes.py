@@ -11,6 +11,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+import variants
 from strategies import assert_same_bits, real
 from test_jit_cache import Copy
 
@@ -26,18 +27,23 @@ import fastconv
 @numba.njit(cache=True)
 def last(x):
     return fastconv.im2col(x, 1, stride=2)
+"""
+CALL = """
+import user
+print(user.last(user.np.ones((1, 1, 8, 8))).sum(), sum(user.last.stats.cache_hits.values()))
+"""
+PARALLEL = """
+import numpy as np, numba
+import fastconv
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(parallel=True)
 def every(frames):
     found = np.empty((len(frames), 16, 1))
     for i in numba.prange(len(frames)):
         found[i] = fastconv.im2col(frames[i], 1)
     return found
-"""
-CALL = """
-import user
-print(user.last(user.np.ones((1, 1, 8, 8))).sum(), user.every(user.np.ones((3, 1, 4, 4))).sum())
-print(*(sum(f.stats.cache_hits.values()) for f in (user.last, user.every)))
+
+print(every(np.ones((3, 1, 4, 4))).sum(), numba.threading_layer())
 """
 
 
@@ -66,37 +72,27 @@ def run(script, environment, folder):
 def test_users_caches_are_hit_and_never_stale(tmp_path):
     copy = Copy(tmp_path)
     environment = installed(tmp_path, tmp_path)
-    assert run(CALL, environment, tmp_path) == ["16.0", "48.0", "0", "0"]
+    assert run(CALL, environment, tmp_path) == ["16.0", "0"]
     files = copy.files()
-    assert run(CALL, environment, tmp_path) == ["16.0", "48.0", "1", "1"]
+    assert run(CALL, environment, tmp_path) == ["16.0", "1"]
     # fastconv's own cache was not needed either, but for reading
     assert copy.files() == files
+    for path in files:
+        if not path.name.startswith("user."):
+            path.unlink()
+    assert run(CALL, environment, tmp_path) == ["16.0", "1"]
+    assert copy.files().keys() == files.keys()
     copy.edit("kernels/im2col.py", "cols[cell] = x[n, c, iy, ix]", "cols[cell] = 3 * x[n, c, iy, ix]")
-    assert run(CALL, environment, tmp_path) == ["48.0", "144.0", "0", "0"]
-    assert run(CALL, environment, tmp_path) == ["48.0", "144.0", "1", "1"]
+    assert run(CALL, environment, tmp_path) == ["48.0", "0"]
+    assert run(CALL, environment, tmp_path) == ["48.0", "1"]
 
 
 @pytest.mark.process
-def test_an_emptied_cache_of_kernels_is_filled_again_for_a_users_cached_function(tmp_path):
-    environment = installed(tmp_path, ROOT)
-    assert run(CALL, environment, tmp_path) == ["16.0", "48.0", "0", "0"]
-    kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.name.startswith("user.")]
-    removed = [path for path in (tmp_path / "cache").rglob("*.nbc") if path not in kept]
-    assert kept
-    assert removed
-    for path in removed:
-        path.unlink()
-    assert run(CALL, environment, tmp_path) == ["16.0", "48.0", "1", "1"]
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
-def test_no_thread_is_started_inside_prange(layer, tmp_path):
+def test_no_thread_is_started_inside_prange(tmp_path):
     """The workqueue layer ends a process that starts threads inside a parallel loop."""
-    environment = installed(tmp_path, ROOT) | {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+    environment = installed(tmp_path, ROOT) | {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2"}
     environment |= {"NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", environment["NUMBA_CACHE_DIR"])}
-    script = f"{CALL}\nprint(user.numba.threading_layer())"
-    assert run(script, environment, tmp_path)[-1] == layer
+    assert run(PARALLEL, environment, tmp_path) == ["48.0", "workqueue"]
 
 
 def test_the_same_bits_inside_prange():
@@ -111,8 +107,9 @@ def test_the_same_bits_inside_prange():
             found[i] = fastconv.max_pool2d(fastconv.relu(y), 3, stride=2, padding=1)
         return found
 
-    y = fastconv.relu(fastconv.conv2d(frames, w, b, stride=2, padding="same_upper"))
-    assert_same_bits(f(frames, w, b), fastconv.max_pool2d(y, 3, stride=2, padding=1))
+    with variants.as_in_jitted_code():
+        y = fastconv.relu(fastconv.conv2d(frames, w, b, stride=2, padding="same_upper"))
+        assert_same_bits(f(frames, w, b), fastconv.max_pool2d(y, 3, stride=2, padding=1))
 
 
 def test_the_same_bits_as_python_whichever_variant_that_takes():
@@ -141,4 +138,5 @@ def test_options_of_the_users_function_do_not_change_results():
     x[0, 0, 0, 0] = np.nan
     for options in ({"fastmath": True}, {"boundscheck": True}):
         f = numba.njit(lambda x, w: fastconv.max_pool2d(fastconv.conv2d(x, w), 2), **options)
-        assert_same_bits(f(x, w), fastconv.max_pool2d(fastconv.conv2d(x, w), 2))
+        with variants.as_in_jitted_code():
+            assert_same_bits(f(x, w), fastconv.max_pool2d(fastconv.conv2d(x, w), 2))
