@@ -270,7 +270,9 @@ def test_channels_last_stay_or_are_moved(monkeypatch):
     """A demand that does nothing would let the tests of one way pass with the other."""
     moved = []
     x, weight, _, g = last(case((2, 16, 5, 5), (16, 16, 3, 3), padding=1)).arrays()
-    monkeypatch.setattr(channels_last, "first", lambda where, a, dtype: moved.append(a.shape) or np.array(a, dtype))
+    monkeypatch.setattr(
+        channels_last, "first", lambda where, a, dtype: moved.append(a.shape) or np.array(a, dtype, order="C")
+    )
     for stays in (True, False):
         moved.clear()
         with variants.demanded(last=stays, turned=stays):
