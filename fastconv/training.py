@@ -22,10 +22,10 @@ from fastconv.functional.loss import cross_entropy_of
 from fastconv.history import History
 from fastconv.nn import Layer, Parameter, Sequential
 from fastconv.nn.init import Rng, generator
-from fastconv.optim import Optimizer, clip_grad_norm, clip_grad_value, constant
+from fastconv.optim import SGD, Optimizer, clip_grad_norm, clip_grad_value, constant
 
 Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
-Clip: TypeAlias = Callable[[list[Parameter]], object]
+Clip: TypeAlias = Callable[[list[Parameter]], object] | None
 
 EVALUATION_BATCH = 256
 
@@ -69,26 +69,33 @@ def _step(
     where: str, model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, lr_factor: float, clip: Clip
 ) -> float:
     optimizer.zero_grad()
-    loss = model.learn(x, labels) if isinstance(model, Sequential) else None
+    loss = None
+    if isinstance(model, Sequential):
+        if clip is None and isinstance(optimizer, SGD):
+            loss = model.learn(x, labels, optimizer, lr_factor)
+            if loss is not None:
+                return loss
+        loss = model.learn(x, labels)
     if loss is None:
         run = model.forward_from_data if isinstance(model, Sequential) else model.forward
         logits, backward = run(x)
         loss, grad = cross_entropy_of(where, "labels", logits, labels)
         backward(grad)
-    clip(optimizer.parameters)
+    if clip is not None:
+        clip(optimizer.parameters)
     optimizer.step(lr_factor)
     return loss
 
 
 def _clip(where: str, norm: float | None, value: float | None) -> Clip:
-    """What is done to the gradients before a step."""
+    """What is done to the gradients before a step, if anything."""
     if norm is not None and value is not None:
         raise ValueError(f"{where}: clip_norm={norm} and clip_value={value} were given, at most one was needed")
     if norm is not None:
         return functools.partial(clip_grad_norm, max_norm=number(where, "clip_norm", norm, 0))
     if value is not None:
         return functools.partial(clip_grad_value, clip_value=number(where, "clip_value", value, 0))
-    return lambda parameters: None
+    return None
 
 
 @dataclass

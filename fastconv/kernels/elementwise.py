@@ -104,25 +104,35 @@ def _claim(values, first, count):
         prefetch_write(values, i)
 
 
+@strict_helper
+def sgd_part(value, grad, velocity, first, count, numbers):
+    """One step of SGD with momentum, in place, of elements first to first + count - 1 of a parameter.
+
+    Precondition: flat arrays of one float type; numbers (4,) of it: the learning rate, the momentum, the weight decay,
+    and whether it is Nesterov's.
+    """
+    lr, momentum, weight_decay, nesterov = numbers[0], numbers[1], numbers[2], numbers[3] != 0
+    _claim(value, first, count)
+    for i in range(np.uint64(first), np.uint64(first + count)):
+        g = grad[i] + weight_decay * value[i]
+        v = momentum * velocity[i] + g
+        velocity[i] = v
+        value[i] -= lr * (g + momentum * v if nesterov else v)
+
+
 @strict_kernel
-def sgd(values, grads, velocities, tasks, numbers, nesterov):
+def sgd(values, grads, velocities, tasks, numbers):
     """One step of SGD with momentum, in place, of all parameters.
 
     Precondition: values, grads, velocities (P,) addresses of flat arrays of numbers' dtype; tasks (T, 3) the parameter,
-    its first element and how many, each once; numbers (3,) the learning rate, the momentum and the weight decay.
-    Parallel over tasks, each of which owns its elements.
+    its first element and how many, each once; numbers as for `sgd_part`. Parallel over tasks, each of which owns its
+    elements.
     """
-    lr, momentum, weight_decay = numbers[0], numbers[1], numbers[2]
     for task in prange(tasks.shape[0]):
         p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
         value = array_at(values[p], first + count, numbers)
         grad, velocity = array_at(grads[p], first + count, numbers), array_at(velocities[p], first + count, numbers)
-        _claim(value, first, count)
-        for i in range(np.uint64(first), np.uint64(first + count)):
-            g = grad[i] + weight_decay * value[i]
-            v = momentum * velocity[i] + g
-            velocity[i] = v
-            value[i] -= lr * (g + momentum * v if nesterov else v)
+        sgd_part(value, grad, velocity, first, count, numbers)
 
 
 @strict_kernel

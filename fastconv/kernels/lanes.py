@@ -15,7 +15,7 @@ from numba import prange
 
 from fastconv._addresses import array_at
 from fastconv._jit import helper, kernel
-from fastconv.kernels.elementwise import cross_entropy_row
+from fastconv.kernels.elementwise import cross_entropy_row, sgd_part
 from fastconv.kernels.maxima import (
     by_image,
     input_gradient_by_image,
@@ -172,10 +172,27 @@ def _add_products(unit, first, count, nothing, arena, blocks, weight_at, fresh_w
             grad[o] = total
 
 
+@helper
+def _update(unit, first, count, values, grads, velocities, numbers):
+    """A step of SGD of the weights and biases whose gradients a task has computed."""
+    K = unit.channels * unit.kernel_rows * unit.kernel_columns
+    size = unit.out_channels * K
+    if unit.linear:
+        weights, biases = (first * K, count * K), (first, count)
+    else:
+        weights = min(first, size), min(max(size - first, 0), count)
+        biases = max(first - size, 0), count - weights[1]
+    for p, (begin, length) in ((unit.weight, weights), (unit.bias, biases)):
+        if p >= 0:
+            end = begin + length
+            value, grad = array_at(values[p], end, numbers), array_at(grads[p], end, numbers)
+            sgd_part(value, grad, array_at(velocities[p], end, numbers), begin, length, numbers)
+
+
 @kernel
 def backward(
     units, tables, values, nothing, images, labels, losses, grad_results, arena, scratch, patterns, parts, tasks, grads,
-    fresh, grad_images,
+    fresh, velocities, numbers, grad_images,
 ):  # fmt: skip
     """Add the gradients of the parameters to `grads`, and compute that of the images unless `grad_images` is empty.
 
@@ -185,9 +202,10 @@ def backward(
     Precondition: as for `forward`, with `keep`, whose arena this is; labels (N,) or empty; losses of each image,
     float64; patterns, zeros at first, for shifted weights; parts (blocks, sums of a block); tasks (T, 3) the unit, the
     first of its output features or sums, and how many, each once; grads (parameters,) addresses, 0 where no gradient is
-    wanted; fresh (parameters,) whether what is there does not count. Parallel over workers, each of which takes
+    wanted; fresh (parameters,) whether what is there does not count; velocities (parameters,) addresses, and numbers
+    for `elementwise.sgd_part`, for a step of SGD as well, or none. Parallel over workers, each of which takes
     successive blocks and owns their rows of arena and parts, and its row of the scratch; and then over tasks, each of
-    which owns its part of a gradient and sums the blocks in order.
+    which owns its part of a gradient, and of the parameter, and sums the blocks in order.
     """
     size, features = sizes(units)
     need_x, learning = grad_images.size > 0, labels.size > 0
@@ -225,3 +243,5 @@ def backward(
             _add_products(unit, first, count, nothing, arena, blocks, weight_at, fresh_weight, bias_at, fresh_bias)
         else:
             _add_parts(unit, first, count, nothing, parts, blocks, weight_at, fresh_weight, bias_at, fresh_bias)
+        if velocities.size > 0:
+            _update(unit, first, count, values, grads, velocities, numbers)

@@ -7,6 +7,7 @@ the core's cache. This suits small networks and batches; where it does not, `Tog
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -15,6 +16,9 @@ from fastconv.nn.base import Backward, Layer
 from fastconv.nn.fusion import Fused, fused
 from fastconv.nn.program import LEAST_IMAGES, Program
 from fastconv.nn.stages import KINDS, Declined
+
+if TYPE_CHECKING:
+    from fastconv.optim import SGD
 
 MOST_MULTIPLICATIONS = 2**21  # for one of a few images: more are worth several threads
 MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them
@@ -91,13 +95,19 @@ class Together(Layer):
                 return y, backward
         return chained(self._fused, x, need_x)
 
-    def learn(self, x: np.ndarray, labels: np.ndarray) -> float | None:
-        """The mean cross-entropy with class ids, its gradients added to the parameters'; None: not in one call."""
+    def learn(self, x: np.ndarray, labels: np.ndarray, optimizer: SGD | None, lr_factor: float) -> float | None:
+        """The mean cross-entropy with class ids, its gradients added to the parameters'; None: not in one call.
+
+        With an optimiser, its step is taken as well, or nothing is done.
+        """
         program = self._program(x.shape, x.dtype)
         if isinstance(program, str) or len(program.result_shape) != 1:
             return None
         ids = labels if labels.dtype.kind == "u" else labels.view(f"u{labels.itemsize}")  # negative ones are huge
-        return program.learn(x, labels) if ids.max() < program.result_shape[0] else None
+        if ids.max() >= program.result_shape[0]:
+            return None
+        update = optimizer.update_of(program.parameters, lr_factor) if optimizer else None
+        return None if optimizer and update is None else program.learn(x, labels, update)
 
 
 def chained(steps: Sequence[Layer], x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:

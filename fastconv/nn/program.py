@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numba
 import numpy as np
@@ -25,7 +26,11 @@ KEPT, PASSED, FEW = "kept", "passed", "few"  # arenas: for a backward pass, for 
 LEAST_IMAGES = LANES // 2  # fewer leave most lanes empty
 MULTIPLICATIONS_AT_ONCE = 16  # in the time that an element takes elsewhere
 MOST_BYTES = 2**21  # of a block's activations: more do not stay in the L2 cache
-TASK_ROWS, TASK_SUMS = 8, 512  # output features and sums of a weight gradient that one task adds up
+# a task of a weight gradient: whole tiles of output features, some products for each image, or some sums of all blocks
+TASK_ROWS, TASK_PRODUCTS, TASK_SUMS = 8, 3200, 2048
+
+
+Update: TypeAlias = tuple[np.ndarray, np.ndarray]  # as `SGD.update_of` gives it
 
 
 class _Room:
@@ -198,11 +203,13 @@ class Program:
 
     @staticmethod
     def _tasks(planned: list[dict[str, int]]) -> np.ndarray:
+        """Tasks that take about as long as each other: threads get as many successive ones each."""
         tasks = []
         for u, unit in enumerate(planned):
             OC = unit["out_channels"]
             taps = unit["channels"] * unit["kernel_rows"] * unit["kernel_columns"]
-            total, step = (OC, TASK_ROWS) if unit["linear"] else (OC * (taps + 1), TASK_SUMS)
+            rows = max(TASK_PRODUCTS // taps // TASK_ROWS, 1) * TASK_ROWS
+            total, step = (OC, rows) if unit["linear"] else (OC * (taps + 1), TASK_SUMS)
             tasks += [(u, first, min(step, total - first)) for first in range(0, total, step)]
         return np.array(tasks, np.int64).reshape(-1, 3)
 
@@ -262,16 +269,20 @@ class Program:
         self._backward(lease.arena, nothing, nobody, np.empty(0), grad_y, grad_x.reshape(-1))
         return grad_x if need_x else None
 
-    def learn(self, x: np.ndarray, labels: np.ndarray) -> float:
-        """Add the gradients of the mean cross-entropy with the class ids to the parameters', and return it."""
+    def learn(self, x: np.ndarray, labels: np.ndarray, update: Update | None = None) -> float:
+        """Add the gradients of the mean cross-entropy with the class ids to the parameters', and return it.
+
+        With an update, the parameters are changed as well.
+        """
         lease, losses = self._take(KEPT, -(-len(x) // LANES)), np.empty(len(x))
         nothing, flat = np.empty(0, self.dtype), np.ascontiguousarray(x).reshape(-1)
-        self._backward(lease.arena, flat, np.ascontiguousarray(labels, np.int64), losses, nothing, nothing)
+        ids = np.ascontiguousarray(labels, np.int64)
+        self._backward(lease.arena, flat, ids, losses, nothing, nothing, update)
         return 0.0 + float(losses.sum()) / len(x)  # as `cross_entropy` does
 
     def _backward(
         self, arena: _Arena, x: np.ndarray, labels: np.ndarray, losses: np.ndarray, grad_y: np.ndarray,
-        grad_x: np.ndarray,
+        grad_x: np.ndarray, update: Update | None = None,
     ) -> None:  # fmt: skip
         grads, parameters = self.grads, self.parameters
         frozen = [i for i, parameter in enumerate(parameters) if not parameter.trainable]
@@ -279,9 +290,11 @@ class Program:
             grads = grads.copy()
             grads[frozen] = 0
         fresh = np.array([parameter.begin() if parameter.trainable else False for parameter in parameters])
+        velocities, numbers = update or (np.empty(0, np.int64), np.empty(0, self.dtype))
         kernels.backward(
             self.units, self.tables, self.values, self.nothing, x, labels, losses, grad_y, arena.cells,
-            arena.scratch[: get_num_threads()], arena.patterns, arena.parts, self.tasks, grads, fresh, grad_x,
+            arena.scratch[: get_num_threads()], arena.patterns, arena.parts, self.tasks, grads, fresh, velocities,
+            numbers, grad_x,
         )  # fmt: skip
 
 

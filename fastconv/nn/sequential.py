@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from fastconv._backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter
 from fastconv.nn.lanes import Together, chained, together
+
+if TYPE_CHECKING:
+    from fastconv.optim import SGD
 
 
 class Sequential(Layer):
@@ -49,16 +52,21 @@ class Sequential(Layer):
         """As `forward`, for an x that is data: the layer in front does not compute a gradient nobody needs."""
         return chained(self._steps(), x, need_x=False)
 
-    def learn(self, x: np.ndarray, labels: np.ndarray) -> float | None:
+    def learn(
+        self, x: np.ndarray, labels: np.ndarray, optimizer: SGD | None = None, lr_factor: float = 1.0
+    ) -> float | None:  # fmt: skip
         """Add the gradients of the mean cross-entropy with class ids to the parameters', all in one kernel call.
 
         Args:
             x: a batch (N, ...) that is data: its gradient is not computed.
             labels: class ids (N,).
+            optimizer: takes its step in the same call.
+            lr_factor: this times the optimiser's learning rate is used.
 
         Returns:
             The mean cross-entropy; None, with nothing done, where the model is not all computed with images side by
-            side, or the arguments are not fit for it: the layers' own `forward` will do, or tell what is wrong.
+            side, the optimiser has not just the model's parameters, all trainable, or the arguments are not fit for it:
+            the layers' own `forward` will do, or tell what is wrong.
         """
         if on_numpy() or len(self._together) != 1 or not isinstance(self._together[0], Together):
             return None
@@ -66,7 +74,7 @@ class Sequential(Layer):
             return None
         if x.ndim < 2 or labels.shape != x.shape[:1] or not labels.dtype.isnative:
             return None
-        return self._together[0].learn(x, labels)
+        return self._together[0].learn(x, labels, optimizer, lr_factor)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the last layer's result."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,6 +143,8 @@ class SGD(Optimizer):
         self.momentum = number("SGD", "momentum", momentum, 0, below=1)
         self.weight_decay = number("SGD", "weight_decay", weight_decay, 0)
         self.nesterov = bool(nesterov)
+        self._order: tuple[Sequence[Parameter], list[int]] | None = None
+        self._velocities = Table()
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
         (velocity,) = slots
@@ -150,7 +152,33 @@ class SGD(Optimizer):
         reference.sgd_update(parameter.value, parameter.grad, velocity, lr, *options)
 
     def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
-        return (lr, self.momentum, self.weight_decay), (self.nesterov,)
+        return (lr, self.momentum, self.weight_decay, float(self.nesterov)), ()
+
+    def update_of(self, parameters: Sequence[Parameter], lr_factor: float) -> tuple[np.ndarray, np.ndarray] | None:
+        """A step for a kernel that computes the gradients as well, which counts as taken.
+
+        Args:
+            parameters: in the kernel's order, of one dtype.
+            lr_factor: as for `step`.
+
+        Returns:
+            Where their velocities lie, and the numbers for `elementwise.sgd_part`; None, and no step is counted, unless
+            they are all of this optimiser's parameters, and trainable.
+        """
+        if type(self) is not SGD or not all([p.trainable for p in parameters]):
+            return None
+        if self._order is None or self._order[0] is not parameters:
+            places = {id(p): i for i, p in enumerate(self.parameters)}
+            if len(parameters) != len(places) or any(id(p) not in places for p in parameters):
+                return None
+            self._order = parameters, [places[id(p)] for p in parameters]
+        velocities = [self.slots["velocity"][i] for i in self._order[1]]
+        if not self._velocities.holds(velocities):
+            self._require_contiguous(velocities)
+            self._velocities.fill(velocities)
+        self.steps += 1
+        numbers, _ = self._numbers(self.lr * lr_factor)
+        return self._velocities.addresses, np.array(numbers, parameters[0].value.dtype)
 
 
 def _tasks(sizes: list[int]) -> list[tuple[int, int, int]]:
