@@ -10,57 +10,50 @@ threads.
 
 from __future__ import annotations
 
+import functools
+
+import numba
 import numpy as np
-from numba import prange
+from numba import prange, types
 
 from fastconv._addresses import array_at
-from fastconv._jit import helper, kernel
-from fastconv.kernels.elementwise import cross_entropy_row, sgd_part
-from fastconv.kernels.maxima import (
-    by_image,
-    input_gradient_by_image,
-    spread_weights,
-    weight_gradient_by_image,
-    weight_gradient_by_window,
-)
-from fastconv.kernels.simd import add_rows, row_offsets, transpose
+from fastconv._calls import address_of, call_at
+from fastconv._jit import kernel
+from fastconv.kernels.blocks import backward_block, entropies, forward_block, task
+from fastconv.kernels.maxima import spread_weights
+from fastconv.kernels.simd import transpose
 from fastconv.kernels.tiles import LANES
-from fastconv.kernels.units import forward_unit, input_gradient, sizes, slopes, spread, weight_gradient
+from fastconv.kernels.units import Unit, sizes
 
 
-@helper
-def _load(images, n, count, unit, arena):
-    """Put `count` images from the n-th on into the lanes of the unit's padded planes, zeros into the other lanes."""
-    H, W = unit.rows, unit.columns
-    size = unit.channels * H * W
-    for c in range(unit.channels):
-        for r in range(H):
-            target = (unit.x + c * unit.x_plane + (r + unit.top) * unit.x_row + unit.left) * LANES
-            if count < LANES:
-                arena[target : target + W * LANES] = 0
-            transpose(arena, target, images, n * size + (c * H + r) * W, count, W, LANES, size)
-
-
-@helper
-def _forward_block(units, tables, values, nothing, images, n, count, cells, own):
-    """The results of all units for `count` images from the n-th on, left in the arena's row `cells`."""
-    _load(images, n, count, units[0], cells)
-    for u in range(units.size):
-        unit = units[u]
-        K = unit.channels * unit.kernel_rows * unit.kernel_columns
-        weight = array_at(values[unit.weight], unit.out_channels * K, nothing)
-        bias = array_at(values[unit.bias], unit.out_channels, nothing) if unit.bias >= 0 else nothing
-        forward_unit(unit, tables, weight, bias, cells, own)
-        if unit.linear:
-            transpose(cells, unit.samples * LANES, cells, unit.x * LANES, K, LANES, K, LANES)
+@functools.cache
+def entries_of(dtype: np.dtype, gradients: bool) -> np.ndarray:
+    """Where the helpers lie that take a block forward and, for `gradients`, backward, and sum over the blocks."""
+    number, integer, boolean = numba.from_dtype(dtype), types.int64, types.boolean
+    flat, rows = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    units, tables, addresses, flags, tasks = (
+        types.Array(kind, ndim, "C", aligned=kind != numba.from_dtype(Unit))
+        for kind, ndim in ((numba.from_dtype(Unit), 1), (types.uint64, 1), (integer, 1), (boolean, 1), (integer, 2))
+    )
+    network = units, tables, addresses, flat
+    found = [address_of(forward_block, *network, flat, integer, integer, flat, flat)]
+    if gradients:
+        found += [
+            address_of(backward_block, *network, boolean, integer, flat, flat, flat, rows, integer),
+            address_of(
+                task, units, tasks, integer, addresses, flat, rows, rows, integer, addresses, flags, addresses, flat
+            ),
+        ]
+    return np.array(found, np.int64)
 
 
 @kernel
-def forward(units, tables, values, nothing, images, keep, arena, scratch, results):
+def forward(entries, units, tables, values, nothing, images, keep, arena, scratch, results):
     """The results of a network's units, one after another, for blocks of LANES images.
 
-    Precondition: units (U,) of `Unit`; tables uint64; values (parameters,) addresses of flat arrays of the images'
-    dtype; nothing zeros, as many as a unit has channels or features at most; images (N, ...) and results (N, ...) flat;
+    Precondition: entries of the images' dtype; units (U,) of `Unit`; tables uint64; values (parameters,) addresses of
+    flat arrays of that dtype; nothing zeros, as many as a unit has channels or features at most; images (N, ...) and
+    results (N, ...) flat;
     arena (blocks, or workers unless `keep`; cells * LANES) or more rows, zero where nothing is ever written; scratch
     (workers, cells * LANES). Parallel over workers, each of which takes successive blocks and owns its rows of both.
     """
@@ -68,131 +61,22 @@ def forward(units, tables, values, nothing, images, keep, arena, scratch, result
     N = images.size // size
     blocks = -(-N // LANES)
     workers = min(len(scratch), blocks)
-    for task in prange(workers):
-        worker = np.int64(task)
+    for share in prange(workers):
+        worker = np.int64(share)
         own = scratch[worker]
         for block in range(worker * blocks // workers, (worker + 1) * blocks // workers):
             cells = arena[block if keep else worker]
             n = block * LANES
             count = min(LANES, N - n)
-            _forward_block(units, tables, values, nothing, images, n, count, cells, own)
+            call_at(entries[0], (units, tables, values, nothing, images, n, count, cells, own))
             last = units[units.size - 1]
             transpose(results, n * features, cells, last.y * LANES, features, count, features, LANES)
 
 
-@helper
-def _entropies(last, features, labels, n, count, cells, own, losses):
-    """The cross-entropies of `count` images' results, and their mean's gradient, image by image in the scratch."""
-    logits, grads = last.logits * LANES, last.grad_logits * LANES
-    transpose(own, logits, cells, last.y * LANES, features, count, features, LANES)
-    wanted = own[last.wanted * LANES : last.wanted * LANES + features]
-    for i in range(count):
-        first, label = i * features, labels[n + i]
-        wanted[label] = 1
-        losses[n + i] = cross_entropy_row(
-            own[logits + first : logits + first + features], wanted, labels.size,
-            own[grads + first : grads + first + features],
-        )  # fmt: skip
-        wanted[label] = 0
-
-
-@helper
-def _backward_block(units, tables, values, nothing, need_x, count, cells, own, patterns, parts, part):
-    """From the last unit's gradient in the scratch to those of all inputs, and the sums for the parameters."""
-    for u in range(units.size - 1, -1, -1):
-        unit = units[u]
-        K = unit.channels * unit.kernel_rows * unit.kernel_columns
-        wanted = u > 0 or need_x
-        if not unit.kept:
-            slopes(unit, cells, own)
-        if unit.by_image:
-            by_image(unit, tables, cells, own)
-            weight_gradient_by_image(unit, tables, own, parts, part, count)
-            if wanted:
-                input_gradient_by_image(unit, tables, patterns, own, count)
-            continue
-        sums = cells if unit.linear else own
-        if wanted or not unit.by_window:
-            spread(unit, cells, own, sums)
-        if unit.by_window:
-            weight_gradient_by_window(unit, cells, own, parts, part)
-        elif not unit.linear:
-            weight_gradient(unit, tables, cells, sums, parts, part)
-        if wanted:
-            weight = array_at(values[unit.weight], unit.out_channels * K, nothing)
-            input_gradient(unit, tables, weight, nothing, sums, own)
-
-
-@helper
-def _add_parts(unit, first, count, nothing, parts, blocks, weight_at, fresh_weight, bias_at, fresh_bias):
-    """Some of a convolution's gradients: the blocks' sums for its weights, then for its biases."""
-    size = unit.out_channels * unit.channels * unit.kernel_rows * unit.kernel_columns
-    begin = np.uint64(unit.parts + first)
-    for block in range(1, blocks):  # in place of the first block's
-        for i in range(np.uint64(count)):
-            parts[0, begin + i] += parts[block, begin + i]
-    weights = min(max(size - first, 0), count)
-    if weight_at != 0:
-        grad = array_at(weight_at, size, nothing)
-        for i in range(np.uint64(weights)):
-            old = nothing[0] if fresh_weight else grad[np.uint64(first) + i]
-            grad[np.uint64(first) + i] = old + parts[0, begin + i]
-    if bias_at != 0:
-        grad = array_at(bias_at, unit.out_channels, nothing)
-        for i in range(weights, count):
-            place = first + i - size
-            grad[place] = (nothing[0] if fresh_bias else grad[place]) + parts[0, begin + np.uint64(i)]
-
-
-@helper
-def _add_products(unit, first, count, nothing, arena, blocks, weight_at, fresh_weight, bias_at, fresh_bias):
-    """The gradients of some of a linear layer's features: products of what all blocks have kept."""
-    K = unit.channels
-    flat, length = arena.reshape(-1), arena.shape[1]
-    lowest, zero, one = arena.dtype.type(-np.inf), np.int64(0), np.int64(1)
-    if weight_at != 0:
-        grad = array_at(weight_at, unit.out_channels * K, nothing)
-        rows = row_offsets(count, np.int64(LANES))
-        terms, samples = np.empty(blocks * LANES, np.uint64), np.empty(blocks * LANES, np.uint64)
-        for i in range(blocks * LANES):
-            place = i // LANES * length
-            terms[i], samples[i] = place + i % LANES, place + i % LANES * K
-        add_rows(
-            grad, first * K, K, zero, count, nothing, zero, fresh_weight, lowest, flat,
-            (unit.grad_sums + first) * LANES, rows, terms, flat, unit.samples * LANES, zero, samples, one, K,
-        )  # fmt: skip
-    if bias_at != 0:
-        grad = array_at(bias_at, unit.out_channels, nothing)
-        for o in range(first, first + count):
-            total = nothing[0] if fresh_bias else grad[o]
-            for block in range(blocks):
-                place = block * length + (unit.grad_sums + o) * LANES
-                for i in range(np.uint64(place), np.uint64(place + LANES)):
-                    total += flat[i]
-            grad[o] = total
-
-
-@helper
-def _update(unit, first, count, values, grads, velocities, numbers):
-    """A step of SGD of the weights and biases whose gradients a task has computed."""
-    K = unit.channels * unit.kernel_rows * unit.kernel_columns
-    size = unit.out_channels * K
-    if unit.linear:
-        weights, biases = (first * K, count * K), (first, count)
-    else:
-        weights = min(first, size), min(max(size - first, 0), count)
-        biases = max(first - size, 0), count - weights[1]
-    for p, (begin, length) in ((unit.weight, weights), (unit.bias, biases)):
-        if p >= 0:
-            end = begin + length
-            value, grad = array_at(values[p], end, numbers), array_at(grads[p], end, numbers)
-            sgd_part(value, grad, array_at(velocities[p], end, numbers), begin, length, numbers)
-
-
 @kernel
 def backward(
-    units, tables, values, nothing, images, labels, losses, grad_results, arena, scratch, patterns, parts, tasks, grads,
-    fresh, velocities, numbers, grad_images,
+    entries, units, tables, values, nothing, images, labels, losses, grad_results, arena, scratch, patterns, parts,
+    tasks, grads, fresh, velocities, numbers, grad_images,
 ):  # fmt: skip
     """Add the gradients of the parameters to `grads`, and compute that of the images unless `grad_images` is empty.
 
@@ -217,8 +101,8 @@ def backward(
             size_of_weight = unit.out_channels * unit.channels * unit.kernel_rows * unit.kernel_columns
             spread_weights(unit, tables, array_at(values[unit.weight], size_of_weight, nothing), patterns)
     workers = min(len(scratch), blocks)
-    for task in prange(workers):
-        worker = np.int64(task)
+    for share in prange(workers):
+        worker = np.int64(share)
         own = scratch[worker]
         for block in range(worker * blocks // workers, (worker + 1) * blocks // workers):
             cells, n = arena[block], block * LANES
@@ -227,21 +111,18 @@ def backward(
             if count < LANES:
                 own[last.grad_y * LANES : (last.grad_y + features) * LANES] = 0
             if learning:
-                _forward_block(units, tables, values, nothing, images, n, count, cells, own)
-                _entropies(last, features, labels, n, count, cells, own, losses)
+                call_at(entries[0], (units, tables, values, nothing, images, n, count, cells, own))
+                entropies(last, features, labels, n, count, cells, own, losses)
                 transpose(own, last.grad_y * LANES, own, last.grad_logits * LANES, count, features, LANES, features)
             else:
                 transpose(own, last.grad_y * LANES, grad_results, n * features, count, features, LANES, features)
-            _backward_block(units, tables, values, nothing, need_x, count, cells, own, patterns, parts, block)
+            call_at(
+                entries[1], (units, tables, values, nothing, need_x, count, cells, own, patterns, parts, block)
+            )  # fmt: skip
             if need_x:
                 transpose(grad_images, n * size, own, units[0].grad_x * LANES, size, count, size, LANES)
-    for task in prange(tasks.shape[0]):
-        unit, first, count = units[tasks[task, 0]], tasks[task, 1], tasks[task, 2]
-        weight_at, fresh_weight = grads[unit.weight], fresh[unit.weight]
-        bias_at, fresh_bias = (grads[unit.bias], fresh[unit.bias]) if unit.bias >= 0 else (np.int64(0), np.bool_(False))
-        if unit.linear:
-            _add_products(unit, first, count, nothing, arena, blocks, weight_at, fresh_weight, bias_at, fresh_bias)
-        else:
-            _add_parts(unit, first, count, nothing, parts, blocks, weight_at, fresh_weight, bias_at, fresh_bias)
-        if velocities.size > 0:
-            _update(unit, first, count, values, grads, velocities, numbers)
+    for number in prange(tasks.shape[0]):
+        call_at(
+            entries[2],
+            (units, tasks, np.int64(number), values, nothing, arena, parts, blocks, grads, fresh, velocities, numbers),
+        )
