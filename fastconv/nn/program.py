@@ -256,8 +256,8 @@ class Program:
         y = np.empty((len(x), *self.result_shape), self.dtype)
         flat = np.ascontiguousarray(x).reshape(-1)
         kernels.forward(
-            kernels.entries_of(self.dtype, False), self.units, self.tables, self.values, self.nothing, flat, keep, arena.cells,
-            arena.scratch[: get_num_threads()], y.reshape(-1),
+            kernels.entries_of(self.dtype, False), self.units, self.tables, self.values, self.nothing, flat, keep,
+            arena.cells, arena.scratch[: get_num_threads()], y.reshape(-1),
         )  # fmt: skip
         return y, lease
 
@@ -293,8 +293,8 @@ class Program:
         velocities, numbers = update or (np.empty(0, np.int64), np.empty(0, self.dtype))
         kernels.backward(
             kernels.entries_of(self.dtype, True), self.units, self.tables, self.values, self.nothing, x, labels,
-            losses, grad_y, arena.cells, arena.scratch[: get_num_threads()], arena.patterns, arena.parts, self.tasks, grads,
-            fresh, velocities, numbers, grad_x,
+            losses, grad_y, arena.cells, arena.scratch[: get_num_threads()], arena.patterns, arena.parts, self.tasks,
+            grads, fresh, velocities, numbers, grad_x,
         )  # fmt: skip
 
 

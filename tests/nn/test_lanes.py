@@ -270,6 +270,40 @@ def test_learning_in_one_call_has_the_same_bits(name, N, dtype):
         close(p.grad, 2 * wanted)
 
 
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}])
+def test_a_step_in_one_call_has_the_same_bits(options):
+    net, x, _ = prepared(EXACT["everything"], 20, np.float32, real)
+    other, labels = copy.deepcopy(net), np.arange(20) % 3
+    optimizers = SGD(net.parameters(), 0.01, **options), SGD(other.parameters(), 0.01, **options)
+    for _ in range(3):
+        assert train_step(net, x, labels, optimizers[0], lr_factor=0.5) == other.learn(x, labels)
+        optimizers[1].step(0.5)
+        for p, q in zip(net.parameters(), other.parameters()):
+            assert_same_bits(p.value, q.value)
+            assert_same_bits(p.grad, q.grad)
+            q.zero_grad()
+    assert optimizers[0].steps == optimizers[1].steps == 3
+    for v, w in zip(*(optimizer.slots["velocity"] for optimizer in optimizers)):
+        assert_same_bits(v, w)
+
+
+def test_a_step_in_one_call_is_for_an_optimizer_of_the_whole_model():
+    net, x, _ = prepared(EXACT["everything"], 20, np.float32, real)
+    labels = np.arange(20) % 3
+    part, extra = SGD(net.parameters()[:2], 0.01), SGD([*net.parameters(), nn.Linear(2, 2).bias], 0.01)
+    assert net.learn(x, labels, part) is None
+    assert net.learn(x, labels, extra) is None
+    whole = SGD(net.parameters()[::-1], 0.01)
+    net[0].bias.trainable = False
+    assert net.learn(x, labels, whole) is None
+    assert part.steps == extra.steps == whole.steps == 0
+    before = net[4].weight.value.copy()
+    net[0].bias.trainable = True
+    assert net.learn(x, labels, whole) is not None
+    assert whole.steps == 1
+    assert not np.array_equal(net[4].weight.value, before)
+
+
 @pytest.mark.parametrize("bad", [-1, 9, 2**40])
 def test_learning_in_one_call_leaves_errors_to_the_layers(bad):
     net, x, _ = prepared(EXACT["everything"], 16, np.float32, real)
