@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._jit import helper
+from fastconv.kernels.exponential import sigmoid, tanh
 from fastconv.kernels.simd import (
     DOT_ROWS,
     add_dots,
@@ -58,13 +59,10 @@ def sizes(units):
 @helper
 def activate(kind, a, start, n):
     """a[start : start + n] = activation of it; ReLU has been applied to the sums already."""
-    one = a.dtype.type(1)
     if kind == SIGMOID:
-        for i in range(np.uint64(start), np.uint64(start + n)):
-            a[i] = one / (one + np.exp(-a[i]))
+        sigmoid(a, start, n)
     elif kind == TANH:
-        for i in range(np.uint64(start), np.uint64(start + n)):
-            a[i] = np.tanh(a[i])
+        tanh(a, start, n)
 
 
 @helper
