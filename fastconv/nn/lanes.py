@@ -14,12 +14,13 @@ import numpy as np
 
 from fastconv.nn.base import Backward, Layer
 from fastconv.nn.fusion import Fused, fused
-from fastconv.nn.program import LEAST_IMAGES, Program
+from fastconv.nn.program import FEW_IMAGES, Program
 from fastconv.nn.stages import KINDS, Declined
 
 if TYPE_CHECKING:
     from fastconv.optim import SGD
 
+LEAST_IMAGES = FEW_IMAGES
 MOST_MULTIPLICATIONS = 2**21  # for one of a few images: more are worth several threads
 MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them
 
@@ -49,11 +50,12 @@ class Together(Layer):
         found = self._program(tuple(shape), np.dtype(dtype))
         return found if isinstance(found, str) else ""
 
-    def _program(self, shape: tuple[int, ...], dtype: np.dtype, least: int = LEAST_IMAGES) -> Program | str:
+    def _program(self, shape: tuple[int, ...], dtype: np.dtype, least: int | None = None) -> Program | str:
         if numba.config.DISABLE_JIT:
             return "there is no JIT"
         if dtype not in (np.float32, np.float64):
             return f"{dtype} is neither float32 nor float64"
+        least = LEAST_IMAGES if least is None else least
         if shape[0] < least:
             return f"{shape[0]} images are fewer than {least}"
         key = (shape[1:], dtype)
@@ -75,8 +77,9 @@ class Together(Layer):
             program = self._program(x.shape, x.dtype, 1)
             if isinstance(program, Program) and len(x) >= LEAST_IMAGES:
                 return program.run(x, False)[0]
-            if isinstance(program, Program) and program.multiplications <= MOST_MULTIPLICATIONS:
-                return program.run_few(x)
+            if isinstance(program, Program) and len(x) < FEW_IMAGES:
+                if program.multiplications <= MOST_MULTIPLICATIONS:
+                    return program.run_few(x)
         for step in self._fused:
             x = step(x)
         return x

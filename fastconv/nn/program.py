@@ -23,7 +23,7 @@ from fastconv.nn.pool import AvgPool2d, MaxPool2d
 from fastconv.nn.stages import POOLS, Declined, Stage, stages
 
 KEPT, PASSED, FEW = "kept", "passed", "few"  # arenas: for a backward pass, for inference, and for a few images
-LEAST_IMAGES = LANES // 2  # fewer leave most lanes empty
+FEW_IMAGES = LANES // 2  # fewer than these leave most lanes empty
 MULTIPLICATIONS_AT_ONCE = 16  # in the time that an element takes elsewhere
 MOST_BYTES = 2**21  # of a block's activations: more do not stay in the L2 cache
 # a task of a weight gradient: whole tiles of output features, some products for each image, or some sums of all blocks
@@ -240,7 +240,7 @@ class Program:
         return _Lease(_Arena(self, kind, blocks))
 
     def run_few(self, x: np.ndarray) -> np.ndarray:
-        """The results for a batch of a few images."""
+        """The results for a batch of less than FEW_IMAGES images."""
         lease, y = self._take(FEW), np.empty((len(x), *self.result_shape), self.dtype)
         forward = few.forward_few.sized(len(x) * self.multiplications // MULTIPLICATIONS_AT_ONCE)
         forward(
@@ -305,8 +305,8 @@ class _Arena:
         threads, dtype = numba.config.NUMBA_NUM_THREADS, program.dtype
         self.free = program._free[kind]
         if kind == FEW:
-            self.cells = _zeros(LEAST_IMAGES, program.kept.cells, dtype)
-            self.scratch = _zeros(LEAST_IMAGES, program.band, dtype)
+            self.cells = _zeros(FEW_IMAGES, program.kept.cells, dtype)
+            self.scratch = _zeros(FEW_IMAGES, program.band, dtype)
             return
         self.cells = _zeros(blocks if kind == KEPT else threads, program.kept.cells * LANES, dtype)
         self.scratch = _zeros(threads, program.scratch.cells * LANES, dtype)
