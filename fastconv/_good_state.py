@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from fastconv._addresses import Table
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Buffer, Parameter
-
-if TYPE_CHECKING:
-    from fastconv.training import Run
 
 TASK_BYTES = 2**14  # copied in one task: what one of an optimiser's tasks changes, so that the same core has it
 
@@ -43,9 +40,9 @@ class _Copies:
 
 
 class GoodState:
-    """The state before the last step with a finite loss (measured: 3 % of a LeNet-5 step)."""
+    """The state before the last step with a finite loss of a `training.Run` (measured: 3 % of a LeNet-5 step)."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Any):
         self.run = run
         optimizer = run.optimizer
         slots = [array for arrays in optimizer.slots.values() for array in arrays]

@@ -80,13 +80,15 @@ def _training(dtype: np.dtype[Any]) -> None:
     # here, so that importing fastconv does not import what only models need
     from fastconv.models import lenet5
     from fastconv.optim import SGD, Adam
-    from fastconv.training import train_step
+    from fastconv.training import fit, train_step
 
     model = lenet5(dtype=dtype, rng=0)
     x, labels = np.zeros((64, 1, 28, 28), dtype), np.zeros(64, np.int64)
-    for optimizer in (SGD(model.parameters(), 0.01, 0.9), Adam(model.parameters())):
-        train_step(model, x, labels, optimizer)
-    train_step(model, x[:1], labels[:1], optimizer)  # too few to compute side by side
-    model(x)
+    sgd, adam = SGD(model.parameters(), 0.01, 0.9), Adam(model.parameters())
+    fit(model, (x, labels), optimizer=sgd)
+    train_step(model, x, labels, adam)
+    train_step(model, x[:1], labels[:1], sgd)  # too few to compute side by side
+    for images in (x, x[:1], x[:7]):
+        model(images)
     F.relu_backward(F.relu(x), x)
     F.leaky_relu_backward(x, x)

@@ -89,6 +89,7 @@ from fastconv.kernels import (
     conv,
     conv_gradients,
     elementwise,
+    few,
     gemm,
     im2col,
     lanes,
@@ -100,14 +101,16 @@ if sys.argv[1] == "warm":
     sys.exit(main(["warmup", "--dtype", "float32"]))
 from fastconv.models import lenet5, small_resnet
 from fastconv.optim import SGD
-from fastconv.training import train_step
+from fastconv.training import fit, train_step
 x, labels = np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64)
 for model in (lenet5(rng=0), small_resnet(rng=0)):
     optimizer = SGD(model.parameters(), 0.01, 0.9)
     train_step(model, x, labels, optimizer)
     train_step(model, x[:1], labels[:1], optimizer)
     model(x[:1])
-modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes
+    model(x[:5])
+fit(model, (x, labels), optimizer=optimizer)
+modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, few, gemm, im2col, lanes, max_pool, planes
 kernels = [k for module in modules for k in vars(module).values()]
 forms = [f for k in kernels if isinstance(k, _jit.Kernel) for f in (k.parallel, k.serial)]
 print(sum(sum(f.stats.cache_hits.values()) for f in forms), sum(sum(f.stats.cache_misses.values()) for f in forms))

@@ -12,11 +12,12 @@ gives functions of `functional` a second form. What Python decides when a functi
 What takes long to compile is in helpers with fastconv's own cache on disk (`linking`); the form for one call's types,
 which is compiled with the user's function, converts arguments and calls those.
 
-Results have Python's bits, also in NHWC and with `out`. They may differ in the last bits
+Results have Python's bits, also with `out`. They may differ in the last bits
 
 - for sigmoid, tanh, softmax and powers (`local_response_norm`), which are the C library's and not NumPy's;
 - for the losses' sum and `global_avg_pool2d`, whose terms are added in another order;
-- for the gradient of a convolution's weight where there are many output channels (see `conv_backward`).
+- for the gradient of a convolution's weight where there are many output channels (see `conv_backward`);
+- for convolutions of many channels in NHWC, and there for the gradient of the bias, which Python does not move to NCHW.
 
 Not in jitted code:
 

@@ -54,8 +54,9 @@ def _gathered(where, g, weight, bias, rows, columns, groups, grad):
     table = row_offsets(C * sy * sx, per_group * TH * TW), row_offsets(per_group * TH * TW, np.int64(1))
     starts = np.repeat(bias, sy * sx)
     summed(where, g, turned.reshape(-1), table[0], table[1], starts, down.axis, across.axis, groups, planes)
-    phases, images = planes.reshape((N * C, sy, sx, OH, OW)), grad.reshape((N * C, H, W))
-    return merge((phases, rows.before, columns.before, down.first, across.first, images)) == 0
+    phase, images = OH * OW, grad.reshape((N * C, H, W))
+    place = rows.before, columns.before, down.first, across.first
+    return merge((planes.reshape(-1), sy * sx * phase, phase, sy, sx, OW, *place, images)) == 0
 
 
 @strict_helper
@@ -73,7 +74,7 @@ def _runs(g, planes, wide):
 
 
 @strict_helper
-def _scattered(where, g, weight, finite, rows, columns, groups, grad):
+def _scattered(where, g, weight, bias, finite, rows, columns, groups, grad):
     """The gradient of x tap by tap, from rows of pixels of g, added to padded planes."""
     N, C, H, W = grad.shape
     OC = g.shape[1]
@@ -85,12 +86,14 @@ def _scattered(where, g, weight, finite, rows, columns, groups, grad):
     padded = np.empty((0, 1, 1, 1, 1) if planes.in_place else shape, g.dtype)
     input_gradient(
         (flat, weight.reshape(-1), channel_starts(C, OC, groups, rows.kernel * columns.kernel),
-         row_offsets(OC // groups, taps), tap_windows(rows, columns, planes), groups, runs, run, g_run, planes_run,
+         row_offsets(OC // groups, taps), bias, tap_windows(rows, columns, planes), groups, runs, run, g_run,
+         planes_run,
          (grad.reshape(-1) if planes.in_place else padded.reshape(-1)).reshape((N, C, planes.cells)))
     )  # fmt: skip
     if not planes.in_place:
-        zero = np.int64(0)
-        merge((padded, rows.before, columns.before, zero, zero, grad.reshape((N * C, H, W))))
+        zero, phase, images = np.int64(0), planes.HP * planes.WP, grad.reshape((N * C, H, W))
+        place = rows.before, columns.before, zero, zero
+        merge((padded.reshape(-1), planes.cells, phase, rows.stride, columns.stride, planes.WP, *place, images))
 
 
 @linked
@@ -103,11 +106,7 @@ def spread(where, g, weight, bias, rows, columns, groups, grad):
     if finite and border_products(rows, columns) <= MOST_PRODUCTS:
         if _gathered(where, g, weight, start, rows, columns, groups, grad):
             return
-    _scattered(where, g, weight, finite, rows, columns, groups, grad)
-    if bias.size > 0:
-        for n in range(grad.shape[0]):
-            for c in range(grad.shape[1]):
-                grad[n, c] += bias[c]
+    _scattered(where, g, weight, start, finite, rows, columns, groups, grad)
 
 
 @linked

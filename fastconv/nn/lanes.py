@@ -7,18 +7,14 @@ the core's cache. This suits small networks and batches; where it does not, `Tog
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
 from fastconv.nn.base import Backward, Layer
 from fastconv.nn.fusion import Fused, fused
-from fastconv.nn.program import FEW_IMAGES, Program
+from fastconv.nn.program import FEW_IMAGES, Program, Updater
 from fastconv.nn.stages import KINDS, Declined
-
-if TYPE_CHECKING:
-    from fastconv.optim import SGD
 
 LEAST_IMAGES = FEW_IMAGES
 MOST_MULTIPLICATIONS = 2**21  # for one of a few images: more are worth several threads
@@ -98,7 +94,7 @@ class Together(Layer):
                 return y, backward
         return chained(self._fused, x, need_x)
 
-    def learn(self, x: np.ndarray, labels: np.ndarray, optimizer: SGD | None, lr_factor: float) -> float | None:
+    def learn(self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None, lr_factor: float) -> float | None:
         """The mean cross-entropy with class ids, its gradients added to the parameters'; None: not in one call.
 
         With an optimiser, its step is taken as well, or nothing is done.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numba
 import numpy as np
@@ -30,7 +30,14 @@ MOST_BYTES = 2**21  # of a block's activations: more do not stay in the L2 cache
 TASK_ROWS, TASK_PRODUCTS, TASK_SUMS = 8, 3200, 2048
 
 
-Update: TypeAlias = tuple[np.ndarray, np.ndarray]  # as `SGD.update_of` gives it
+Update: TypeAlias = tuple[np.ndarray, np.ndarray]
+
+
+class Updater(Protocol):
+    """An optimiser whose step the kernels can take: `SGD`."""
+
+    def update_of(self, parameters: Sequence[Parameter], lr_factor: float) -> Update | None:
+        """Where the slots of the parameters lie, and numbers; None: not for these."""
 
 
 class _Room:

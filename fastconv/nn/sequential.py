@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 
 from fastconv._backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter
 from fastconv.nn.lanes import Together, chained, together
-
-if TYPE_CHECKING:
-    from fastconv.optim import SGD
+from fastconv.nn.program import Updater
 
 
 class Sequential(Layer):
@@ -53,7 +51,7 @@ class Sequential(Layer):
         return chained(self._steps(), x, need_x=False)
 
     def learn(
-        self, x: np.ndarray, labels: np.ndarray, optimizer: SGD | None = None, lr_factor: float = 1.0
+        self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None = None, lr_factor: float = 1.0
     ) -> float | None:  # fmt: skip
         """Add the gradients of the mean cross-entropy with class ids to the parameters', all in one kernel call.
 

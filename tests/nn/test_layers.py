@@ -120,7 +120,8 @@ def test_output_shape_and_two_ways_to_call(name):
     y = layer(x)
     assert layer.output_shape(shape) == y.shape == layer.forward(x)[0].shape
     if name in LAYERS:
-        assert_same_bits(layer.forward(x)[0], y)
+        # not the same bits: a Sequential computes a few images in another way where no gradient is wanted
+        np.testing.assert_allclose(layer.forward(x)[0], y, rtol=1e-12, atol=1e-12)
     assert type(layer).__name__ in repr(layer)
 
 
