@@ -18,6 +18,7 @@ import numpy as np
 from fastconv._axes import Axis, Margins, check_channels, conv_axes, pool_axes
 from fastconv._gathering import GatheredAxis, backward_terms, border_products, gathered_axis, gathered_products
 from fastconv._planes import Planes, channel_starts, chosen, column_shifts, laid_out, tap_windows
+from fastconv._reach import Reach, reach
 from fastconv._sizes import integer, padding_argument, pair
 
 
@@ -33,7 +34,8 @@ class ConvGeometry:
     A wide row ends with WP - OW cells that are no pixels. Where those cost more than copying, planes are `unrolled`:
     one copy for each kernel column instead of each horizontal phase, shifted so that WP is OW. Kernels that take each
     pixel by itself need neither: for them planes are `whole`, without phases. Then channels may also be `last`: those
-    of a cell lie side by side, as in NHWC order, and so do those of a tap among the weights.
+    of a cell lie side by side, as in NHWC order, and so do those of a tap among the weights; and planes may be `bare`,
+    without padding, for kernels that leave out the taps that lie there: the image itself.
     """
 
     C: int
@@ -44,6 +46,7 @@ class ConvGeometry:
     unrolled: bool = False
     whole: bool = False
     last: bool = False
+    bare: bool = False
 
     @staticmethod
     def laid_out(C: int, OC: int, groups: int, rows: Axis, columns: Axis) -> ConvGeometry:
@@ -58,7 +61,10 @@ class ConvGeometry:
     @functools.cached_property
     def planes(self) -> Planes:
         """How the planes of one channel are laid out."""
-        return laid_out(self.C, self.OC, self.groups, self.rows, self.columns, self.unrolled, self.whole)
+        rows, columns = self.rows, self.columns
+        if self.bare:
+            rows, columns = rows._replace(before=0, after=0), columns._replace(before=0, after=0)
+        return laid_out(self.C, self.OC, self.groups, rows, columns, self.unrolled, self.whole)
 
     @property
     def in_place(self) -> bool:
@@ -141,6 +147,18 @@ class ConvGeometry:
         cells = oy * (sy // vertical) * self.WP + ox * (sx // horizontal)
         return (cells * (self.C if self.last else 1)).astype(np.uint64)
 
+    @functools.cached_property
+    def window_offsets(self) -> np.ndarray:
+        """As `offsets`, in the order (ky, kx, c) in any case: (taps,) uint64."""
+        per_window = self.offsets.reshape(-1, len(self.windows)).T if not self.last else self.offsets
+        return per_window.ravel()
+
+    @functools.cached_property
+    def reach(self) -> Reach:
+        """The pixels that each tap reaches, of whole planes; all of them where the planes are padded."""
+        channels, cell = self.C // self.groups, self.C if self.last else 1
+        return reach(self.rows, self.columns, channels, self.WP, cell, not self.bare)
+
     @property
     def group(self) -> int:
         """The distance of the first channels of two groups."""
@@ -161,6 +179,11 @@ class ConvGeometry:
         """The same convolution with whole planes of which each cell holds all channels."""
         return dataclasses.replace(self, unrolled=False, whole=True, last=True)
 
+    @functools.cached_property
+    def unpadded(self) -> ConvGeometry:
+        """The same convolution with bare planes, of one with whole planes."""
+        return dataclasses.replace(self, bare=True)
+
     @property
     def phases(self) -> int:
         """Phases of the input: vertical times horizontal stride."""
@@ -173,14 +196,6 @@ class ConvGeometry:
         conv = ConvGeometry.laid_out(self.OC, self.C * self.phases, self.groups, rows.axis, columns.axis)
         terms = backward_terms(self.OC // self.groups, self.taps, len(self.windows))
         return TransposedGeometry(conv, rows, columns, self.channel_rows, terms)
-
-    @functools.cached_property
-    def turned_last(self) -> tuple[np.ndarray, np.ndarray]:
-        """As `transposed.weight_rows` and `weight_terms`, for weights with channels last and taps (ky, kx, oc)."""
-        per_group, channels, count = self.OC // self.groups, self.C // self.groups, len(self.windows)
-        group, c = np.divmod(np.arange(self.C), channels)
-        terms = np.arange(count)[::-1, None] * channels + np.arange(per_group) * self.taps
-        return (group * per_group * self.taps + c).astype(np.uint64), terms.astype(np.uint64).ravel()
 
     @functools.cached_property
     def transposed_phases(self) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -14,6 +14,10 @@ from fastconv.kernels.conv_gradients import TAP_BLOCK
 # where the input is read in place, but would have to be split into phases otherwise
 LEAST_PACKED, LEAST_PACKED_TAPS, LEAST_PACKED_PIXELS = 96, 512, 128
 LEAST_PACKED_IN_PLACE, LEAST_PACKED_TAPS_IN_PLACE = 64, 320
+# pixels from which several tasks need the same weights, which are then packed once for all
+LEAST_READY = 2400
+# input channels from which the image is read as it is: the sums are loaded and stored once for each tap
+LEAST_UNPADDED = 96
 # images, times groups, from which each thread takes whole ones, and the bytes of their planes that fit its L2 cache
 LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 # how many products the gradient as a convolution may take, zeros near the borders included, for each that is needed
@@ -43,6 +47,20 @@ def declines_packed(geometry: ConvGeometry, N: int) -> str:
     if pixels < LEAST_PACKED_PIXELS:
         return f"{pixels} pixels are fewer than {LEAST_PACKED_PIXELS}"
     return ""
+
+
+def declines_ready(geometry: ConvGeometry, N: int) -> str:
+    """Why weights are packed by each task that uses them, and not once for all; empty where they are not."""
+    pixels = N * geometry.rows.out * geometry.columns.out
+    return f"{pixels} pixels are fewer than {LEAST_READY}" if pixels < LEAST_READY else ""
+
+
+def declines_unpadded(geometry: ConvGeometry) -> str:
+    """Why packed weights meet padded planes, and not the image as it is, tap by tap; empty where they do not."""
+    channels = geometry.C // geometry.groups
+    if channels < LEAST_UNPADDED:
+        return f"{channels} channels in a group are fewer than {LEAST_UNPADDED}"
+    return "" if geometry.reach.begins_everywhere else "no tap of the kernel reaches every pixel"
 
 
 def declines_by_image(geometry: ConvGeometry, N: int, itemsize: int) -> str:

@@ -21,12 +21,13 @@ LAYERS = (
     ("_threads", "_backend"),
     ("_jit", "_addresses", "_calls"),
     ("_axes",),
-    ("_planes", "_gathering", "_sizes"),
+    ("_planes", "_gathering", "_reach", "_sizes"),
     ("_geometry", "_arrays", "_scalars"),
     ("_transposed",),
     ("reference",),
     ("kernels",),
     ("_plan",),
+    ("_engine",),
     ("functional", "config"),
     ("_overloads",),
     ("nn",),
@@ -120,9 +121,10 @@ from fastconv.kernels import (
     im2col,
     lanes,
     max_pool,
+    packed,
     planes,
 )
-modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes
+modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, packed, planes
 kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10

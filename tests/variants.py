@@ -16,11 +16,12 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from fastconv import _geometry, _jit, _plan, _transposed
+from fastconv._engine import forward, input_gradient, turned, weight_gradient
 from fastconv._geometry import ConvGeometry
 from fastconv._planes import laid_out
-from fastconv.functional import conv as module
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
+from fastconv.kernels import packed as packed_kernels
 from fastconv.kernels import planes as moves
 
 
@@ -83,7 +84,7 @@ def recorded() -> Iterator[set[str]]:
     def packed(*args):
         seen.add(f"{purpose[-1]}: {'in place' if last_runs[0].by_pixel.in_place else 'split'}, packed")
 
-    original_gathered, original_runs = module._gathered, module._runs
+    original_gathered, original_runs = input_gradient._gathered, input_gradient.runs_of
 
     def gathered(*args):
         purpose.append("gathered")
@@ -110,7 +111,7 @@ def recorded() -> Iterator[set[str]]:
         planes = "in place" if geometry.in_place else "unrolled" if geometry.unrolled else "split"
         seen.add(f"weight: dotted, {planes}, {kind}")
 
-    def turned_gradient(where, g, x, geometry):
+    def turned_gradient(where, g, g_last, x, geometry, taps_first):
         last_runs[:] = [geometry]
 
     def summed(how):
@@ -120,18 +121,19 @@ def recorded() -> Iterator[set[str]]:
 
     with contextlib.ExitStack() as stack:
         for patch in (
-            spy(module, "_convolve", convolve),
+            spy(forward, "convolve", convolve),
             spy(kernels, "forward", ran(False)),
             spy(kernels, "split_and_forward", ran(True)),
-            spy(kernels, "forward_packed", packed),
-            mock.patch.object(module, "_gathered", gathered),
-            spy(module, "_phased", phased),
+            spy(packed_kernels, "forward_packed", packed),
+            mock.patch.object(input_gradient, "_gathered", gathered),
+            spy(input_gradient, "_phased", phased),
             spy(moves, "turn", lambda *args: seen.add("turned weights")),
-            mock.patch.object(module, "_runs", runs),
+            mock.patch.object(input_gradient, "runs_of", runs),
+            mock.patch.object(weight_gradient, "runs_of", runs),
             spy(gradients, "input_gradient", scattered),
             spy(gradients, "weight_gradient", dotted),
             spy(gradients, "split_and_weight_gradient", lambda *args: seen.add("weight: dotted, by group")),
-            spy(module, "_turned_weight_gradient", turned_gradient),
+            spy(turned, "weight_gradient", turned_gradient),
             spy(gradients, "weight_gradient_sharded", summed("shards")),
             spy(gradients, "weight_gradient_turned", summed("blocks")),
         ):
@@ -151,11 +153,14 @@ def demanded(
     turned: bool | None = None,
     sharded: bool | None = None,
     last: bool | None = None,
+    unpadded: bool | None = None,
+    ready: bool | None = None,
 ) -> Iterator[None]:
     """Make the engine take these variants wherever it can; None leaves a choice to it.
 
     The input gradient is gathered, gathered phase by phase where there are phases ("phases"), or scattered (False).
-    Images with channels last are convolved in that order, or moved.
+    Images with channels last are convolved in that order, or moved; in that order they are `unpadded` or copied into
+    padded planes. Packed weights are `ready` before the convolution, or packed in parts by its tasks.
     """
     patches = []
     if layout:
@@ -176,7 +181,7 @@ def demanded(
         patches.append(mock.patch.object(_plan, "MOST_PRODUCTS", math.inf if gathers else 0))
     if gathers == "phases":
         patches.append(
-            mock.patch.object(module, "declines_gathered", lambda geometry: "demanded" * (geometry.phases > 1))
+            mock.patch.object(input_gradient, "declines_gathered", lambda geometry: "demanded" * (geometry.phases > 1))
         )
     if shared is not None:
         patches.append(mock.patch.object(_plan, "LEAST_IMAGES", 1 if shared else 2**31))
@@ -186,6 +191,10 @@ def demanded(
         ]
     if last is not None:
         patches.append(mock.patch.object(_plan, "LEAST_LAST", 1 if last else 2**31))
+    if unpadded is not None:
+        patches.append(mock.patch.object(_plan, "LEAST_UNPADDED", 1 if unpadded else 2**31))
+    if ready is not None:
+        patches.append(mock.patch.object(_plan, "LEAST_READY", 1 if ready else 2**31))
     if sharded is not None:
         patches.append(mock.patch.object(_plan, "SHARDED", 2**31 if sharded else 0))
     with contextlib.ExitStack() as stack:
@@ -214,7 +223,7 @@ def every_demand() -> list[dict[str, Any]]:
     # packed weights are read with planes that are always laid out the same way
     ways = [(None, None), (None, True), *((layout, False) for layout in LAYOUTS)]
     return [
-        dict(layout=layout, packed=packed, gathers=gathers, shared=other, turned=turned, sharded=other)
+        dict(layout=layout, packed=packed, gathers=gathers, shared=other, turned=turned, sharded=other, ready=turned)
         for (layout, packed), (other, turned, gathers) in itertools.product(
             ways, ((True, True, True), (True, False, "phases"), (False, True, False), (False, False, False))
         )
@@ -233,5 +242,7 @@ def demands() -> st.SearchStrategy[dict[str, Any]]:
             "turned": choice,
             "sharded": choice,
             "last": choice,
+            "unpadded": choice,
+            "ready": choice,
         }
     )

@@ -1,32 +1,24 @@
-"""Convolution: check, plan, allocate, call."""
+"""Convolution: its arguments checked, its result allocated and brought into the caller's order."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
+from fastconv._engine import channels_last
+from fastconv._engine.forward import direct
+from fastconv._engine.input_gradient import input_gradient
+from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
 from fastconv._geometry import ConvGeometry, conv_geometry
-from fastconv._plan import (
-    declines_by_group,
-    declines_by_image,
-    declines_gathered,
-    declines_last,
-    declines_packed,
-    declines_phased,
-    declines_turned,
-)
+from fastconv._plan import declines_gathered, declines_last, declines_turned
 from fastconv._sizes import Int2, Padding, layout_argument, sizes
 from fastconv.errors import ShapeError
-from fastconv.functional import channels_last
-from fastconv.functional.im2col import unfold
-from fastconv.kernels import conv as kernels
-from fastconv.kernels import conv_gradients as gradients
+from fastconv.functional.im2col import convolve_columns
 from fastconv.kernels import planes as moves
-from fastconv.kernels.gemm import matmul
 
 ALGORITHMS = ("auto", "direct", "im2col")
 
@@ -135,10 +127,10 @@ def convolution(
         zeros = np.zeros(geometry.OC, compute) if bias is None else ready(bias, compute)
         floor = compute.type(0 if relu else -np.inf)
         if as_given:
-            x, weight = (ready(np.moveaxis(a, 1, 3), compute) for a in (x, weight))
+            x, weight = (ready(a.transpose(0, 2, 3, 1), compute) for a in (x, weight))
             channels_last.forward(where, x, weight, zeros, floor, geometry, target)
         else:
-            run = _im2col if algorithm == "im2col" else direct
+            run = convolve_columns if algorithm == "im2col" else direct
             run(where, channels_last.first(where, x, compute), ready(weight, compute), zeros, floor, geometry, target)
     if as_given and not straight:
         y[...] = target.reshape(final)
@@ -225,19 +217,19 @@ def _gradients_last(
     """The gradients from views, in NCHW order, of arrays with channels last; views of such arrays, or NCHW."""
     want_x, want_weight, want_bias = needs
     grad_x = grad_weight = grad_bias = None
-    last = [ready(np.moveaxis(a, 1, 3), compute) for a in (g, x, weight)]
+    last = [ready(a.transpose(0, 2, 3, 1), compute) for a in (g, x, weight)]
     if want_x:
         stays = geometry.phases == 1 and not declines_gathered(geometry) and not declines_last(geometry.transposed.conv)
         if stays and moves.all_finite.sized(weight.size)(last[2].reshape(-1)):
             grad = _arrays.empty(where, last[1].shape, compute, "grad_x")
             channels_last.input_gradient(where, last[0], last[2], geometry, grad)
-            grad_x = np.moveaxis(grad, 3, 1)
+            grad_x = grad.transpose(0, 3, 1, 2)
         else:
             grad_x = _arrays.empty(where, x.shape, compute, "grad_x")
             input_gradient(where, channels_last.first(where, g, compute), ready(weight, compute), geometry, grad_x)
     if want_weight and not declines_turned(geometry):
         grad = channels_last.weight_gradient(where, last[0], last[1], geometry)
-        grad_weight = np.moveaxis(grad.reshape(last[2].shape), 3, 1)
+        grad_weight = grad.reshape(last[2].shape).transpose(0, 3, 1, 2)
     elif want_weight:
         g, x = channels_last.first(where, g, compute), channels_last.first(where, x, compute)
         grad_weight = weight_gradient(where, g, x, weight.shape, geometry)
@@ -283,211 +275,3 @@ def checked(
         raise ShapeError(f"{where}: weight must have 4 dimensions ({axes}), got shape {weight.shape}")
     dtype = _arrays.result_dtype(x, weight, third)
     return dtype, _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout), third
-
-
-def direct(
-    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
-) -> None:
-    """The convolution of arrays that are ready, written to y; sums up to `floor` are stored as `floor`."""
-    weights = Weights(weight, geometry.weight_rows, geometry.weight_terms, geometry.taps)
-    _convolve(where, x, weights, bias, floor, geometry, y)
-
-
-class Weights(NamedTuple):
-    """Where the weights of a convolution lie: that of output channel oc and tap k at rows[oc] + terms[k] of `array`.
-
-    Attributes:
-        array: the weights.
-        rows: (OC,) uint64.
-        terms: (taps,) uint64.
-        run: how many successive taps lie side by side; negative where they do from last to first.
-    """
-
-    array: np.ndarray
-    rows: np.ndarray
-    terms: np.ndarray
-    run: int
-
-
-def _convolve(
-    where: str, x: np.ndarray, weights: Weights, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
-) -> None:
-    table = weights.array.reshape(-1), weights.rows, weights.terms
-    groups, rows, columns = geometry.groups, geometry.rows, geometry.columns
-    if not declines_packed(geometry, len(x)):
-        whole = geometry.by_pixel
-        planes = channels_last.planes_of(where, x, whole).reshape(-1)
-        image = whole.C * whole.plane
-        kernels.forward_packed(
-            planes, *table, weights.run, bias, floor, whole.offsets, whole.pixels, groups, image, whole.group, False,
-            y.reshape(*y.shape[:2], rows.out * columns.out),
-        )  # fmt: skip
-    elif not declines_by_image(geometry, len(x), x.itemsize):
-        kernels.split_and_forward(
-            x, rows.before, rows.stride, geometry.shifts, columns.stride, geometry.HP, *table, bias, floor,
-            geometry.offsets, groups, geometry.WP, geometry.by_rows, y,
-        )  # fmt: skip
-    else:
-        planes = channels_last.planes_of(where, x, geometry).reshape(-1)
-        image = geometry.C * geometry.plane
-        kernels.forward(
-            planes, *table, bias, floor, geometry.offsets, groups, image, geometry.WP, geometry.by_rows, y
-        )  # fmt: skip
-
-
-def _im2col(
-    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
-) -> None:
-    groups, per_group = geometry.groups, geometry.OC // geometry.groups
-    y[...] = bias[:, None, None]
-    for group in range(groups):
-        channels = slice(group * (geometry.C // groups), (group + 1) * (geometry.C // groups))
-        outputs = slice(group * per_group, (group + 1) * per_group)
-        cols = unfold(where, ready(x[:, channels], x.dtype), geometry)
-        part = np.array(y[:, outputs].reshape(len(y), per_group, cols.shape[2]))
-        matmul(weight[outputs].reshape(-1), geometry.taps, 1, cols, bias, False, part)
-        y[:, outputs] = part.reshape(y[:, outputs].shape)
-    y[y <= floor] = floor
-
-
-def input_gradient(
-    where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray,
-    bias: np.ndarray | None = None,
-) -> None:  # fmt: skip
-    """The gradient of x, written to grad; with `bias` (C,) added to its channels, it is a transposed convolution."""
-    # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
-    finite = moves.all_finite.sized(weight.size)(weight.reshape(-1))
-    start = np.zeros(geometry.C, g.dtype) if bias is None else bias
-    way = _gathered if not declines_gathered(geometry) else _phased if not declines_phased(geometry) else None
-    if not (finite and way and way(where, g, weight, start, geometry, grad)):
-        _scattered(where, g, weight, start, finite, geometry, grad)
-
-
-def _gathered(
-    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
-) -> bool:
-    """The gradient of x as a convolution of g, to all phases of the stride; whether it can be relied on."""
-    N, C = grad.shape[:2]
-    transposed, groups, phases = geometry.transposed, geometry.groups, geometry.phases
-    conv, rows, columns = transposed.conv, transposed.rows, transposed.columns
-    start, lowest = np.repeat(bias, phases), g.dtype.type(-np.inf)
-    if phases == 1:
-        taps = geometry.rows.kernel * geometry.columns.kernel
-        weights = Weights(weight, transposed.weight_rows, transposed.weight_terms, -taps)
-        _convolve(where, g, weights, start, lowest, conv, grad)
-        return True
-    strides = geometry.rows.stride, geometry.columns.stride
-    per_group, kernel = geometry.OC // groups, (conv.rows.kernel, conv.columns.kernel)
-    turned = _arrays.empty(where, (groups, C // groups, *strides, per_group, *kernel), g.dtype, "the turned weights")
-    grouped = weight.reshape(groups, per_group, *weight.shape[1:])
-    moves.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
-    planes = _arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
-    _convolve(where, g, Weights(turned, conv.weight_rows, conv.weight_terms, conv.taps), start, lowest, conv, planes)
-    cells = conv.rows.out * conv.columns.out
-    return _merged(planes, phases * cells, cells, geometry, grad)
-
-
-def _phased(
-    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
-) -> bool:
-    """The gradient of x as a convolution of g to each phase of the stride; whether it can be relied on."""
-    N, C = grad.shape[:2]
-    conv, lowest = geometry.transposed.conv, g.dtype.type(-np.inf)
-    shape = (geometry.phases, N, C, conv.rows.out, conv.columns.out)
-    planes, parts = (
-        channels_last.planes_of(where, g, conv).reshape(-1),
-        _arrays.empty(where, shape, g.dtype, "the gradient's phases"),
-    )
-    for part, (terms, offsets) in zip(parts, geometry.transposed_phases):
-        kernels.forward(
-            planes, weight.reshape(-1), geometry.channel_rows, terms, bias, lowest, offsets, geometry.groups,
-            conv.C * conv.plane, conv.WP, conv.by_rows, part,
-        )  # fmt: skip
-    return _merged(parts, conv.rows.out * conv.columns.out, parts[0].size, geometry, grad)
-
-
-def _merged(planes: np.ndarray, plane: int, phase: int, geometry: ConvGeometry, grad: np.ndarray) -> bool:
-    """Take the gradient of x from what was computed of its phases, so far apart; whether it is finite."""
-    N, C, H, W = grad.shape
-    rows, columns = geometry.transposed.rows, geometry.transposed.columns
-    return not moves.merge(
-        planes.reshape(-1), plane, phase, geometry.rows.stride, geometry.columns.stride, columns.axis.out,
-        geometry.rows.before, geometry.columns.before, rows.first, columns.first, grad.reshape(N * C, H, W),
-    )  # fmt: skip
-
-
-def _scattered(
-    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, finite: bool, geometry: ConvGeometry,
-    grad: np.ndarray,
-) -> None:  # fmt: skip
-    """The gradient of x tap by tap, from rows of pixels of g, added to padded planes."""
-    N, C, H, W = grad.shape
-    geometry = geometry.plain
-    rows, columns, groups = geometry.rows, geometry.columns, geometry.groups
-    planes_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
-    planes = grad if geometry.in_place else _arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
-    runs, flat = _runs(where, g, geometry, by_rows=not finite)
-    gradients.input_gradient(
-        flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups], bias,
-        geometry.windows, groups, *runs, planes.reshape(N, C, geometry.plane),
-    )  # fmt: skip
-    if not geometry.in_place:
-        cells = geometry.HP * geometry.WP
-        moves.merge(
-            planes.reshape(-1), geometry.plane, cells, rows.stride, columns.stride, geometry.WP, rows.before,
-            columns.before, 0, 0, grad.reshape(N * C, H, W),
-        )  # fmt: skip
-
-
-def _runs(
-    where: str, g: np.ndarray, geometry: ConvGeometry, by_rows: bool
-) -> tuple[tuple[int, int, int, int], np.ndarray]:
-    """The runs of pixels (runs, cells of one, distance in g, distance in the planes), and g (N, OC, cells)."""
-    N, OC, OH, OW = g.shape
-    if geometry.WP == OW:
-        return (1, OH * OW, 0, 0), g.reshape(N, OC, OH * OW)
-    if by_rows or geometry.by_rows:
-        return (OH, OW, OW, geometry.WP), g.reshape(N, OC, OH * OW)
-    wide = _arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
-    moves.widen(g.reshape(N * OC, OH, OW), geometry.WP, wide.reshape(N * OC, geometry.wide))
-    return (1, geometry.wide, 0, 0), wide
-
-
-def weight_gradient(
-    where: str, g: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
-) -> np.ndarray:
-    """The gradient of the weights, of their shape."""
-    grad = (_dotted_weight_gradient if declines_turned(geometry) else _turned_weight_gradient)(where, g, x, geometry)
-    return grad.reshape(shape)
-
-
-def _turned_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """A matrix product with vectors along the output channels, for which g is transposed."""
-    N, OC, OH, OW = g.shape
-    planes = channels_last.planes_of(where, x, geometry.by_pixel)
-    return channels_last.turned_weight_gradient(where, g.reshape(N, OC, OH * OW), False, planes, geometry.by_pixel)
-
-
-def _dotted_weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """Dot products along the pixels, for few output channels."""
-    grad = np.empty((geometry.OC, geometry.taps), g.dtype)
-    if not declines_by_group(geometry, g.itemsize):
-        gradients.split_and_weight_gradient(
-            g, x, geometry.rows.before, geometry.rows.stride, geometry.shifts, geometry.columns.stride, geometry.HP,
-            geometry.WP, geometry.offsets, geometry.groups, grad,
-        )  # fmt: skip
-        return grad
-    planes = channels_last.planes_of(where, x, geometry)
-    for by_rows in (False, True):
-        runs, flat = _runs(where, g, geometry, by_rows)
-        gradients.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
-        if flat.size == g.size or np.isfinite(grad).all():
-            break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
-    return grad
-
-
-def bias_gradient(g: np.ndarray) -> np.ndarray:
-    """The gradient of the bias: the sum of each channel of g."""
-    grad = np.empty(g.shape[1], g.dtype)
-    gradients.bias_gradient(g.reshape(*g.shape[:2], g.shape[2] * g.shape[3]), grad)
-    return grad

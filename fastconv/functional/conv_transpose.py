@@ -7,18 +7,13 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
+from fastconv._engine import channels_last
+from fastconv._engine.forward import direct
+from fastconv._engine.input_gradient import input_gradient
+from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
 from fastconv._sizes import Int2, Padding
 from fastconv._transposed import conv_transpose_geometry
-from fastconv.functional import channels_last
-from fastconv.functional.conv import (
-    bias_gradient,
-    checked,
-    direct,
-    gradients_as,
-    input_gradient,
-    needed,
-    weight_gradient,
-)
+from fastconv.functional.conv import checked, gradients_as, needed
 
 AXES = "C, OC/groups, KH, KW"
 

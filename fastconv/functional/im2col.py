@@ -14,6 +14,7 @@ from fastconv._backend import on_numpy
 from fastconv._geometry import ConvGeometry, window_geometry
 from fastconv._sizes import Int2, Padding, sizes
 from fastconv.kernels import im2col as kernels
+from fastconv.kernels.gemm import matmul
 
 # by order, of N images, K taps and P pixels: the shape of the columns, and their strides by image, tap and pixel
 ORDERS: dict[str, Callable[[int, int, int], tuple[tuple[int, ...], tuple[int, int, int]]]] = {
@@ -146,3 +147,19 @@ def col2im(
     if compute != dtype:
         x[...] = target.reshape(x.shape)
     return x
+
+
+def convolve_columns(
+    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
+) -> None:
+    """The convolution of arrays that are ready as matrix products, written to y; sums up to `floor` become `floor`."""
+    groups, per_group = geometry.groups, geometry.OC // geometry.groups
+    y[...] = bias[:, None, None]
+    for group in range(groups):
+        channels = slice(group * (geometry.C // groups), (group + 1) * (geometry.C // groups))
+        outputs = slice(group * per_group, (group + 1) * per_group)
+        cols = unfold(where, ready(x[:, channels], x.dtype), geometry)
+        part = np.array(y[:, outputs].reshape(len(y), per_group, cols.shape[2]))
+        matmul(weight[outputs].reshape(-1), geometry.taps, 1, cols, bias, False, part)
+        y[:, outputs] = part.reshape(y[:, outputs].shape)
+    y[y <= floor] = floor

@@ -1,7 +1,7 @@
 """Direct convolution on wide rows of padded planes (see `ConvGeometry`).
 
 It is a matrix product whose right-hand side is never built: y[oc, q] = sum over k of w[oc, k] * x[offsets[k] + q]. A
-vector holds pixels, or, where weights are packed, output channels. The gradient of the input is such a convolution too.
+vector holds pixels. The gradient of the input is such a convolution too.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from numba import prange
 
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.planes import split_plane
-from fastconv.kernels.simd import TERM_BLOCK, add_rows, copy_rows, even_part, row_offsets, transpose
-from fastconv.kernels.tiles import LANES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
+from fastconv.kernels.simd import TERM_BLOCK, add_rows, copy_rows, even_part
+from fastconv.kernels.tiles import LANES
 
 CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
 PIXEL_BLOCK = 768  # cells of wide rows that one task computes, about
@@ -20,9 +20,6 @@ RUN_CELLS = 1024  # cells of small planes that one task computes, those of sever
 EVEN_TASKS = 32  # from so many tasks on it does not matter whether threads can share them evenly
 SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
 IMAGE_SHARES = 64  # shares of a batch: enough for many threads, each with one image's planes in flight
-PACKED_TERMS = 128  # terms whose weights are packed at once: with the inputs of a tile they stay in the L1 cache
-PACKED_PIXELS = 1600  # pixels that one task computes with packed weights: packing takes a few per cent of its time
-PACKED_TASKS = 20  # from so many of those tasks on it does not matter whether threads can share them evenly
 
 
 @inlined
@@ -155,91 +152,3 @@ def split_and_forward(
                     planes, zero, zero, one, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows,
                     WP, by_rows, zero, Q, flat, (n * OC + first) * P, zero, P, OW,
                 )  # fmt: skip
-
-
-@inlined
-def _pack(weight, weight_rows, weight_terms, run, first, channels, k0, terms, packed, width):
-    """packed[k * width + j] = weight[weight_rows[first + j] + weight_terms[k0 + k]] for k < terms and j < channels."""
-    row = np.int64(weight_rows[first + 1] - weight_rows[first]) if channels > 1 else 0
-    k, end, zero, one = k0, k0 + terms, np.int64(0), np.int64(1)
-    while k < end:
-        m = min(abs(run) - k % abs(run), end - k)
-        lowest, step = (k, width) if run > 0 else (k + m - 1, -width)
-        source = np.int64(weight_rows[first] + weight_terms[lowest])
-        term = np.int64(weight_terms[k + 1] - weight_terms[k]) if m > 1 else 1
-        if run > 0 and term != 1:  # the channels lie side by side
-            copy_rows(m, packed, (k - k0) * width, width, weight, source, term, one, zero, channels, channels)
-        else:
-            transpose(packed, (lowest - k0) * width, weight, source, channels, m, step, row)
-        k += m
-
-
-@inlined
-def _even(tasks, parts, most):
-    """Into how many parts each of so many tasks is cut: `parts`, or more where threads would share them unevenly."""
-    while tasks * parts < PACKED_TASKS and tasks * parts % 4 and parts < most:
-        parts += 1
-    return parts
-
-
-@kernel
-def forward_packed(
-    planes, weight, weight_rows, weight_terms, run, bias, floor, offsets, pixels, groups, image, group_step, last, y
-):  # fmt: skip
-    """As `forward`, with vectors along the output channels, whose weights are packed for it, and any pixels.
-
-    No cell is computed that is not a pixel, and weights are read in the order in which they lie in memory.
-
-    Precondition: as for `forward`; y (N, OC, P), or (N, P, OC) where channels are `last`; the planes of groups are
-    `group_step` cells apart; the rows of a group are equally far apart in `weight`, and each `run` terms lie side by
-    side, from last to first where `run` is negative, or equally far apart where the rows are side by side; pixels (P,)
-    uint64, where each lies in the planes. Parallel over (images or block of pixels, group, block of output channels),
-    each of which owns its part of y.
-    """
-    N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
-    K = offsets.size
-    flat = y.reshape(-1)
-    per_group = OC // groups
-    lanes = VECTOR_BYTES // y.itemsize
-    vectors, width = -(-per_group // lanes), TILE_VECTORS * lanes
-    blocks = -(-vectors // TILE_VECTORS)
-    together = -(-N // _even(groups * blocks, -(-N // max(1, PACKED_PIXELS // P)), N))
-    parts = -(-N // together)
-    steps = _even(parts * groups * blocks, -(-P // PACKED_PIXELS), -(-P // TILE_ROWS)) if together == 1 else 1
-    length = -(-P // (steps * TILE_ROWS)) * TILE_ROWS
-    steps = -(-P // length)
-    most = even_part(K, PACKED_TERMS)
-    rows, nothing = row_offsets(most, width), np.zeros(length, y.dtype)
-    zero, one, lowest = np.int64(0), np.int64(1), y.dtype.type(-np.inf)
-    for task in prange(parts * groups * steps * blocks):
-        rest, block = divmod(np.int64(task), blocks)
-        rest, s = divmod(rest, steps)
-        part, group = divmod(rest, groups)
-        begin = vectors * block // blocks * lanes
-        channels = min(vectors * (block + 1) // blocks * lanes, per_group) - begin
-        first = group * per_group + begin
-        start = s * length
-        m = min(length, P - start)
-        images = min(together, N - part * together)
-        packed = np.empty(most * width, y.dtype)
-        # the sums of an image's pixels, straight in y or to be transposed
-        base, step, row = ((part * together * P + start) * OC + first, P * OC, OC) if last else (zero, m * width, width)
-        sums = flat if last else np.empty(images * m * width, y.dtype)
-        for i in range(images):
-            for p in range(m):
-                cell = np.uint64(base + i * step + p * row)
-                for j in range(np.uint64(channels)):
-                    sums[cell + j] = bias[np.uint64(first) + j]
-        for k in range(0, K, most):
-            terms = min(most, K - k)
-            _pack(weight, weight_rows, weight_terms, run, first, channels, k, terms, packed, width)
-            for i in range(images):
-                source = (part * together + i) * image + group * group_step
-                add_rows(
-                    sums, base + i * step, row, zero, m, nothing, zero, np.bool_(False),
-                    floor if k + terms == K else lowest, planes, source, pixels[start : start + m],
-                    offsets[k : k + terms], packed, zero, zero, rows[:terms], one, channels,
-                )  # fmt: skip
-        for i in range(0 if last else images):
-            target = ((part * together + i) * OC + first) * P + start
-            transpose(flat, target, sums, i * m * width, m, channels, P, width)

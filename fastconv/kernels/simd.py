@@ -55,13 +55,13 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_
     if MANY_REGISTERS:
         while end - i >= TILE_ROWS:
             rows_tile(TILE_ROWS, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
-            i, c0 = i + TILE_ROWS, c0 + TILE_ROWS * c_row
+            i += TILE_ROWS
         if end - i >= 6:
             rows_tile(6, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
-            i, c0 = i + 6, c0 + 6 * c_row
+            i += 6
     while end - i >= 4:
         rows_tile(4, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
-        i, c0 = i + 4, c0 + 4 * c_row
+        i += 4
     if end - i == 3:
         rows_tile(3, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
     elif end - i == 2:
@@ -101,8 +101,8 @@ def add_rows(
                 while q < n:
                     m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
                     _tiles_of_rows(
-                        c, c0 + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, last, a, a0, a_rows, a_terms,
-                        b, b0 + r * b_run + q, b_terms, k0, min(k0 + terms, K), m,
+                        c, c0 - i0 * c_row + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, last, a, a0,
+                        a_rows, a_terms, b, b0 + r * b_run + q, b_terms, k0, min(k0 + terms, K), m,
                     )  # fmt: skip
                     q += m
         return
@@ -115,6 +115,40 @@ def add_rows(
                 for k in range(K):
                     total += a[row + a_terms[k]] * b[source + b_terms[k] + q]
                 c[target + q] = floor if total <= floor else total
+
+
+@helper
+def add_to_rows(c, c_rows, bias, bias0, fresh, a, a_rows, a_terms, b, b0, b_terms, n):
+    """As `add_rows`, to rows that lie anywhere: c[c_rows[i] + q] += sum of a[a_rows[i] + a_terms[k]] * b[.. + q].
+
+    Where `fresh`, the sums start from bias[bias0 + q].
+
+    Precondition: as for `add_rows`; c_rows uint64, as many as a_rows; all terms are summed at once, and n is at most
+    the width of a tile.
+    """
+    if ENABLED:
+        zero, lowest = np.int64(0), c.dtype.type(-np.inf)
+        _tiles_of_rows(
+            c, zero, c_rows, c_rows.size, bias[bias0:], zero, fresh, lowest, a, zero, a_rows, a_terms, b, b0, b_terms,
+            zero, b_terms.size, n,
+        )  # fmt: skip
+        return
+    for i in range(a_rows.size):
+        for q in range(np.uint64(n)):
+            total = bias[np.uint64(bias0) + q] if fresh else c[c_rows[i] + q]
+            for k in range(b_terms.size):
+                total += a[a_rows[i] + a_terms[k]] * b[np.uint64(b0) + b_terms[k] + q]
+            c[c_rows[i] + q] = total
+
+
+@helper
+def limit_rows(rows, c, c0, c_row, floor, n):
+    """c[c0 + i*c_row + q] becomes `floor` where it is up to that, for i < rows and q < n."""
+    for i in range(rows):
+        row = np.uint64(c0 + i * c_row)
+        for q in range(np.uint64(n)):
+            value = c[row + q]
+            c[row + q] = floor if value <= floor else value
 
 
 @helper

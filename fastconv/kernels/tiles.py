@@ -150,21 +150,23 @@ def strided(builder, base, start, stride, count):
 
 @intrinsic(prefer_literal=True)
 def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
-    """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + a_rows[i0 + i] + a_terms[k]] * b[b0 + b_terms[k] + q].
+    """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + a_rows[i] + a_terms[k]] * b[b0 + b_terms[k] + q].
 
-    For i < rows and q < n. Where `fresh`, the sum starts from bias[i0 + i] and not from what c holds. Sums up to
-    `floor` are stored as `floor`, NaN as NaN.
+    For i0 <= i < i0 + rows and q < n. Where `fresh`, the sum starts from bias[i] and not from what c holds. Sums up to
+    `floor` are stored as `floor`, NaN as NaN. With an array `c_row` the rows of c lie anywhere, and each has the same
+    start: c[c0 + c_row[i] + q] from bias[q].
 
-    Precondition: `rows` a literal; flat arrays of one float type; a_rows, a_terms, b_terms uint64; the other numbers of
-    64 bits; n takes 1 to TILE_VECTORS vectors, or one of WIDTHS[rows].
+    Precondition: `rows` a literal; c_row a number or an array of uint64; flat arrays of one float type; a_rows, a_terms
+    and b_terms uint64; the other numbers of 64 bits; n takes 1 to TILE_VECTORS vectors, or one of WIDTHS[rows].
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
     M = rows.literal_value
     numbers = types.uint64
+    table = isinstance(c_row, types.Array)
     signature = types.void(
-        rows, c, numbers, numbers, bias, numbers, types.boolean, c.dtype, a, numbers, a_rows, a_terms, b, numbers,
-        b_terms, numbers, numbers, numbers,
+        rows, c, numbers, c_row if table else numbers, bias, numbers, types.boolean, c.dtype, a, numbers, a_rows,
+        a_terms, b, numbers, b_terms, numbers, numbers, numbers,
     )  # fmt: skip
 
     def codegen(context, builder, signature, args):
@@ -175,7 +177,11 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
         _, _, c0, c_row, _, i0, fresh, floor, _, a0, _, _, _, b0, _, k0, k1, n = args
         vectors = Vectors(builder, kinds[1].dtype)
         ids = [builder.add(i0, ir.Constant(I64, i)) for i in range(M)]
-        c_rows = strided(builder, C, c0, c_row, M)
+        if table:
+            places = data_of(context, builder, kinds[3], c_row)
+            c_rows = [builder.gep(C, [builder.add(c0, builder.load(builder.gep(places, [i])))]) for i in ids]
+        else:
+            c_rows = strided(builder, C, builder.add(c0, builder.mul(i0, c_row)), c_row, M)
         a_rows = [builder.gep(A, [builder.add(a0, builder.load(builder.gep(a_rows, [i])))]) for i in ids]
 
         def block(width, mask):
@@ -189,9 +195,10 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
             sums = [[cgutils.alloca_once(builder, vectors.type) for _ in at] for _ in range(M)]
             with builder.if_else(fresh) as (start, go_on):
                 with start:
+                    shared = [vectors.load(bias, j, m) for j, m in zip(at, masks)] if table else None
                     for i, slots in zip(ids, sums):
-                        value = vectors.broadcast(builder.load(builder.gep(bias, [i])))
-                        for slot in slots:
+                        own = shared or [vectors.broadcast(builder.load(builder.gep(bias, [i])))] * width
+                        for value, slot in zip(own, slots):
                             builder.store(value, slot)
                 with go_on:
                     for row, slots in zip(c_rows, sums):
@@ -208,12 +215,19 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
                     weight = vectors.broadcast(builder.load(builder.gep(row, [term])))
                     for value, slot in zip(inputs, slots):
                         vectors.multiply_add(weight, value, slot)
+            # without a floor, the comparisons would take the multipliers' turns: a fiftieth of 128 terms
             lowest = vectors.broadcast(floor)
-            for row, slots in zip(c_rows, sums):
-                for j, slot, m in zip(at, slots, masks):
-                    total = builder.load(slot)
-                    low = builder.fcmp_ordered("<=", total, lowest)
-                    vectors.store(builder.select(low, lowest, total), row, j, m)
+            unlimited = builder.fcmp_ordered("==", floor, ir.Constant(floor.type, float("-inf")))
+            with builder.if_else(unlimited) as (plain, limited):
+                for branch, limits in ((plain, False), (limited, True)):
+                    with branch:
+                        for row, slots in zip(c_rows, sums):
+                            for j, slot, m in zip(at, slots, masks):
+                                total = builder.load(slot)
+                                if limits:
+                                    low = builder.fcmp_ordered("<=", total, lowest)
+                                    total = builder.select(low, lowest, total)
+                                vectors.store(total, row, j, m)
 
         _widths(builder, vectors, WIDTHS.get(M, range(1, TILE_VECTORS + 1)), n, block)
         return context.get_dummy_value()

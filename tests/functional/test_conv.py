@@ -16,10 +16,10 @@ from strategies import ConvCase, assert_identical, assert_same_bits, conv_cases,
 import fastconv
 from fastconv import _plan as plan
 from fastconv import reference
-from fastconv.functional import channels_last
+from fastconv._engine import channels_last
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
-from fastconv.kernels import simd, tiles
+from fastconv.kernels import packed, simd, tiles
 
 ALGORITHMS = ("auto", "direct", "im2col")
 
@@ -176,9 +176,12 @@ BLOCKS = [
     *[case((1, 1, 8, n), (2, 1, 3, 4)) for n in around(kernels.SCRATCH_CELLS // 8, 29) if n > 3],
     # blocks of packed weights: output channels, terms, pixels of one image and of several
     *[case((1, 2, 3, 3), (n, 2, 2, 2)) for n in around(tiles.TILE_VECTORS * tiles.LANES, 67)],
-    *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(kernels.PACKED_TERMS // 2, 71)],
-    *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(kernels.PACKED_PIXELS, 1607)],
-    *[case((n, 1, 3, 41), (2, 1, 2, 2)) for n in around(kernels.PACKED_PIXELS // 80, 23)],
+    *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(packed.TERMS // 2, 71)],
+    *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(packed.PIXELS, 1607)],
+    *[case((n, 1, 3, 41), (2, 1, 2, 2)) for n in around(packed.PIXELS // 80, 23)],
+    *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(packed.PIXELS_READY, 811)],
+    # input channels of a tap, with borders whose pixels it does not reach
+    *[case((2, n, 3, 4), (2, n, 3, 2), padding=1) for n in around(packed.TERMS, 131)],
     # images from which each thread takes whole images, and of which there are shares
     *[case((n, 2, 4, 5), (3, 2, 3, 3), padding=1) for n in around(plan.LEAST_IMAGES, 11)],
     *[case((n, 1, 3, 4), (2, 1, 2, 3), padding=1, stride=2) for n in around(kernels.IMAGE_SHARES, 67)],
@@ -259,9 +262,10 @@ def last(case):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("unpadded", [True, False])
 @pytest.mark.parametrize("stays", [True, False])
-def test_channels_last_around_block_sizes(stays, dtype):
-    with variants.demanded(last=stays, turned=stays, sharded=stays):
+def test_channels_last_around_block_sizes(stays, unpadded, dtype):
+    with variants.demanded(last=stays, turned=stays, sharded=stays and not unpadded, unpadded=unpadded, ready=unpadded):
         for case in BLOCKS + WAYS:
             assert_equals_reference(dataclasses.replace(last(case), dtype=dtype))
 

@@ -6,6 +6,8 @@ of vectors: none of that may be seen, not even where zero times infinity would b
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import variants
@@ -45,7 +47,14 @@ def edge_cases(draw):
         N, OC = min(N, 1), 1
         x, weight, y = (N, *x[1:]), (groups, *weight[1:]), (N, groups, *y[2:])
     seed = draw(st.integers(0, 2**32 - 1))
-    return ConvCase(x, weight, y, options, "NCHW", draw(st.sampled_from(DTYPES)), seed, draw(st.booleans()))
+    case = ConvCase(x, weight, y, options, "NCHW", draw(st.sampled_from(DTYPES)), seed, draw(st.booleans()))
+    return channels_last(case) if draw(st.booleans()) else case
+
+
+def channels_last(case):
+    """The case in the other layout."""
+    x, weight, y = ((N, H, W, C) for N, C, H, W in (case.x_shape, case.weight_shape, case.output_shape))
+    return dataclasses.replace(case, x_shape=x, weight_shape=weight, output_shape=y, layout="NHWC")
 
 
 def assert_equal_to_reference(case, arrays):
@@ -102,11 +111,14 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("demand", variants.every_demand(), ids=lambda d: "-".join(map(str, d.values())))
+LAST = [dict(last=True, turned=True, sharded=False, unpadded=unpadded) for unpadded in (True, False)]
+
+
+@pytest.mark.parametrize("demand", variants.every_demand() + LAST, ids=lambda d: "-".join(map(str, d.values())))
 @pytest.mark.parametrize("name", PLACES)
 def test_infinity_at_every_place(name, demand):
     """One at a time: where several meet, a wrong NaN may hide behind a right one."""
-    case = PLACES[name]
+    case = channels_last(PLACES[name]) if "last" in demand else PLACES[name]
     with variants.demanded(**demand):
         for which in (0, 1, 3):
             for place in range(case.arrays()[which].size):
@@ -128,9 +140,9 @@ def test_relu_in_the_convolution_keeps_nan(case, demand, special):
             array.flat[place % array.size] = value
     options = [case.options[name] for name in ("stride", "padding", "dilation", "groups")]
     with variants.demanded(**demand):
-        found = fastconv.functional.conv.convolution(x, weight, bias, *options, relu=True)
+        found = fastconv.functional.conv.convolution(x, weight, bias, *options, case.layout, relu=True)
     with np.errstate(all="ignore"):
-        assert_identical(found, reference.relu(reference.conv2d(x, weight, bias, *options)))
+        assert_identical(found, reference.relu(reference.conv2d(x, weight, bias, *options, layout=case.layout)))
 
 
 @given(pool_cases("max"), st.lists(st.tuples(st.booleans(), st.integers(0, 10**6)), max_size=6), st.integers(0, 2))

@@ -78,8 +78,8 @@ def conv_calls(fastconv, at_end):
                     for a, b in zip(fastconv.conv2d_backward(g, x, weight, **options), gradients):
                         np.testing.assert_array_equal(a, b)
                     count += 1
-    for last in (True, False):
-        with variants.demanded(last=last, turned=last):
+    for last, unpadded in ((True, True), (True, False), (False, False)):
+        with variants.demanded(last=last, turned=last, sharded=not unpadded, unpadded=unpadded, ready=unpadded):
             for x_shape, weight_shape, options in conv_shapes():
                 rng = np.random.default_rng(0)
                 x, weight = (

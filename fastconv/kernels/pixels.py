@@ -1,0 +1,25 @@
+"""Lists of the pixels that a tap of the kernel reaches (see `Reach`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv._jit import inlined
+
+
+@inlined
+def list_pixels(cells, places, run, steps, start, end, columns, source, target, row):
+    """List the pixels from `start` to `end` that a run reaches: their cells and their places, `row` apart; how many."""
+    oy0, oy1, ox0, ox1, corner = run[2], run[3], run[4], run[5], run[6]
+    count = 0
+    for oy in range(max(oy0, start // columns), min(oy1, (end - 1) // columns + 1)):
+        first = max(ox0, start - oy * columns)
+        here = np.uint64(source + corner + (oy - oy0) * steps[0] + (first - ox0) * steps[1])
+        there = np.uint64(target + (oy * columns + first - start) * row)
+        step, width, begin = np.uint64(steps[1]), np.uint64(row), np.uint64(count)
+        pixels = max(min(ox1, end - oy * columns) - first, 0)
+        for p in range(np.uint64(pixels)):
+            cells[begin + p] = here + p * step
+            places[begin + p] = there + p * width
+        count += pixels
+    return count
