@@ -30,6 +30,8 @@ SHARDED, SHARDS = 2**16, 16
 TURNED_CHANNELS = 48
 # output channels and taps from which images with channels last are convolved as they are
 LEAST_LAST = 16
+# channels that fill half a vector of floats
+LEAST_DEPTHWISE = 8
 
 
 def declines_packed(geometry: ConvGeometry, N: int) -> str:
@@ -111,6 +113,13 @@ def declines_last(geometry: ConvGeometry) -> str:
     if min(per_group, geometry.taps) < LEAST_LAST:
         return f"{per_group} output channels in a group or {geometry.taps} taps are fewer than {LEAST_LAST}"
     return ""
+
+
+def declines_depthwise(geometry: ConvGeometry) -> str:
+    """Why images with channels last are not convolved channel by channel in vectors of them; empty where they are."""
+    if not geometry.C == geometry.OC == geometry.groups:
+        return f"{geometry.C} and {geometry.OC} channels in {geometry.groups} groups are not one in each"
+    return f"{geometry.C} channels are fewer than {LEAST_DEPTHWISE}" if geometry.C < LEAST_DEPTHWISE else ""
 
 
 def declines_by_group(geometry: ConvGeometry, itemsize: int) -> str:

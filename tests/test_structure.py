@@ -116,6 +116,7 @@ from fastconv.kernels import (
     batch_norm,
     conv,
     conv_gradients,
+    depthwise,
     elementwise,
     gemm,
     im2col,
@@ -124,7 +125,8 @@ from fastconv.kernels import (
     packed,
     planes,
 )
-modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, packed, planes
+modules = avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, lanes, max_pool
+modules = *modules, packed, planes
 kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10

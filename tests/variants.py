@@ -190,7 +190,7 @@ def demanded(
             mock.patch.object(_plan, name, 1 if turned else 2**31) for name in ("LEAST_TURNED", "LEAST_TURNED_TAPS")
         ]
     if last is not None:
-        patches.append(mock.patch.object(_plan, "LEAST_LAST", 1 if last else 2**31))
+        patches += [mock.patch.object(_plan, name, 1 if last else 2**31) for name in ("LEAST_LAST", "LEAST_DEPTHWISE")]
     if unpadded is not None:
         patches.append(mock.patch.object(_plan, "LEAST_UNPADDED", 1 if unpadded else 2**31))
     if ready is not None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from fastconv import _arrays
 from fastconv._arrays import ready
-from fastconv._engine import packed, turned
+from fastconv._engine import depthwise, packed, turned
 from fastconv._geometry import ConvGeometry
+from fastconv._plan import declines_depthwise
 from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import planes as moves
 
@@ -42,6 +43,8 @@ def forward(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
     """The convolution of x (N, H, W, C) with weight (OC, KH, KW, C/groups), written to y (N, OH, OW, OC)."""
+    if not declines_depthwise(geometry) and depthwise.forward(x, weight, bias, floor, geometry, y):
+        return
     strides = geometry.taps, geometry.C // geometry.groups, 1
     packed.convolve(where, x, weight, strides, bias, floor, geometry.channels_last, y)
 

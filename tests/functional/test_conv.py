@@ -19,7 +19,7 @@ from fastconv import reference
 from fastconv._engine import channels_last
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
-from fastconv.kernels import packed, simd, tiles
+from fastconv.kernels import depthwise, packed, simd, tiles
 
 ALGORITHMS = ("auto", "direct", "im2col")
 
@@ -182,6 +182,13 @@ BLOCKS = [
     *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(packed.PIXELS_READY, 811)],
     # input channels of a tap, with borders whose pixels it does not reach
     *[case((2, n, 3, 4), (2, n, 3, 2), padding=1) for n in around(packed.TERMS, 131)],
+    # depthwise: vectors of channels, pixels and rows of one task, borders that overlap
+    *[case((2, n, 3, 6), (n, 1, 3, 2), padding=1, groups=n) for n in around(4 * tiles.LANES, 67)],
+    *[case((1, n, 3, 4), (n, 1, 2, 2), stride=2, groups=n) for n in LANES_AROUND],
+    *[case((1, 8, 4, n + 1), (8, 1, 2, 2), groups=8) for n in around(depthwise.GRADIENT_PIXELS, 37)],
+    *[case((2, 8, n, 3), (8, 1, 3, 1), padding=(1, 0), groups=8) for n in around(depthwise.TASK_ROWS, 11)],
+    case((1, 8, 2, 3), (8, 1, 5, 5), padding=4, groups=8),
+    case((1, 8, 6, 7), (8, 1, 2, 3), padding=((3, 1), (0, 5)), dilation=(3, 2), stride=(2, 3), groups=8),
     # images from which each thread takes whole images, and of which there are shares
     *[case((n, 2, 4, 5), (3, 2, 3, 3), padding=1) for n in around(plan.LEAST_IMAGES, 11)],
     *[case((n, 1, 3, 4), (2, 1, 2, 3), padding=1, stride=2) for n in around(kernels.IMAGE_SHARES, 67)],
@@ -273,16 +280,17 @@ def test_channels_last_around_block_sizes(stays, unpadded, dtype):
 def test_channels_last_stay_or_are_moved(monkeypatch):
     """A demand that does nothing would let the tests of one way pass with the other."""
     moved = []
-    x, weight, _, g = last(case((2, 16, 5, 5), (16, 16, 3, 3), padding=1)).arrays()
     monkeypatch.setattr(
         channels_last, "first", lambda where, a, dtype: moved.append(a.shape) or np.array(a, dtype, order="C")
     )
-    for stays in (True, False):
-        moved.clear()
-        with variants.demanded(last=stays, turned=stays):
-            fastconv.conv2d(x, weight, None, padding=1, layout="NHWC")
-            fastconv.conv2d_backward(g, x, weight, padding=1, layout="NHWC")
-        assert bool(moved) != stays
+    for example in (case((2, 16, 5, 5), (16, 16, 3, 3), padding=1), case((2, 3, 5, 5), (3, 1, 3, 3), groups=3)):
+        x, weight, _, g = last(example).arrays()
+        for stays in (True, False):
+            moved.clear()
+            with variants.demanded(last=stays, turned=stays and example.options["groups"] == 1):
+                fastconv.conv2d(x, weight, None, **last(example).keywords)
+                fastconv.conv2d_backward(g, x, weight, **last(example).keywords)
+            assert bool(moved) != stays
 
 
 def test_every_variant_occurs_among_the_cases():

@@ -1,0 +1,121 @@
+"""Depthwise convolution of images with channels last: each channel has its own weights; vectors hold channels.
+
+The image is read as it is; a pixel near the border takes the taps that lie inside.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from fastconv._jit import inlined, kernel
+from fastconv.kernels.simd import add_products
+
+GRADIENT_PIXELS = 16  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
+TASK_ROWS = 4  # rows of pixels that one task computes: the rows of the image that they share stay in the L2 cache
+
+
+@inlined
+def _taps_inside(first, dilation, kernel, size):
+    """The taps from the first to the last + 1 that lie inside an axis; the tap 0 lies at `first`."""
+    begin = min(max(0, -(first // dilation)), kernel)
+    return begin, max(begin, min(kernel, -((first - size) // dilation)))
+
+
+@inlined
+def _whole(before, size, kernel, stride, dilation, out):
+    """The pixels from the first to the last + 1 of an axis all of whose taps lie inside."""
+    begin = min(-(-before // stride), out)
+    begin = max(begin, 0)
+    return begin, max(begin, min(out, (size - 1 + before - (kernel - 1) * dilation) // stride + 1))
+
+
+@inlined
+def _pixels(x, x0, top, oy, first, last, rows, columns, weight, bias, floor, y, y0, x_terms, w_terms):
+    """The pixels first <= ox < last of a row, which have the same taps: those from the row `top` on that are inside."""
+    H, KH, dy = rows[0], rows[1], rows[3]
+    W, KW, sx, dx, left = columns[0], columns[1], columns[2], columns[3], columns[4]
+    C = bias.size
+    ky0, ky1 = _taps_inside(top, dy, KH, H)
+    kx0, kx1 = _taps_inside(first * sx - left, dx, KW, W)
+    count = 0
+    for ky in range(ky0, ky1):
+        for kx in range(kx0, kx1):
+            x_terms[count] = ((ky - ky0) * dy * W + (kx - kx0) * dx) * C
+            w_terms[count] = (ky * KW + kx) * C
+            count += 1
+    source = x0 + ((top + ky0 * dy) * W + first * sx - left + kx0 * dx) * C if count else 0
+    add_products(
+        y, y0 + first * C, C, last - first, bias, np.int64(0), floor, x, source, sx * C, x_terms[:count], weight,
+        np.int64(0), w_terms[:count], C,
+    )  # fmt: skip
+
+
+@kernel
+def depthwise(x, rows, columns, weight, bias, floor, y):
+    """y[n, oy, ox, c] = bias[c] + sum over the taps t inside the image of weight[t, c] * x[n, .., .., c].
+
+    Results up to `floor` are stored as `floor`. An axis is (size, kernel, stride, dilation, before, out).
+
+    Precondition: x (N, H, W, C), weight (taps, C), bias (C,), y (N, OH, OW, C). Parallel over blocks of rows of y, each
+    of which is its own.
+    """
+    N, OH, OW, C = y.shape
+    H, W = x.shape[1:3]
+    flat_x, flat_w, flat_y = x.reshape(-1), weight.reshape(-1), y.reshape(-1)
+    blocks = -(-OH // TASK_ROWS)
+    begin, end = _whole(columns[4], columns[0], columns[1], columns[2], columns[3], OW)
+    for task in prange(N * blocks):
+        n, block = divmod(np.int64(task), blocks)
+        x_terms, w_terms = np.empty(len(weight), np.uint64), np.empty(len(weight), np.uint64)
+        for oy in range(block * TASK_ROWS, min((block + 1) * TASK_ROWS, OH)):
+            top = oy * rows[2] - rows[4]
+            ox = 0
+            while ox < OW:
+                last = end if ox == begin and end > begin else ox + 1
+                _pixels(
+                    flat_x, n * H * W * C, top, oy, ox, last, rows, columns, flat_w, bias, floor, flat_y,
+                    (n * OH + oy) * OW * C, x_terms, w_terms,
+                )  # fmt: skip
+                ox = last
+
+
+@kernel
+def depthwise_weight_gradient(g, x, rows, columns, parts):
+    """parts[s, t, c] = sum over the pixels of shard s that the tap t reaches of g[n, oy, ox, c] * x[n, .., .., c].
+
+    A shard is a run of rows of pixels, through the batch; axes are as for `depthwise`.
+
+    Precondition: g (N, OH, OW, C), x (N, H, W, C), parts (shards, taps, C). Parallel over shards, each of which owns
+    its part.
+    """
+    N, OH, OW, C = g.shape
+    H, W = x.shape[1:3]
+    shards, T = parts.shape[:2]
+    flat_x, flat_g, flat = x.reshape(-1), g.reshape(-1), parts.reshape(-1)
+    KW, sx, dx, left = columns[1], columns[2], columns[3], columns[4]
+    lowest = g.dtype.type(-np.inf)
+    g_terms, x_terms = np.empty(OW, np.uint64), np.empty(OW, np.uint64)
+    for ox in range(OW):
+        g_terms[ox], x_terms[ox] = ox * C, ox * sx * C
+    for shard in prange(shards):
+        part = np.int64(shard) * T * C
+        parts[shard] = 0
+        for row in range(shard * N * OH // shards, (shard + 1) * N * OH // shards):
+            n, oy = divmod(row, OH)
+            top = oy * rows[2] - rows[4]
+            ky0, ky1 = _taps_inside(top, rows[3], rows[1], H)
+            for begin in range(0, OW, GRADIENT_PIXELS):
+                for ky in range(ky0, ky1):
+                    line = (n * H + top + ky * rows[3]) * W
+                    for kx in range(KW):
+                        start = kx * dx - left
+                        first = max(begin, -(start // sx))
+                        count = max(0, min(OW, begin + GRADIENT_PIXELS, -((start - W) // sx)) - first)
+                        if count:
+                            cell = part + (ky * KW + kx) * C
+                            add_products(
+                                flat, cell, C, np.int64(1), flat, cell, lowest, flat_x,
+                                (line + start + first * sx) * C, C, x_terms[:count], flat_g,
+                                ((n * OH + oy) * OW + first) * C, g_terms[:count], C,
+                            )  # fmt: skip
