@@ -12,6 +12,7 @@ from fastconv._geometry import ConvGeometry
 from fastconv._plan import SHARDS
 from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import depthwise as kernels
+from fastconv.kernels import planes as moves
 
 
 def _axis(axis: Axis) -> tuple[int, int, int, int, int, int]:
@@ -43,6 +44,9 @@ def input_gradient(g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, gr
 
 def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray | None:
     """The gradient of the weights (C, KH, KW, 1); None where it is not finite: zeros times infinity were left out."""
+    reached = geometry.channels_last.unpadded.reach.begins_everywhere
+    if not reached and not moves.all_finite.sized(g.size)(g.reshape(-1)):
+        return None  # an infinite pixel that no tap reaches would not be seen in the sums
     taps = len(geometry.windows)
     parts = _arrays.empty(where, (SHARDS, taps, geometry.C), g.dtype, "the shards of the weight gradient")
     kernels.depthwise_weight_gradient(g, x, _axis(geometry.rows), _axis(geometry.columns), parts)

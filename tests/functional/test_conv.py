@@ -283,13 +283,13 @@ def test_channels_last_stay_or_are_moved(monkeypatch):
     monkeypatch.setattr(
         channels_last, "first", lambda where, a, dtype: moved.append(a.shape) or np.array(a, dtype, order="C")
     )
-    for example in (case((2, 16, 5, 5), (16, 16, 3, 3), padding=1), case((2, 3, 5, 5), (3, 1, 3, 3), groups=3)):
-        x, weight, _, g = last(example).arrays()
+    for one in (case((2, 16, 5, 5), (16, 16, 3, 3), padding=1), case((2, 3, 5, 5), (3, 1, 3, 3), groups=3)):
+        x, weight, _, g = last(one).arrays()
         for stays in (True, False):
             moved.clear()
-            with variants.demanded(last=stays, turned=stays and example.options["groups"] == 1):
-                fastconv.conv2d(x, weight, None, **last(example).keywords)
-                fastconv.conv2d_backward(g, x, weight, **last(example).keywords)
+            with variants.demanded(last=stays, turned=stays and one.options["groups"] == 1):
+                fastconv.conv2d(x, weight, None, **last(one).keywords)
+                fastconv.conv2d_backward(g, x, weight, **last(one).keywords)
             assert bool(moved) != stays
 
 
