@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import inlined, kernel
-from fastconv.kernels.simd import add_products
+from fastconv.kernels.products import add_products
 
 GRADIENT_PIXELS = 16  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
 TASK_ROWS = 4  # rows of pixels that one task computes: the rows of the image that they share stay in the L2 cache

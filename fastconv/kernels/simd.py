@@ -23,7 +23,6 @@ from fastconv.kernels.tiles import (
     VECTOR_BYTES,
     copy_tile,
     dots_tile,
-    products_tile,
     rows_tile,
     transpose_tile,
 )
@@ -150,41 +149,6 @@ def limit_rows(rows, c, c0, c_row, floor, n):
         for q in range(np.uint64(n)):
             value = c[row + q]
             c[row + q] = floor if value <= floor else value
-
-
-@helper
-def add_products(y, y0, y_step, pixels, bias, bias0, floor, x, x0, x_step, x_terms, w, w0, w_terms, n):
-    """y[y0 + p*y_step + q] = bias[bias0 + q] + sum over k of x[x0 + p*x_step + x_terms[k] + q] * w[.. + q].
-
-    For p < pixels and q < n. Sums up to `floor` are stored as `floor`.
-
-    Precondition: flat arrays of one float type; the terms uint64; the other numbers int64, not negative.
-    """
-    if ENABLED:
-        wide = 4 * VECTOR_BYTES // y.itemsize
-        for q in range(0, n, wide):
-            m = min(wide, n - q)
-            p = 0
-            while pixels - p >= 4:
-                products_tile(
-                    4, y, y0 + p * y_step + q, y_step, bias, bias0 + q, floor, x, x0 + p * x_step + q, x_step, x_terms,
-                    w, w0 + q, w_terms, x_terms.size, m,
-                )  # fmt: skip
-                p += 4
-            while p < pixels:
-                products_tile(
-                    1, y, y0 + p * y_step + q, y_step, bias, bias0 + q, floor, x, x0 + p * x_step + q, x_step, x_terms,
-                    w, w0 + q, w_terms, x_terms.size, m,
-                )  # fmt: skip
-                p += 1
-        return
-    for p in range(pixels):
-        target, source = np.uint64(y0 + p * y_step), np.uint64(x0 + p * x_step)
-        for q in range(np.uint64(n)):
-            total = bias[np.uint64(bias0) + q]
-            for k in range(x_terms.size):
-                total += x[source + x_terms[k] + q] * w[np.uint64(w0) + w_terms[k] + q]
-            y[target + q] = floor if total <= floor else total
 
 
 @helper

@@ -125,7 +125,7 @@ def data_of(context, builder, array_type, array):
     return context.make_array(array_type)(context, builder, value=array).data
 
 
-def _widths(builder, vectors, widths, n, body):
+def by_width(builder, vectors, widths, n, body):
     """Run body(width, mask) for the vectors that n cells need, one of `widths`, the last of them under a mask."""
     lanes, one = ir.Constant(I64, vectors.lanes), ir.Constant(I64, 1)
     end = builder.append_basic_block("width.end")
@@ -229,7 +229,7 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
                                     total = builder.select(low, lowest, total)
                                 vectors.store(total, row, j, m)
 
-        _widths(builder, vectors, WIDTHS.get(M, range(1, TILE_VECTORS + 1)), n, block)
+        by_width(builder, vectors, WIDTHS.get(M, range(1, TILE_VECTORS + 1)), n, block)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -289,59 +289,6 @@ def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, r
         for row, slots in zip(cells, sums):
             for cell, slot in zip(row, slots):
                 vectors.store(builder.load(slot), T, cell)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic(prefer_literal=True)
-def products_tile(typingctx, pixels, y, y0, y_step, bias, bias0, floor, x, x0, x_step, x_terms, w, w0, w_terms, K, n):
-    """y[y0 + p*y_step + q] = bias[bias0 + q] + sum over k < K of x[x0 + p*x_step + x_terms[k] + q] * w[.. + q].
-
-    For p < pixels and q < n. Sums up to `floor` are stored as `floor`, NaN as NaN.
-
-    Precondition: `pixels` a literal; flat arrays of one float type; x_terms and w_terms uint64; numbers of 64 bits; n
-    takes 1 to 4 vectors.
-    """
-    if not isinstance(pixels, types.IntegerLiteral):
-        return None
-    M, numbers = pixels.literal_value, types.uint64
-    signature = types.void(
-        pixels, y, numbers, numbers, bias, numbers, y.dtype, x, numbers, numbers, x_terms, w, numbers, w_terms,
-        numbers, numbers,
-    )  # fmt: skip
-
-    def codegen(context, builder, signature, args):
-        kinds = signature.args
-        Y, bias, X, x_terms, W, w_terms = (data_of(context, builder, kinds[i], args[i]) for i in (1, 4, 7, 10, 11, 13))
-        _, _, y0, y_step, _, bias0, floor, _, x0, x_step, _, _, w0, _, K, n = args
-        vectors = Vectors(builder, kinds[1].dtype)
-        targets, sources = strided(builder, Y, y0, y_step, M), strided(builder, X, x0, x_step, M)
-        starts, weights = builder.gep(bias, [bias0]), builder.gep(W, [w0])
-
-        def block(width, mask):
-            at = [ir.Constant(I64, j * vectors.lanes) for j in range(width)]
-            masks = [None] * (width - 1) + [mask]
-            sums = [[cgutils.alloca_once(builder, vectors.type) for _ in at] for _ in range(M)]
-            for j, m in enumerate(masks):
-                start = vectors.load(starts, at[j], m)
-                for slots in sums:
-                    builder.store(start, slots[j])
-            with cgutils.for_range(builder, K) as loop:
-                vectors.keep_loop()
-                there, own = (builder.load(builder.gep(terms, [loop.index])) for terms in (x_terms, w_terms))
-                factors = [vectors.load(weights, builder.add(own, j), m) for j, m in zip(at, masks)]
-                for source, slots in zip(sources, sums):
-                    for j, m, factor, slot in zip(at, masks, factors, slots):
-                        vectors.multiply_add(vectors.load(source, builder.add(there, j), m), factor, slot)
-            lowest = vectors.broadcast(floor)
-            for target, slots in zip(targets, sums):
-                for j, m, slot in zip(at, masks, slots):
-                    total = builder.load(slot)
-                    low = builder.fcmp_ordered("<=", total, lowest)
-                    vectors.store(builder.select(low, lowest, total), target, j, m)
-
-        _widths(builder, vectors, (4, 3, 2, 1), n, block)
         return context.get_dummy_value()
 
     return signature, codegen
