@@ -15,7 +15,7 @@ import fastconv
 from benchmarks.bench_njit import first_call
 from benchmarks.filters import BANKS, FRAMES, HEIGHT, WIDTH, Filter
 from benchmarks.measure import smallest
-from benchmarks.report import Section, milliseconds, times_as_fast, warn_if_busy
+from benchmarks.report import Section, add_write, milliseconds, published, times_as_fast
 from benchmarks.tables import machine
 
 SECTION = Section("<!-- jitted:begin -->", "<!-- jitted:end -->")
@@ -66,22 +66,10 @@ def table(quick: bool = False) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write if asked to; 1 if the file cannot be written to."""
     parser = argparse.ArgumentParser(prog="jitted.py", description="A picture filter with fastconv and with loops.")
-    between = f"replace what is between {SECTION.begin} and {SECTION.end}"
-    parser.add_argument("--write", type=Path, metavar="FILE", help=between)
+    add_write(parser, SECTION)
     parser.add_argument("--quick", action="store_true", help="one row of each kind, called once: to try it")
     options = parser.parse_args(arguments)
-    try:
-        if options.write:
-            SECTION.check(options.write)
-        warn_if_busy(parser.prog)
-        text = table(options.quick)
-        print(text)
-        if options.write:
-            SECTION.replace(options.write, text)
-    except (OSError, ValueError) as error:
-        print(f"jitted.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return published(parser.prog, SECTION, options.write, lambda: table(options.quick))
 
 
 if __name__ == "__main__":

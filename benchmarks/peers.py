@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.comparison import Comparison, say, started
 from benchmarks.libraries import LIBRARIES
 from benchmarks.problems import OPERATIONS
-from benchmarks.report import Section, aligned, milliseconds, processor, times_as_fast, warn_if_busy
+from benchmarks.report import Section, add_write, aligned, milliseconds, processor, times_as_fast, warn_if_busy
 from benchmarks.workers import WorkerError, serve
 
 SECTION = Section("<!-- peers:begin -->", "<!-- peers:end -->")
@@ -152,8 +152,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cold-heap", action="store_true", help="large results may be mapped anew in every call")
     parser.add_argument("--quick", action="store_true", help="one short block each: to try it, not to publish")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every time and ratio")
-    between = f"replace what is between {SECTION.begin} and {SECTION.end}"
-    parser.add_argument("--write", type=Path, metavar="FILE", help=between)
+    add_write(parser, SECTION)
     parser.add_argument("--worker", choices=LIBRARIES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if not 1 <= options.threads <= available:

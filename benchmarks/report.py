@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,28 @@ class Section(NamedTuple):
         with written_whole(path) as file:
             file.write(f"{head}\n{text}\n{tail}".encode())
         path.chmod(mode)
+
+
+def add_write(parser: argparse.ArgumentParser, section: Section) -> None:
+    """Add the option `--write FILE`."""
+    between = f"replace what is between {section.begin} and {section.end}"
+    parser.add_argument("--write", type=Path, metavar="FILE", help=between)
+
+
+def published(script: str, section: Section, path: Path | None, measured: Callable[[], str]) -> int:
+    """Measure, print the text, and write it to `path` if there is one; 1 if something cannot be read or written."""
+    try:
+        if path:
+            section.check(path)
+        warn_if_busy(script)
+        text = measured()
+        print(text)
+        if path:
+            section.replace(path, text)
+    except (OSError, ValueError) as error:
+        print(f"{script}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def milliseconds(seconds: float) -> str:

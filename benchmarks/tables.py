@@ -19,7 +19,7 @@ from tqdm import tqdm
 import fastconv
 from benchmarks.cases import BATCH, Conv, Im2col, LeNet, MaxPool
 from benchmarks.measure import Times, against_numpy
-from benchmarks.report import Section, milliseconds, processor, times_as_fast, warn_if_busy
+from benchmarks.report import Section, add_write, milliseconds, processor, published, times_as_fast
 from benchmarks.shapes import CONVS, POOLS
 
 SECTION = Section("<!-- ratios:begin -->", "<!-- ratios:end -->")
@@ -121,22 +121,10 @@ def tables(quick: bool = False) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write if asked to; 1 if the file cannot be written to."""
     parser = argparse.ArgumentParser(prog="tables.py", description="Ratios of fastconv to its NumPy backend.")
-    between = f"replace what is between {SECTION.begin} and {SECTION.end}"
-    parser.add_argument("--write", type=Path, metavar="FILE", help=between)
+    add_write(parser, SECTION)
     parser.add_argument("--quick", action="store_true", help="few shapes, one call each: to try it, not to publish")
     options = parser.parse_args(arguments)
-    try:
-        if options.write:
-            SECTION.check(options.write)
-        warn_if_busy(parser.prog)
-        text = tables(options.quick)
-        print(text)
-        if options.write:
-            SECTION.replace(options.write, text)
-    except (OSError, ValueError) as error:
-        print(f"tables.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return published(parser.prog, SECTION, options.write, lambda: tables(options.quick))
 
 
 if __name__ == "__main__":

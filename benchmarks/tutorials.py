@@ -22,7 +22,7 @@ from tqdm import tqdm
 import fastconv
 from benchmarks.by_hand import IndexedConv, LoopedLeNet
 from benchmarks.measure import smallest
-from benchmarks.report import Section, aligned, milliseconds, times_as_fast, warn_if_busy
+from benchmarks.report import Section, add_write, aligned, milliseconds, published, times_as_fast
 from benchmarks.tables import machine
 from fastconv._files import written_whole
 from fastconv.compat import dlfs, mlfromscratch, nhwc
@@ -261,29 +261,21 @@ def measured(path: Path | None, quick: bool) -> dict[str, dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write if asked to; 1 if something cannot be read or written."""
     parser = argparse.ArgumentParser(prog="tutorials.py", description="The tutorials' code and networks, and fastconv.")
-    between = f"replace what is between {SECTION.begin} and {SECTION.end}"
-    parser.add_argument("--write", type=Path, metavar="FILE", help=between)
+    add_write(parser, SECTION)
     parser.add_argument("--results", type=Path, metavar="FILE", help="keep measurements; what is there is not repeated")
     parser.add_argument("--curve", type=Path, metavar="FILE", help="draw the curves of LeNet-5 with sigmoids")
     parser.add_argument("--quick", action="store_true", help="a call, 200 images each: to try it, not to publish")
     options = parser.parse_args(arguments)
-    try:
-        if options.write:
-            SECTION.check(options.write)
-        warn_if_busy(parser.prog)
+
+    def text() -> str:
         results = measured(options.results, options.quick)
-        text = tables(results)
-        print(text)
-        if options.write:
-            SECTION.replace(options.write, text)
         if options.curve:
             from fastconv.viz import save_history
 
             save_history(History(results["training"]["lenet5-sigmoid"]), options.curve)
-    except (OSError, ValueError) as error:
-        print(f"tutorials.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return tables(results)
+
+    return published(parser.prog, SECTION, options.write, text)
 
 
 if __name__ == "__main__":
