@@ -209,7 +209,7 @@ def demanded(
 @contextlib.contextmanager
 def as_in_jitted_code() -> Iterator[None]:
     """Make Python call the kernels that jitted code calls, which then need not be compiled for threads as well."""
-    with demanded(packed=False, shared=False, turned=False), mock.patch.object(_jit, "_forked", True):
+    with demanded(packed=False, shared=False, turned=False, last=False), mock.patch.object(_jit, "_forked", True):
         yield
 
 
