@@ -120,9 +120,8 @@ class ConvGeometry:
     def offsets(self) -> np.ndarray:
         """The offset of tap (c, ky, kx), or (ky, kx, c), from the first channel of its group: (taps,) uint64."""
         if self.last:
-            return (self.windows[:, None] * np.uint64(self.C) + np.arange(self.group, dtype=np.uint64)).ravel()
-        channels = np.arange(self.C // self.groups, dtype=np.uint64) * np.uint64(self.plane)
-        return (channels[:, None] + self.windows).ravel()
+            return (self.windows[:, None] * np.uint64(self.C) + self.channel_offsets).ravel()
+        return (self.channel_offsets[:, None] + self.windows).ravel()
 
     @functools.cached_property
     def weight_rows(self) -> np.ndarray:
@@ -148,10 +147,9 @@ class ConvGeometry:
         return (cells * (self.C if self.last else 1)).astype(np.uint64)
 
     @functools.cached_property
-    def window_offsets(self) -> np.ndarray:
-        """As `offsets`, in the order (ky, kx, c) in any case: (taps,) uint64."""
-        per_window = self.offsets.reshape(-1, len(self.windows)).T if not self.last else self.offsets
-        return per_window.ravel()
+    def channel_offsets(self) -> np.ndarray:
+        """The offset of each channel from the first one of its group: (C/groups,) uint64."""
+        return np.arange(self.C // self.groups, dtype=np.uint64) * np.uint64(1 if self.last else self.plane)
 
     @functools.cached_property
     def reach(self) -> Reach:

@@ -110,7 +110,7 @@ def turned_width(per_group: int) -> int:
 def declines_last(geometry: ConvGeometry) -> str:
     """Why a convolution of images with channels last moves them to NCHW order; empty where it does not."""
     per_group = geometry.OC // geometry.groups
-    if min(per_group, geometry.taps) < LEAST_LAST:
+    if declines_depthwise(geometry) and min(per_group, geometry.taps) < LEAST_LAST:
         return f"{per_group} output channels in a group or {geometry.taps} taps are fewer than {LEAST_LAST}"
     return ""
 

@@ -16,7 +16,8 @@ from fastconv._axes import Axis
 class Reach(NamedTuple):
     """Runs of terms that belong to the same rectangle of pixels, as the packed kernels take them: int64.
 
-    A term is a tap of the kernel and an input channel, in the order (ky, kx, c).
+    A term is a tap of the kernel and an input channel, in the order (ky, kx, c) where each tap has a run of its own;
+    one run of all of them has the order of the geometry's offsets.
 
     Attributes:
         runs: (runs, 7), the first term, how many, first and last row of pixels + 1, first and last column + 1, and the

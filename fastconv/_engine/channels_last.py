@@ -9,9 +9,11 @@ import numpy as np
 from fastconv import _arrays
 from fastconv._arrays import ready
 from fastconv._engine import depthwise, packed, turned
+from fastconv._engine.input_gradient import input_gradient
+from fastconv._engine.weight_gradient import weight_gradient
 from fastconv._geometry import ConvGeometry
-from fastconv._plan import declines_depthwise
-from fastconv.kernels import conv_gradients as gradients
+from fastconv._plan import declines_depthwise, declines_gathered, declines_last, declines_turned
+from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import planes as moves
 
 # bytes: pixels so far apart share few sets of the L1 cache, which then does not hold those of a block (measured: 3.2
@@ -49,14 +51,49 @@ def forward(
     packed.convolve(where, x, weight, strides, bias, floor, geometry.channels_last, y)
 
 
-def input_gradient(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray) -> None:
+def gradients(
+    where: str, g: np.ndarray, x: np.ndarray, weight: np.ndarray, compute: np.dtype, geometry: ConvGeometry,
+    needs: tuple[bool, bool, bool],
+) -> tuple[np.ndarray | None, ...]:  # fmt: skip
+    """The gradients from views, in NCHW order, of arrays with channels last; views of such arrays, or NCHW."""
+    want_x, want_weight, want_bias = needs
+    grad_x = grad_weight = grad_bias = None
+    last = [ready(a.transpose(0, 2, 3, 1), compute) for a in (g, x, weight)]
+    by_channel = not declines_depthwise(geometry)
+    if want_x and by_channel and geometry.phases == 1:
+        grad = _arrays.empty(where, last[1].shape, compute, "grad_x")
+        depthwise.input_gradient(last[0], last[2], geometry, grad)
+        grad_x = grad.transpose(0, 3, 1, 2)
+    elif want_x:
+        stays = geometry.phases == 1 and not declines_gathered(geometry) and not declines_last(geometry.transposed.conv)
+        if stays and moves.all_finite.sized(weight.size)(last[2].reshape(-1)):
+            grad = _arrays.empty(where, last[1].shape, compute, "grad_x")
+            _input_gradient(where, last[0], last[2], geometry, grad)
+            grad_x = grad.transpose(0, 3, 1, 2)
+        else:
+            grad_x = _arrays.empty(where, x.shape, compute, "grad_x")
+            input_gradient(where, first(where, g, compute), ready(weight, compute), geometry, grad_x)
+    summed = depthwise.weight_gradient(where, last[0], last[1], geometry) if want_weight and by_channel else None
+    if want_weight and summed is None and not declines_turned(geometry):
+        summed = _weight_gradient(where, last[0], last[1], geometry)
+    if summed is not None:
+        grad_weight = summed.reshape(last[2].shape).transpose(0, 3, 1, 2)
+    elif want_weight:
+        g, x = first(where, g, compute), first(where, x, compute)
+        grad_weight = weight_gradient(where, g, x, weight.shape, geometry)
+    if want_bias:
+        grad_bias = _bias_gradient(last[0])
+    return grad_x, grad_weight, grad_bias
+
+
+def _input_gradient(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray) -> None:
     """The gradient of x (N, H, W, C), written to grad, for stride 1 and weights that are finite."""
     nothing, lowest = np.zeros(geometry.C, g.dtype), g.dtype.type(-np.inf)
     strides = 1, -(geometry.C // geometry.groups), geometry.taps
     packed.convolve(where, g, weight, strides, nothing, lowest, geometry.transposed.conv.channels_last, grad)
 
 
-def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def _weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The gradient of the weights (OC, KH, KW, C/groups), from g (N, OH, OW, OC) and x (N, H, W, C)."""
     if geometry.C * x.itemsize % CACHE_STRIDE:
         return turned.weight_gradient(where, g, True, x, geometry.channels_last, taps_first=True)
@@ -64,9 +101,9 @@ def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeom
     return turned.weight_gradient(where, g, True, x, geometry.by_pixel, taps_first=True)
 
 
-def bias_gradient(g: np.ndarray) -> np.ndarray:
+def _bias_gradient(g: np.ndarray) -> np.ndarray:
     """The gradient of the bias: the sum of each channel of g (N, OH, OW, OC)."""
     grad, sums = np.empty(g.shape[3], g.dtype), np.empty(g.shape[1:], g.dtype)
-    gradients.add_parts.sized(g.size)(g.reshape(len(g), -1), sums.reshape(-1))
-    gradients.add_parts.sized(sums.size)(sums.reshape(-1, g.shape[3]), grad)
+    kernels.add_parts.sized(g.size)(g.reshape(len(g), -1), sums.reshape(-1))
+    kernels.add_parts.sized(sums.size)(sums.reshape(-1, g.shape[3]), grad)
     return grad

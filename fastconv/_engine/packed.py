@@ -54,5 +54,5 @@ def _packed(
     width = min(TILE_VECTORS, -(-per_group // lanes)) * lanes
     shape = (groups, -(-per_group // width), geometry.taps, width)
     packed = _arrays.empty(where, shape, weight.dtype, "the packed weights")
-    finite = kernels.pack(weight, *table, groups, kernels.TERMS, packed)
+    finite = kernels.pack(weight, *table, groups, packed)
     return packed.reshape(-1), finite

@@ -53,11 +53,8 @@ def _in_blocks(
     where: str, g: np.ndarray, g_last: bool, x: np.ndarray, geometry: ConvGeometry, taps_first: bool
 ) -> tuple[np.ndarray, bool]:
     """Summed in blocks of terms; and whether the taps of the kernel come first, which they may where that is wanted."""
-    groups, per_group, width = (
-        geometry.groups,
-        geometry.OC // geometry.groups,
-        turned_width(geometry.OC // geometry.groups),
-    )
+    groups, per_group = geometry.groups, geometry.OC // geometry.groups
+    width = turned_width(per_group)
     cells = -(-per_group // width) * geometry.rows.out * geometry.columns.out * width
     turned = _arrays.empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
     moves.turn_gradient(g, g_last, groups, width, turned.reshape(-1))
@@ -65,7 +62,7 @@ def _in_blocks(
     bare = geometry.unpadded
     if taps_first and not declines_unpadded(bare) and len(bare.reach.runs) == len(bare.windows):
         # the padding's zeros times infinity are NaN, as IEEE has it, and every infinity of g is in some of the sums
-        if _sum(where, turned, x, bare, bare.window_offsets, width, grad):
+        if _sum(where, turned, x, bare, bare.channel_offsets, width, grad):
             return grad, True
     _sum(where, turned, x, geometry, geometry.offsets, width, grad)
     return grad, geometry.last

@@ -9,16 +9,15 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
-from fastconv._engine import channels_last, depthwise
+from fastconv._engine import channels_last
 from fastconv._engine.forward import direct
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
-from fastconv._geometry import ConvGeometry, conv_geometry
-from fastconv._plan import declines_depthwise, declines_gathered, declines_last, declines_turned
+from fastconv._geometry import conv_geometry
+from fastconv._plan import declines_last
 from fastconv._sizes import Int2, Padding, layout_argument, sizes
 from fastconv.errors import ShapeError
 from fastconv.functional.im2col import convolve_columns
-from fastconv.kernels import planes as moves
 
 ALGORITHMS = ("auto", "direct", "im2col")
 
@@ -113,8 +112,7 @@ def convolution(
     final = _arrays.shape_as(shape, layout)[int(unbatched) :]
     y = _arrays.result(where, final, dtype, out, *inputs)
     compute = _arrays.compute_dtype(dtype)
-    as_given = layout == "NHWC" and algorithm != "im2col" and not on_numpy()
-    as_given = as_given and not (declines_last(geometry) and declines_depthwise(geometry))
+    as_given = layout == "NHWC" and algorithm != "im2col" and not declines_last(geometry) and not on_numpy()
     order = layout if as_given else "NCHW"
     straight = layout == order and compute == dtype
     ordered = _arrays.shape_as(shape, order)
@@ -194,7 +192,7 @@ def convolution_backward(
     g = g[None] if unbatched else g
     grads: tuple[np.ndarray | None, ...]
     if layout == "NHWC" and len(x) and not on_numpy():
-        grads = _gradients_last(where, g, x, weight, compute, geometry, (want_x, want_weight, want_bias))
+        grads = channels_last.gradients(where, g, x, weight, compute, geometry, (want_x, want_weight, want_bias))
         return gradients_as(grads, dtype, layout, unbatched)
     g, x, weight = (ready(a, compute) for a in (g, x, weight))
     if on_numpy():
@@ -209,41 +207,6 @@ def convolution_backward(
             bias_gradient(g) if want_bias else None,
         )
     return gradients_as(grads, dtype, layout, unbatched)
-
-
-def _gradients_last(
-    where: str, g: np.ndarray, x: np.ndarray, weight: np.ndarray, compute: np.dtype, geometry: ConvGeometry,
-    needs: tuple[bool, bool, bool],
-) -> tuple[np.ndarray | None, ...]:  # fmt: skip
-    """The gradients from views, in NCHW order, of arrays with channels last; views of such arrays, or NCHW."""
-    want_x, want_weight, want_bias = needs
-    grad_x = grad_weight = grad_bias = None
-    last = [ready(a.transpose(0, 2, 3, 1), compute) for a in (g, x, weight)]
-    by_channel = not declines_depthwise(geometry)
-    if want_x and by_channel and geometry.phases == 1:
-        grad = _arrays.empty(where, last[1].shape, compute, "grad_x")
-        depthwise.input_gradient(last[0], last[2], geometry, grad)
-        grad_x = grad.transpose(0, 3, 1, 2)
-    elif want_x:
-        stays = geometry.phases == 1 and not declines_gathered(geometry) and not declines_last(geometry.transposed.conv)
-        if stays and moves.all_finite.sized(weight.size)(last[2].reshape(-1)):
-            grad = _arrays.empty(where, last[1].shape, compute, "grad_x")
-            channels_last.input_gradient(where, last[0], last[2], geometry, grad)
-            grad_x = grad.transpose(0, 3, 1, 2)
-        else:
-            grad_x = _arrays.empty(where, x.shape, compute, "grad_x")
-            input_gradient(where, channels_last.first(where, g, compute), ready(weight, compute), geometry, grad_x)
-    summed = depthwise.weight_gradient(where, last[0], last[1], geometry) if want_weight and by_channel else None
-    if want_weight and summed is None and not declines_turned(geometry):
-        summed = channels_last.weight_gradient(where, last[0], last[1], geometry)
-    if summed is not None:
-        grad_weight = summed.reshape(last[2].shape).transpose(0, 3, 1, 2)
-    elif want_weight:
-        g, x = channels_last.first(where, g, compute), channels_last.first(where, x, compute)
-        grad_weight = weight_gradient(where, g, x, weight.shape, geometry)
-    if want_bias:
-        grad_bias = channels_last.bias_gradient(last[0])
-    return grad_x, grad_weight, grad_bias
 
 
 def gradients_as(

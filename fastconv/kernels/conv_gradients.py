@@ -112,9 +112,9 @@ def weight_gradient_turned(turned, x, image, step, offsets, runs, steps, columns
     on from the cells of their pixels. Returns whether all sums are finite.
 
     Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it, `width` channels a block; x flat, `image`
-    cells an image, the groups `step` cells apart; offsets (K,) uint64; runs and steps int64; `columns` the pixels of a
-    row; grad (groups, OC/groups, K), overwritten where a run has terms. Parallel over (group, block of terms, block of
-    channels), each of which owns its part of grad and sums the batch in order.
+    cells an image, the groups `step` cells apart; offsets uint64, one for each term of a run; runs and steps int64;
+    `columns` the pixels of a row; grad (groups, OC/groups, K), overwritten where a run has terms. Parallel over (group,
+    block of terms, block of channels), each of which owns its part of grad and sums the batch in order.
     """
     N, groups, cells = turned.shape
     per_group, K = grad.shape[1:]

@@ -12,7 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.kernels.tiles import I64, LANES, MANY_REGISTERS, Vectors, data_of, strided, transpose_block
+from fastconv.kernels.move_tiles import transpose_block
+from fastconv.kernels.tiles import I64, LANES, MANY_REGISTERS, Vectors, data_of, strided
 
 # kernels of as many rows as columns whose taps are summed at once, all in registers
 WINDOW_SIDES = (3, 5) if MANY_REGISTERS else (3,)

@@ -46,14 +46,14 @@ def _pack(weight, start, row, outer, inner, inners, k0, terms, channels, packed,
 
 
 @kernel
-def pack(weight, weight0, row, outer, inner, inners, groups, terms, packed):
+def pack(weight, weight0, row, outer, inner, inners, groups, packed):
     """Pack all weights for `forward_packed`, described as there: packed[group, block, k, j]; whether all are finite.
 
     Precondition: weight flat; packed (groups, blocks, K, width), of which those past a block's last channel stay as
-    they are. Parallel over (group, block, `terms` terms), each of which owns its part.
+    they are. Parallel over (group, block, TERMS terms), each of which owns its part.
     """
     blocks, K, width = packed.shape[1:]
-    per_group, lanes, shares = weight.size // (groups * K), VECTOR_BYTES // weight.itemsize, -(-K // terms)
+    per_group, lanes, shares = weight.size // (groups * K), VECTOR_BYTES // weight.itemsize, -(-K // TERMS)
     flat, odd = packed.reshape(-1), 0
     for task in prange(groups * blocks * shares):
         rest, share = divmod(np.int64(task), shares)
@@ -61,8 +61,8 @@ def pack(weight, weight0, row, outer, inner, inners, groups, terms, packed):
         begin = _begin(per_group, blocks, block, lanes)
         channels = _begin(per_group, blocks, block + 1, lanes) - begin
         start = weight0 + group * (weight.size // groups) + begin * row
-        k = share * terms
-        m = min(terms, K - k)
+        k = share * TERMS
+        m = min(TERMS, K - k)
         part = flat[(rest * K + k) * width : (rest * K + k + m) * width]
         _pack(weight, start, row, outer, inner, inners, k, m, channels, part, width)
         check = weight.dtype.type(0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._jit import helper, inlined
+from fastconv.kernels.move_tiles import copy_tile, transpose_tile
 from fastconv.kernels.pool_tiles import max_cells, max_of_sums_tile, spread_cells
 from fastconv.kernels.tiles import (
     DOT_ROWS,
@@ -21,10 +22,8 @@ from fastconv.kernels.tiles import (
     TILE_VECTORS,
     TWO_ROWS,
     VECTOR_BYTES,
-    copy_tile,
     dots_tile,
     rows_tile,
-    transpose_tile,
 )
 
 # Terms summed at once: the inputs of so many, a tile wide, stay in the L1 cache while all rows of weights use them.
