@@ -41,7 +41,7 @@ def convolve(
     y = y.reshape((len(y), pixels, geometry.OC) if geometry.last else (len(y), geometry.OC, pixels))
     kernels.forward_packed(
         planes_of(where, x, geometry).reshape(-1), geometry.C * geometry.plane, geometry.group, geometry.offsets,
-        geometry.reach.runs, geometry.reach.steps, flat, *table, ready, bias, floor, geometry.groups,
+        geometry.reach.joined, geometry.reach.steps, flat, *table, ready, bias, floor, geometry.groups,
         geometry.columns.out, get_num_threads(), geometry.last, y,
     )  # fmt: skip
 

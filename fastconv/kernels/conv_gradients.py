@@ -126,7 +126,7 @@ def weight_gradient_turned(turned, x, image, step, offsets, runs, steps, columns
     shares = -(-terms // taps)
     flat_turned, flat_grad = turned.reshape(-1), grad.reshape(-1)
     nothing, lowest = np.zeros(terms, grad.dtype), grad.dtype.type(-np.inf)
-    zero, one = np.int64(0), np.int64(1)
+    zero, one, nowhere = np.int64(0), np.int64(1), np.zeros(4, np.int64)
     odd = 0
     for task in prange(groups * len(runs) * shares * blocks):
         rest, block = divmod(np.int64(task), blocks)
@@ -135,7 +135,7 @@ def weight_gradient_turned(turned, x, image, step, offsets, runs, steps, columns
         k, oc = s * taps, block * width
         rows, channels = min(taps, terms - k), min(width, per_group - oc)
         sources, places = np.empty(P, np.uint64), np.empty(P, np.uint64)
-        count = list_pixels(sources, places, runs[r], steps, zero, P, columns, zero, zero, width)
+        count = list_pixels(sources, places, runs[r], nowhere, steps, zero, P, columns, zero, zero, width)
         sums = np.zeros(taps * width, grad.dtype)
         for n in range(N):
             add_rows(

@@ -14,6 +14,7 @@ from fastconv.kernels.simd import add_to_rows, copy_rows, even_part, limit_rows,
 from fastconv.kernels.tiles import TILE_VECTORS, VECTOR_BYTES
 
 TERMS = 128  # terms that are summed at once: their weights, a tile wide, and its inputs stay in the L1 cache
+TERMS_LAST = 1280  # with channels last, where a cache line holds the next terms of its pixel: in the L2 cache
 PIXELS = 1600  # pixels that one task computes, about, if it packs its weights: that takes a few per cent of its time
 PIXELS_READY = 800  # and if they are packed: its sums, inputs and weights fit the L2 cache
 TASKS = 20  # from so many tasks on it does not matter whether threads can share them evenly
@@ -88,7 +89,7 @@ def forward_packed(
 ):  # fmt: skip
     """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offsets[k]].
 
-    Results up to `floor` are stored as `floor`. See `Reach` for `runs` and `steps`; the terms of a run are at
+    Results up to `floor` are stored as `floor`. See `Reach` for `runs`, the joined ones, and `steps`; the terms of a run are at
     offsets[0], offsets[1] and so on from the cells of their pixels. The weights of a group follow those of the other;
     in it that of output channel j and term k is at weight0 + j*row + k // inners * outer + k % inners *
     inner, where `inner` is 1 or -1, or `row` is 1; or they are `ready`, as `pack` leaves them.
@@ -108,8 +109,9 @@ def forward_packed(
     slices = _even(parts * groups * blocks, -(-P // pixels), P, threads) if together == 1 else 1
     length = -(-P // slices)
     slices = -(-P // length)
-    rows, lowest = row_offsets(2 * TERMS, width), y.dtype.type(-np.inf)
-    K = offsets.size
+    at_once = TERMS_LAST if ready and last else TERMS
+    rows, lowest = row_offsets(2 * at_once, width), y.dtype.type(-np.inf)
+    K, nowhere = offsets.size, np.zeros(4, np.int64)
     for task in prange(parts * groups * slices * blocks):
         rest, block = divmod(np.int64(task), blocks)
         rest, s = divmod(rest, slices)
@@ -127,15 +129,16 @@ def forward_packed(
         packed = weight if ready else np.empty(2 * TERMS * width, y.dtype)
         weights = group * (weight.size // groups) + begin * row + weight0
         for r in range(len(runs)):
-            count = 0
+            count, hole = 0, runs[0, 2:6] if r > 0 else nowhere
             for i in range(images):
                 source = (part * together + i) * image + group * group_step
                 count += list_pixels(
-                    cells[count:], places[count:], runs[r], steps, start, end, columns, source, base + i * step, line
-                )
+                    cells[count:], places[count:], runs[r], hole, steps, start, end, columns, source, base + i * step,
+                    line,
+                )  # fmt: skip
             if count == 0:
                 continue
-            most = even_part(runs[r, 1], TERMS)
+            most = even_part(runs[r, 1], at_once)
             for k in range(0, runs[r, 1], most):
                 terms = min(most, runs[r, 1] - k)
                 if ready:
@@ -144,7 +147,7 @@ def forward_packed(
                     at = np.int64(0)
                     _pack(weight, weights, row, outer, inner, inners, runs[r, 0] + k, terms, channels, packed, width)
                 add_to_rows(
-                    sums, places[:count], bias, first, r + k == 0, x, cells[:count], offsets[k : k + terms], packed,
+                    sums, places[:count], bias, first, r < 2 and k == 0, x, cells[:count], offsets[k : k + terms], packed,
                     at, rows[:terms], channels,
                 )  # fmt: skip
         for i in range(images):
