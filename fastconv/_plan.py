@@ -115,6 +115,12 @@ def declines_last(geometry: ConvGeometry) -> str:
     return ""
 
 
+def declines_last_gradient(geometry: ConvGeometry) -> str:
+    """Why the weight gradient of images with channels last is not summed where they lie; empty where it is."""
+    channels = geometry.C // geometry.groups
+    return f"{channels} channels in a group are fewer than {LEAST_LAST}" if channels < LEAST_LAST else ""
+
+
 def declines_depthwise(geometry: ConvGeometry) -> str:
     """Why images with channels last are not convolved channel by channel in vectors of them; empty where they are."""
     if not geometry.C == geometry.OC == geometry.groups:

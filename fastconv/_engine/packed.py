@@ -13,7 +13,8 @@ from fastconv._plan import declines_ready, declines_unpadded
 from fastconv._threads import get_num_threads
 from fastconv.kernels import packed as kernels
 from fastconv.kernels import planes as moves
-from fastconv.kernels.tiles import TILE_VECTORS, VECTOR_BYTES
+from fastconv.kernels.shares import tile_blocks
+from fastconv.kernels.tiles import VECTOR_BYTES
 
 
 def convolve(
@@ -51,8 +52,8 @@ def _packed(
 ) -> tuple[np.ndarray, bool]:
     """The weights packed at once, for many pixels; and whether they are finite."""
     groups, per_group, lanes = geometry.groups, geometry.OC // geometry.groups, VECTOR_BYTES // weight.itemsize
-    width = min(TILE_VECTORS, -(-per_group // lanes)) * lanes
-    shape = (groups, -(-per_group // width), geometry.taps, width)
+    blocks, width = tile_blocks(per_group, lanes)
+    shape = (groups, blocks, geometry.taps, width)
     packed = _arrays.empty(where, shape, weight.dtype, "the packed weights")
     finite = kernels.pack(weight, *table, groups, packed)
     return packed.reshape(-1), finite

@@ -11,7 +11,8 @@ from numba import prange
 
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.planes import split_plane
-from fastconv.kernels.simd import TERM_BLOCK, add_rows, copy_rows, even_part
+from fastconv.kernels.shares import even_part
+from fastconv.kernels.simd import TERM_BLOCK, add_rows, copy_rows
 from fastconv.kernels.tiles import LANES
 
 CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache

@@ -11,7 +11,8 @@ from numba import prange
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.pixels import list_pixels
 from fastconv.kernels.planes import split_plane, turn_block
-from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, even_part, lane_sum, row_offsets, transpose
+from fastconv.kernels.shares import aligned, even_part
+from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, lane_sum, row_offsets, transpose
 from fastconv.kernels.tiles import LANES, TILE_ROWS
 
 SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
@@ -75,7 +76,7 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step, width, parts
     for task in prange(shards * groups):
         shard, group = divmod(np.int64(task), groups)
         parts[shard, group] = 0
-        turned = np.empty(size * width, g.dtype)
+        turned = aligned(size * width, g.dtype)
         for item in range(shard * N * blocks // shards, (shard + 1) * N * blocks // shards):
             n, block = divmod(item, blocks)
             p = block * size

@@ -10,20 +10,14 @@ from numba import prange
 
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.pixels import list_pixels
-from fastconv.kernels.simd import add_to_rows, copy_rows, even_part, limit_rows, row_offsets, transpose
-from fastconv.kernels.tiles import TILE_VECTORS, VECTOR_BYTES
+from fastconv.kernels.shares import aligned, block_begin, even_part, even_parts, tile_blocks
+from fastconv.kernels.simd import add_to_rows, copy_rows, limit_rows, row_offsets, transpose
+from fastconv.kernels.tiles import VECTOR_BYTES
 
 TERMS = 128  # terms that are summed at once: their weights, a tile wide, and its inputs stay in the L1 cache
 TERMS_LAST = 1280  # with channels last, where a cache line holds the next terms of its pixel: in the L2 cache
 PIXELS = 1600  # pixels that one task computes, about, if it packs its weights: that takes a few per cent of its time
 PIXELS_READY = 800  # and if they are packed: its sums, inputs and weights fit the L2 cache
-TASKS = 20  # from so many tasks on it does not matter whether threads can share them evenly
-
-
-@inlined
-def _begin(per_group, blocks, block, lanes):
-    """The first output channel of a block: whole vectors, evenly shared."""
-    return min(-(-per_group // lanes) * block // blocks * lanes, per_group)
 
 
 @inlined
@@ -59,8 +53,8 @@ def pack(weight, weight0, row, outer, inner, inners, groups, packed):
     for task in prange(groups * blocks * shares):
         rest, share = divmod(np.int64(task), shares)
         group, block = divmod(rest, blocks)
-        begin = _begin(per_group, blocks, block, lanes)
-        channels = _begin(per_group, blocks, block + 1, lanes) - begin
+        begin = block_begin(per_group, blocks, block, lanes)
+        channels = block_begin(per_group, blocks, block + 1, lanes) - begin
         start = weight0 + group * (weight.size // groups) + begin * row
         k = share * TERMS
         m = min(TERMS, K - k)
@@ -72,14 +66,6 @@ def pack(weight, weight0, row, outer, inner, inners, groups, packed):
                 check += part[np.uint64(i * width) + j] * 0  # NaN from what is not finite
         odd += 0 if check == 0 else 1
     return odd == 0
-
-
-@inlined
-def _even(tasks, parts, most, threads):
-    """Into how many parts each of so many tasks is cut: `parts`, or more where threads would share them unevenly."""
-    while tasks * parts < TASKS and tasks * parts % threads and parts < most:
-        parts += 1
-    return parts
 
 
 @kernel
@@ -101,12 +87,11 @@ def forward_packed(
     """
     N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
-    blocks = -(-per_group // (TILE_VECTORS * lanes))
-    width = min(TILE_VECTORS, -(-per_group // lanes)) * lanes
+    blocks, width = tile_blocks(per_group, lanes)
     pixels = PIXELS_READY if ready else PIXELS
-    together = -(-N // _even(groups * blocks, -(-N // max(1, pixels // P)), N, threads))
+    together = -(-N // even_parts(groups * blocks, -(-N // max(1, pixels // P)), N, threads))
     parts = -(-N // together)
-    slices = _even(parts * groups * blocks, -(-P // pixels), P, threads) if together == 1 else 1
+    slices = even_parts(parts * groups * blocks, -(-P // pixels), P, threads) if together == 1 else 1
     length = -(-P // slices)
     slices = -(-P // length)
     at_once = TERMS_LAST if ready and last else TERMS
@@ -116,17 +101,17 @@ def forward_packed(
         rest, block = divmod(np.int64(task), blocks)
         rest, s = divmod(rest, slices)
         part, group = divmod(rest, groups)
-        begin = _begin(per_group, blocks, block, lanes)
-        channels = _begin(per_group, blocks, block + 1, lanes) - begin
+        begin = block_begin(per_group, blocks, block, lanes)
+        channels = block_begin(per_group, blocks, block + 1, lanes) - begin
         first = group * per_group + begin
         start, end = s * length, min((s + 1) * length, P)
         m = end - start
         images = min(together, N - part * together)
         # the sums of an image's pixels, straight in y or to be transposed
         base, step, line = ((part * together * P + start) * OC + first, P * OC, OC) if last else (0, m * width, width)
-        sums = flat if last else np.empty(images * m * width, y.dtype)
+        sums = flat if last else aligned(images * m * width, y.dtype)
         cells, places = np.empty(images * m, np.uint64), np.empty(images * m, np.uint64)
-        packed = weight if ready else np.empty(2 * TERMS * width, y.dtype)
+        packed = weight if ready else aligned(2 * TERMS * width, y.dtype)
         weights = group * (weight.size // groups) + begin * row + weight0
         for r in range(len(runs)):
             count, hole = 0, runs[0, 2:6] if r > 0 else nowhere

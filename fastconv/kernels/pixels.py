@@ -13,8 +13,9 @@ def _list_row(cells, places, begin, cell, step, place, row, pixels):
     at, here, there = np.uint64(begin), np.uint64(cell), np.uint64(place)
     step, row = np.uint64(step), np.uint64(row)
     for p in range(np.uint64(max(pixels, 0))):
-        cells[at + p] = here + p * step
-        places[at + p] = there + p * row
+        cells[at + p], places[at + p] = here, there
+        here += step
+        there += row
     return begin + max(pixels, 0)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from fastconv._jit import helper, inlined
 from fastconv.kernels.move_tiles import copy_tile, transpose_tile
 from fastconv.kernels.pool_tiles import max_cells, max_of_sums_tile, spread_cells
+from fastconv.kernels.shares import even_part
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
@@ -51,29 +52,25 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_
     """One tile wide and `rows` high, from tiles of as many rows as the registers hold."""
     i = i0
     end = i0 + rows
+    wide = n > TILE_VECTORS * (VECTOR_BYTES // c.itemsize)  # and of at least three rows: fewer take any width
     if MANY_REGISTERS:
-        while end - i >= TILE_ROWS:
+        while end - i >= TILE_ROWS and not wide:
             rows_tile(TILE_ROWS, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
             i += TILE_ROWS
-        if end - i >= 6:
+        while end - i >= 6:
             rows_tile(6, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
             i += 6
     while end - i >= 4:
         rows_tile(4, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
         i += 4
-    if end - i == 3:
+    if end - i == 3 and not wide:
         rows_tile(3, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
-    elif end - i == 2:
+        i += 3
+    if end - i >= 2:
         rows_tile(2, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
-    elif end - i == 1:
+        i += 2
+    if end - i == 1:
         rows_tile(1, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
-
-
-@inlined
-def even_part(size, part):
-    """The length of equal parts of `size`, the nearest number of them to parts of length `part`; at least 1."""
-    parts = max(1, (size + part // 2) // part)
-    return max(1, -(-size // parts))
 
 
 @helper
@@ -122,8 +119,8 @@ def add_to_rows(c, c_rows, bias, bias0, fresh, a, a_rows, a_terms, b, b0, b_term
 
     Where `fresh`, the sums start from bias[bias0 + q].
 
-    Precondition: as for `add_rows`; c_rows uint64, as many as a_rows; all terms are summed at once, and n is at most
-    the width of a tile.
+    Precondition: as for `add_rows`; c_rows uint64, as many as a_rows; all terms are summed at once, and n takes
+    at most WIDEST vectors.
     """
     if ENABLED:
         zero, lowest = np.int64(0), c.dtype.type(-np.inf)

@@ -39,6 +39,9 @@ TILE_VECTORS = 3
 # of its own, which takes time to compile, so there are not all of them; 1 to TILE_VECTORS are needed below taller tiles
 WIDTHS = {1: (8, 4, 3, 2, 1) if MANY_REGISTERS else (4, 3, 2, 1), 2: (4, 3, 2, 1)}
 ONE_ROW, TWO_ROWS = WIDTHS[1], WIDTHS[2]
+# 6 x 4 vectors of sums are as many, and 4 divides the numbers of channels that are usual; rows of pixels have no use for
+# tiles so wide, so only those whose rows lie anywhere are compiled
+WIDEST, WIDE_ROWS = (4, (6, 4)) if MANY_REGISTERS else (TILE_VECTORS, ())
 # rows of a tile of dot products with four others: 6 x 4 sums or 2 x 4
 DOT_ROWS = 6 if MANY_REGISTERS else 2
 # without the JIT, and for the bounds-checked twins, the same sums are plain loops
@@ -157,7 +160,8 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
     start: c[c0 + c_row[i] + q] from bias[q].
 
     Precondition: `rows` a literal; c_row a number or an array of uint64; flat arrays of one float type; a_rows, a_terms
-    and b_terms uint64; the other numbers of 64 bits; n takes 1 to TILE_VECTORS vectors, or one of WIDTHS[rows].
+    and b_terms uint64; the other numbers of 64 bits; n takes 1 to TILE_VECTORS vectors, with
+    an array `c_row` and one of WIDE_ROWS 1 to WIDEST, or one of WIDTHS[rows].
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
@@ -229,7 +233,8 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
                                     total = builder.select(low, lowest, total)
                                 vectors.store(total, row, j, m)
 
-        by_width(builder, vectors, WIDTHS.get(M, range(1, TILE_VECTORS + 1)), n, block)
+        most = WIDEST if table and M in WIDE_ROWS else TILE_VECTORS
+        by_width(builder, vectors, WIDTHS.get(M, range(1, most + 1)), n, block)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -1,0 +1,52 @@
+"""How work is shared: parts of a size, tasks for threads, blocks of channels as wide as a tile; memory for a block."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastconv._jit import inlined
+from fastconv.kernels.tiles import WIDEST, VECTOR_BYTES
+
+TASKS = 20  # from so many tasks on it does not matter whether threads can share them evenly
+
+
+@inlined
+def even_part(size, part):
+    """The length of equal parts of `size`, the nearest number of them to parts of length `part`; at least 1."""
+    parts = max(1, (size + part // 2) // part)
+    return max(1, -(-size // parts))
+
+
+@inlined
+def even_parts(tasks, parts, most, threads):
+    """Into how many parts each of so many tasks is cut: `parts`, or more where threads would share them unevenly."""
+    while tasks * parts < TASKS and tasks * parts % threads and parts < most:
+        parts += 1
+    return parts
+
+
+@register_jitable
+def tile_blocks(channels, lanes):
+    """How many blocks of channels, each at most as wide as a tile, and the width of the widest: whole vectors.
+
+    Python may call it too.
+    """
+    return -(-channels // (WIDEST * lanes)), min(WIDEST, -(-channels // lanes)) * lanes
+
+
+@inlined
+def block_begin(channels, blocks, block, lanes):
+    """The first channel of a block: whole vectors, evenly shared."""
+    return min(-(-channels // lanes) * block // blocks * lanes, channels)
+
+
+@inlined
+def aligned(size, dtype):
+    """An array (size,) of floats that begins with a vector's alignment; one across cache lines is loaded half as fast.
+
+    Measured: 0.75 against 0.9 of the peak, for products with a vector from beyond the L1 cache.
+    """
+    scratch = np.empty(size + VECTOR_BYTES // 4, dtype)
+    start = -scratch.ctypes.data % VECTOR_BYTES // scratch.itemsize
+    return scratch[start : start + size]
