@@ -18,7 +18,7 @@ import numpy as np
 from fastconv._axes import Axis, Margins, check_channels, conv_axes, pool_axes
 from fastconv._gathering import GatheredAxis, backward_terms, border_products, gathered_axis, gathered_products
 from fastconv._planes import Planes, channel_starts, chosen, column_shifts, laid_out, tap_windows
-from fastconv._reach import Reach, reach
+from fastconv._reach import Areas, Reach, areas, reach, whole
 from fastconv._sizes import integer, padding_argument, pair
 
 
@@ -153,9 +153,15 @@ class ConvGeometry:
 
     @functools.cached_property
     def reach(self) -> Reach:
-        """The pixels that each tap reaches, of whole planes; all of them where the planes are padded."""
-        channels, cell = self.C // self.groups, self.C if self.last else 1
-        return reach(self.rows, self.columns, channels, self.WP, cell, not self.bare)
+        """The pixels that each tap reaches, of bare planes."""
+        return reach(self.rows, self.columns, self.C // self.groups, self.WP, self.C if self.last else 1)
+
+    @functools.cached_property
+    def areas(self) -> Areas:
+        """The pixels that the same taps reach, of bare planes with channels last; all pixels, of padded whole ones."""
+        if self.bare:
+            return areas(self.rows, self.columns, self.C // self.groups, self.WP, self.C)
+        return whole(self.rows, self.columns, self.offsets, self.WP, self.C if self.last else 1)
 
     @property
     def group(self) -> int:
@@ -214,12 +220,12 @@ class ConvGeometry:
             found.append((terms[:, ky, kx].astype(np.uint64).ravel(), reached.ravel()))
         return found
 
-    @property
+    @functools.cached_property
     def border_products(self) -> float:
         """How many products the input gradient, phase by phase, takes for each that is needed."""
         return border_products(self.rows, self.columns)
 
-    @property
+    @functools.cached_property
     def gathered_products(self) -> float:
         """How many it takes as one convolution, whose kernel is as large as the largest phase's."""
         return gathered_products(self.rows, self.columns)

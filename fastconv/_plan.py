@@ -16,8 +16,8 @@ LEAST_PACKED, LEAST_PACKED_TAPS, LEAST_PACKED_PIXELS = 96, 512, 128
 LEAST_PACKED_IN_PLACE, LEAST_PACKED_TAPS_IN_PLACE = 64, 320
 # pixels from which several tasks need the same weights, which are then packed once for all
 LEAST_READY = 2400
-# input channels from which the image is read as it is: the sums are loaded and stored once for each tap
-LEAST_UNPADDED = 96
+# input channels and pixels from which an image with channels last is read as it is, with weights packed once for all
+LEAST_UNPADDED, LEAST_UNPADDED_PIXELS = 96, 300
 # images, times groups, from which each thread takes whole ones, and the bytes of their planes that fit its L2 cache
 LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 # how many products the gradient as a convolution may take, zeros near the borders included, for each that is needed
@@ -57,12 +57,12 @@ def declines_ready(geometry: ConvGeometry, N: int) -> str:
     return f"{pixels} pixels are fewer than {LEAST_READY}" if pixels < LEAST_READY else ""
 
 
-def declines_unpadded(geometry: ConvGeometry) -> str:
-    """Why packed weights meet padded planes, and not the image as it is, tap by tap; empty where they do not."""
-    channels = geometry.C // geometry.groups
+def declines_unpadded(geometry: ConvGeometry, N: int) -> str:
+    """Why packed weights meet padded planes, and not the image as it is, without the padding; empty where not."""
+    channels, pixels = geometry.C // geometry.groups, N * geometry.rows.out * geometry.columns.out
     if channels < LEAST_UNPADDED:
         return f"{channels} channels in a group are fewer than {LEAST_UNPADDED}"
-    return "" if geometry.reach.begins_everywhere else "no tap of the kernel reaches every pixel"
+    return f"{pixels} pixels are fewer than {LEAST_UNPADDED_PIXELS}" if pixels < LEAST_UNPADDED_PIXELS else ""
 
 
 def declines_by_image(geometry: ConvGeometry, N: int, itemsize: int) -> str:

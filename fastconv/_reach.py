@@ -1,11 +1,12 @@
-"""Which pixels of a convolution's output each tap of the kernel reaches with a pixel of the image.
+"""Which pixels of a convolution's output are reached by which taps of the kernel with a pixel of the image.
 
-At the other pixels the tap lies in the padding. A kernel that goes tap by tap multiplies none of those zeros, and the
-image need not be padded.
+At the other pixels a tap lies in the padding. A kernel that leaves those out multiplies none of the padding's zeros,
+and the image need not be padded. Terms are a tap of the kernel and an input channel, in the order (ky, kx, c).
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,23 +15,38 @@ from fastconv._axes import Axis
 
 
 class Reach(NamedTuple):
-    """Runs of terms that belong to the same rectangle of pixels, as the packed kernels take them: int64.
-
-    A term is a tap of the kernel and an input channel, in the order (ky, kx, c) where each tap has a run of its own;
-    one run of all of them has the order of the geometry's offsets.
+    """The rectangle of pixels that each tap reaches: int64.
 
     Attributes:
-        runs: (runs, 7), the first term, how many, first and last row of pixels + 1, first and last column + 1, and the
-            input cell of the first pixel's first term.
-        joined: all terms, at the pixels that all of them reach, and then `runs`, which those pixels are left out of.
+        runs: (taps, 7), the first term, how many, first and last row of pixels + 1, first and last column + 1, and the
+            input cell of the first pixel's first term. Taps that reach nothing are left out.
         steps: the cells from one row of pixels to the next, and from one pixel to the next: (2,).
-        begins_everywhere: whether the first run's rectangle is the whole output, so that all sums begin with it.
+        begins_everywhere: whether some tap reaches all pixels.
     """
 
     runs: np.ndarray
-    joined: np.ndarray
     steps: np.ndarray
     begins_everywhere: bool
+
+
+class Areas(NamedTuple):
+    """The rectangles of pixels that the same taps reach.
+
+    Attributes:
+        areas: (areas, 7) int64, as the runs of `Reach`, but the first term and how many are of `terms`.
+        terms: the terms of all areas: uint64.
+        offsets: their cells, from the first one of their area: uint64.
+        steps: as in `Reach`.
+    """
+
+    areas: np.ndarray
+    terms: np.ndarray
+    offsets: np.ndarray
+    steps: np.ndarray
+
+
+def _steps(rows: Axis, columns: Axis, WP: int, cell: int) -> np.ndarray:
+    return np.array([rows.stride * WP * cell, columns.stride * cell])
 
 
 def _reached(axis: Axis) -> list[tuple[int, int, int]]:
@@ -44,35 +60,49 @@ def _reached(axis: Axis) -> list[tuple[int, int, int]]:
     return found
 
 
-def _by_all(axis: Axis, taps: list[tuple[int, int, int]]) -> tuple[int, int, int]:
-    """What `_reached` has of each tap, of all of them."""
-    first = max(tap[0] for tap in taps)
-    return first, max(first, min(tap[1] for tap in taps)), first * axis.stride - axis.before
-
-
-def reach(rows: Axis, columns: Axis, channels: int, WP: int, cell: int, padded: bool) -> Reach:
-    """The runs of a convolution, of images whose rows of pixels are WP * cell apart: one for each tap of the kernel.
-
-    There is one run of all terms where the image is padded.
-    """
-    steps = np.array([rows.stride * WP * cell, columns.stride * cell])
-    terms = rows.kernel * columns.kernel * channels
-    if padded:
-        whole = np.array([(0, terms, 0, rows.out, 0, columns.out, 0)])
-        return Reach(whole, whole, steps, True)
-    down, across = _reached(rows), _reached(columns)
-
-    def run(first: int, count: int, v: tuple[int, int, int], h: tuple[int, int, int]) -> tuple[int, ...]:
-        return first, count, *v[:2], *h[:2], (v[2] * WP + h[2]) * cell
-
+def reach(rows: Axis, columns: Axis, channels: int, WP: int, cell: int) -> Reach:
+    """The reach of the taps in images whose rows of pixels are WP * cell apart."""
     runs = [
-        run((ky * columns.kernel + kx) * channels, channels, v, h)
-        for ky, v in enumerate(down)
-        for kx, h in enumerate(across)
+        ((ky * columns.kernel + kx) * channels, channels, *v[:2], *h[:2], (v[2] * WP + h[2]) * cell)
+        for ky, v in enumerate(_reached(rows))
+        for kx, h in enumerate(_reached(columns))
         if v[0] < v[1] and h[0] < h[1]
     ]
-    # one that reaches all pixels, as the middle of a kernel does, comes first: it need not add to other sums
-    runs.sort(key=lambda run: (run[3] - run[2]) * (run[5] - run[4]) < rows.out * columns.out)
-    begins = bool(runs) and tuple(runs[0][2:6]) == (0, rows.out, 0, columns.out)
-    joined = [run(0, terms, _by_all(rows, down), _by_all(columns, across)), *runs]
-    return Reach(*(np.array(r, np.int64).reshape(-1, 7) for r in (runs, joined)), steps, begins)
+    begins = any(run[2:6] == (0, rows.out, 0, columns.out) for run in runs)
+    return Reach(np.array(runs, np.int64).reshape(-1, 7), _steps(rows, columns, WP, cell), begins)
+
+
+def _alike(axis: Axis) -> list[tuple[int, int, range, int]]:
+    """The runs of an axis' pixels that the same taps reach: first, last + 1, the taps, the input pixel of the first."""
+    reached = _reached(axis)
+
+    def taps(pixel: int) -> tuple[int, ...]:
+        return tuple(tap for tap, (first, last, _) in enumerate(reached) if first <= pixel < last)
+
+    found = []
+    for there, pixels in itertools.groupby(range(axis.out), taps):
+        first, *rest = pixels
+        begin = there[0] if there else 0
+        start = first * axis.stride + begin * axis.dilation - axis.before if there else 0
+        found.append((first, first + len(rest) + 1, range(begin, begin + len(there)), start))
+    return found
+
+
+def areas(rows: Axis, columns: Axis, channels: int, WP: int, C: int) -> Areas:
+    """The areas of images (H, WP, C), of which `channels` are a group's; without terms where there is only padding."""
+    found, terms, offsets, count = [], [], [], 0
+    for v, h in itertools.product(_alike(rows), _alike(columns)):
+        ky, kx, c = np.ix_(v[2], h[2], range(channels))
+        own = ((ky * columns.kernel + kx) * channels + c).ravel()
+        found.append((count, own.size, *v[:2], *h[:2], (v[3] * WP + h[3]) * C))
+        terms.append(own)
+        offsets.append((((ky - v[2].start) * rows.dilation * WP + (kx - h[2].start) * columns.dilation) * C + c).ravel())
+        count += own.size
+    tables = (np.concatenate(table).astype(np.uint64) for table in (terms, offsets))
+    return Areas(np.array(found, np.int64).reshape(-1, 7), *tables, _steps(rows, columns, WP, C))
+
+
+def whole(rows: Axis, columns: Axis, offsets: np.ndarray, WP: int, cell: int) -> Areas:
+    """The one area of padded images, with all terms, which are at these offsets."""
+    area = np.array([(0, offsets.size, 0, rows.out, 0, columns.out, 0)])
+    return Areas(area, np.arange(offsets.size, dtype=np.uint64), offsets, _steps(rows, columns, WP, cell))

@@ -63,12 +63,9 @@ def gradients(
         depthwise.input_gradient(last[0], last[2], geometry, grad)
         grad_x = grad.transpose(0, 3, 1, 2)
     elif want_x:
-        stays = geometry.phases == 1 and not declines_gathered(geometry) and not declines_last(geometry.transposed.conv)
-        if stays and moves.all_finite.sized(weight.size)(last[2].reshape(-1)):
-            grad = _arrays.empty(where, last[1].shape, compute, "grad_x")
-            _input_gradient(where, last[0], last[2], geometry, grad)
-            grad_x = grad.transpose(0, 3, 1, 2)
-        else:
+        if geometry.phases == 1 and not declines_gathered(geometry) and not declines_last(geometry.transposed.conv):
+            grad_x = _input_gradient(where, last[0], last[2], geometry)
+        if grad_x is None:
             grad_x = _arrays.empty(where, x.shape, compute, "grad_x")
             input_gradient(where, first(where, g, compute), ready(weight, compute), geometry, grad_x)
     summed = depthwise.weight_gradient(where, last[0], last[1], geometry) if want_weight and by_channel else None
@@ -84,11 +81,13 @@ def gradients(
     return grad_x, grad_weight, grad_bias
 
 
-def _input_gradient(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray) -> None:
-    """The gradient of x (N, H, W, C), written to grad, for stride 1 and weights that are finite."""
-    nothing, lowest = np.zeros(geometry.C, g.dtype), g.dtype.type(-np.inf)
+def _input_gradient(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry) -> np.ndarray | None:
+    """The gradient of x, a view (N, C, H, W), for stride 1; None where weights are infinite: see `input_gradient`."""
+    conv, nothing, lowest = geometry.transposed.conv.channels_last, np.zeros(geometry.C, g.dtype), g.dtype.type(-np.inf)
+    grad = _arrays.empty(where, (len(g), conv.rows.out, conv.columns.out, conv.OC), g.dtype, "grad_x")
     strides = 1, -(geometry.C // geometry.groups), geometry.taps
-    packed.convolve(where, g, weight, strides, nothing, lowest, geometry.transposed.conv.channels_last, grad)
+    done = packed.convolve(where, g, weight, strides, nothing, lowest, conv, grad, only_finite=True)
+    return grad.transpose(0, 3, 1, 2) if done else None
 
 
 def _weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from fastconv import _arrays
 from fastconv._engine.planes import planes_of
 from fastconv._geometry import ConvGeometry
-from fastconv._plan import SHARDS, declines_sharded, declines_unpadded, turned_width
+from fastconv._plan import SHARDS, declines_sharded, turned_width
 from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import planes as moves
 
@@ -23,13 +23,10 @@ def weight_gradient(
     OC, channels, windows = geometry.OC, geometry.C // geometry.groups, len(geometry.windows)
     pixels = geometry.rows.out * geometry.columns.out
     g = g.reshape((len(g), pixels, OC) if g_last else (len(g), OC, pixels))
-    if not declines_sharded(geometry):
-        grad, first = _sharded(where, g, g_last, x, geometry), geometry.last
-    else:
-        grad, first = _in_blocks(where, g, g_last, x, geometry, taps_first)
-    if first == taps_first:
+    grad = (_in_blocks if declines_sharded(geometry) else _sharded)(where, g, g_last, x, geometry)
+    if geometry.last == taps_first:
         return grad
-    outer, inner = (windows, channels) if first else (channels, windows)
+    outer, inner = (windows, channels) if geometry.last else (channels, windows)
     ordered = np.empty((OC, inner, outer), g.dtype)
     moves.transposed.sized(grad.size)(grad.reshape(OC, outer, inner), ordered)
     return ordered
@@ -49,31 +46,16 @@ def _sharded(where: str, g: np.ndarray, g_last: bool, x: np.ndarray, geometry: C
     return grad
 
 
-def _in_blocks(
-    where: str, g: np.ndarray, g_last: bool, x: np.ndarray, geometry: ConvGeometry, taps_first: bool
-) -> tuple[np.ndarray, bool]:
-    """Summed in blocks of terms; and whether the taps of the kernel come first, which they may where that is wanted."""
+def _in_blocks(where: str, g: np.ndarray, g_last: bool, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    """Summed in blocks of terms, in the order of the geometry's offsets."""
     groups, per_group = geometry.groups, geometry.OC // geometry.groups
     width = turned_width(per_group)
     cells = -(-per_group // width) * geometry.rows.out * geometry.columns.out * width
     turned = _arrays.empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
     moves.turn_gradient(g, g_last, groups, width, turned.reshape(-1))
     grad = _arrays.empty(where, (groups, per_group, geometry.taps), g.dtype, "the gradient of the weights")
-    bare = geometry.unpadded
-    if taps_first and not declines_unpadded(bare) and len(bare.reach.runs) == len(bare.windows):
-        # the padding's zeros times infinity are NaN, as IEEE has it, and every infinity of g is in some of the sums
-        if _sum(where, turned, x, bare, bare.channel_offsets, width, grad):
-            return grad, True
-    _sum(where, turned, x, geometry, geometry.offsets, width, grad)
-    return grad, geometry.last
-
-
-def _sum(
-    where: str, turned: np.ndarray, x: np.ndarray, geometry: ConvGeometry, offsets: np.ndarray, width: int,
-    grad: np.ndarray,
-) -> bool:  # fmt: skip
-    reach = geometry.reach
-    return gradients.weight_gradient_turned(
-        turned, planes_of(where, x, geometry).reshape(-1), geometry.C * geometry.plane, geometry.group, offsets,
-        reach.runs, reach.steps, geometry.columns.out, width, grad,
+    gradients.weight_gradient_turned(
+        turned, planes_of(where, x, geometry).reshape(-1), geometry.C * geometry.plane, geometry.group,
+        geometry.offsets, geometry.pixels, width, grad,
     )  # fmt: skip
+    return grad

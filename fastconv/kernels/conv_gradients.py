@@ -9,7 +9,6 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import inlined, kernel
-from fastconv.kernels.pixels import list_pixels
 from fastconv.kernels.planes import split_plane, turn_block
 from fastconv.kernels.shares import aligned, even_part
 from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, lane_sum, row_offsets, transpose
@@ -106,51 +105,37 @@ def add_parts(parts, total):
 
 
 @kernel
-def weight_gradient_turned(turned, x, image, step, offsets, runs, steps, columns, width, grad):
-    """grad[group, oc, k] = sum over images n and the pixels p that term k reaches of x[n, cell of p + offsets[k]] * g.
-
-    See `Reach` for `runs` and `steps`; all runs are equally long, and their terms are at offsets[0], offsets[1] and so
-    on from the cells of their pixels. Returns whether all sums are finite.
+def weight_gradient_turned(turned, x, image, step, offsets, pixels, width, grad):
+    """grad[group, oc, k] = sum over images n and pixels p of x[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
     Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it, `width` channels a block; x flat, `image`
-    cells an image, the groups `step` cells apart; offsets uint64, one for each term of a run; runs and steps int64;
-    `columns` the pixels of a row; grad (groups, OC/groups, K), overwritten where a run has terms. Parallel over (group,
-    block of terms, block of channels), each of which owns its part of grad and sums the batch in order.
+    cells an image, the groups `step` cells apart; offsets (K,) and pixels (P,) uint64; grad (groups, OC/groups, K).
+    Parallel over (group, block of terms, block of channels), each of which owns its part of grad and sums the batch in
+    order.
     """
     N, groups, cells = turned.shape
     per_group, K = grad.shape[1:]
-    blocks = -(-per_group // width)
-    P, terms = cells // (blocks * width), runs[0, 1]
+    blocks, P = -(-per_group // width), pixels.size
     share = -(-K * groups * blocks // TURNED_TASKS)
-    shares = -(-terms // min(TURNED_TAPS, -(-share // TILE_ROWS) * TILE_ROWS))
-    taps = -(-terms // (shares * TILE_ROWS)) * TILE_ROWS
-    shares = -(-terms // taps)
+    shares = -(-K // min(TURNED_TAPS, -(-share // TILE_ROWS) * TILE_ROWS))
+    taps = -(-K // (shares * TILE_ROWS)) * TILE_ROWS
+    shares = -(-K // taps)
     flat_turned, flat_grad = turned.reshape(-1), grad.reshape(-1)
-    nothing, lowest = np.zeros(terms, grad.dtype), grad.dtype.type(-np.inf)
-    zero, one, nowhere = np.int64(0), np.int64(1), np.zeros(4, np.int64)
-    odd = 0
-    for task in prange(groups * len(runs) * shares * blocks):
+    nothing, lowest = np.zeros(K, grad.dtype), grad.dtype.type(-np.inf)
+    zero, one, places = np.int64(0), np.int64(1), row_offsets(P, width)
+    for task in prange(groups * shares * blocks):
         rest, block = divmod(np.int64(task), blocks)
-        rest, s = divmod(rest, shares)
-        group, r = divmod(rest, len(runs))
+        group, s = divmod(rest, shares)
         k, oc = s * taps, block * width
-        rows, channels = min(taps, terms - k), min(width, per_group - oc)
-        sources, places = np.empty(P, np.uint64), np.empty(P, np.uint64)
-        count = list_pixels(sources, places, runs[r], nowhere, steps, zero, P, columns, zero, zero, width)
+        rows, channels = min(taps, K - k), min(width, per_group - oc)
         sums = np.zeros(taps * width, grad.dtype)
         for n in range(N):
             add_rows(
                 sums, zero, width, zero, rows, nothing, k, np.bool_(False), lowest, x, n * image + group * step,
-                offsets, sources[:count], flat_turned, (n * groups + group) * cells + block * P * width, zero,
-                places[:count], one, channels,
+                offsets, pixels, flat_turned, (n * groups + group) * cells + block * P * width, zero, places, one,
+                channels,
             )  # fmt: skip
-        first = (group * per_group + oc) * K + runs[r, 0] + k
-        transpose(flat_grad, first, sums, zero, rows, channels, K, width)
-        check = grad.dtype.type(0)
-        for i in range(np.uint64(sums.size)):  # what no term was added to is zero
-            check += sums[i] * 0
-        odd += 0 if check == 0 else 1
-    return odd == 0
+        transpose(flat_grad, (group * per_group + oc) * K + k, sums, zero, rows, channels, K, width)
 
 
 @inlined

@@ -42,8 +42,8 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
     sums, sources = row_offsets(min(share, per_group), K), row_offsets(min(share, per_group), np.int64(1))
     own, steps = runs.copy(), steps * width
     own[:, 6] *= width
-    nothing, nowhere = np.zeros(width, g.dtype), np.zeros(4, np.int64)
-    zero, one, odd = np.int64(0), np.int64(1), 0
+    nothing, zero, one = np.zeros(width, g.dtype), np.int64(0), np.int64(1)
+    odd = 0
     for task in prange(groups * blocks * parts):
         rest, block = divmod(np.int64(task), blocks)
         group, part = divmod(rest, parts)
@@ -62,7 +62,7 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
             last = max(first, min(H, (end - 1) * rows[2] - rows[4] + (rows[1] - 1) * rows[3] + 1))
             for r in range(len(runs)):
                 counts[r] = list_pixels(
-                    cells[r], places[r], own[r], nowhere, steps, oy * OW, end * OW, OW, -first * W * width,
+                    cells[r], places[r], own[r], steps, oy * OW, end * OW, OW, -first * W * width,
                     oy * OW * OC + oc, OC,
                 )  # fmt: skip
             for n in range(N):

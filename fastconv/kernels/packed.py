@@ -70,7 +70,7 @@ def pack(weight, weight0, row, outer, inner, inners, groups, packed):
 
 @kernel
 def forward_packed(
-    x, image, group_step, offsets, runs, steps, weight, weight0, row, outer, inner, inners, ready, bias, floor,
+    x, image, group_step, areas, terms, offsets, steps, weight, weight0, row, outer, inner, inners, ready, bias, floor,
     groups, columns, threads, last, y,
 ):  # fmt: skip
     """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offsets[k]].
@@ -95,8 +95,8 @@ def forward_packed(
     length = -(-P // slices)
     slices = -(-P // length)
     at_once = TERMS_LAST if ready and last else TERMS
-    rows, lowest = row_offsets(2 * at_once, width), y.dtype.type(-np.inf)
-    K, nowhere = offsets.size, np.zeros(4, np.int64)
+    K, lowest = weight.size // (groups * blocks * width), y.dtype.type(-np.inf)  # of `ready` weights
+    rows = terms * np.uint64(width) if ready else row_offsets(2 * TERMS, width)
     for task in prange(parts * groups * slices * blocks):
         rest, block = divmod(np.int64(task), blocks)
         rest, s = divmod(rest, slices)
@@ -113,27 +113,26 @@ def forward_packed(
         cells, places = np.empty(images * m, np.uint64), np.empty(images * m, np.uint64)
         packed = weight if ready else aligned(2 * TERMS * width, y.dtype)
         weights = group * (weight.size // groups) + begin * row + weight0
-        for r in range(len(runs)):
-            count, hole = 0, runs[0, 2:6] if r > 0 else nowhere
+        for area in range(len(areas)):
+            count = 0
             for i in range(images):
                 source = (part * together + i) * image + group * group_step
                 count += list_pixels(
-                    cells[count:], places[count:], runs[r], hole, steps, start, end, columns, source, base + i * step,
-                    line,
-                )  # fmt: skip
+                    cells[count:], places[count:], areas[area], steps, start, end, columns, source, base + i * step, line
+                )
             if count == 0:
                 continue
-            most = even_part(runs[r, 1], at_once)
-            for k in range(0, runs[r, 1], most):
-                terms = min(most, runs[r, 1] - k)
-                if ready:
-                    at = ((group * blocks + block) * K + runs[r, 0] + k) * width
-                else:
-                    at = np.int64(0)
-                    _pack(weight, weights, row, outer, inner, inners, runs[r, 0] + k, terms, channels, packed, width)
+            begin_k, end_k = areas[area, 0], areas[area, 0] + areas[area, 1]
+            most = even_part(areas[area, 1], at_once)
+            for k in range(begin_k, max(end_k, begin_k + 1), most):
+                m_k = min(most, end_k - k)
+                at, k0 = (group * blocks + block) * K * width, k
+                if not ready:
+                    at, k0 = np.int64(0), np.int64(0)
+                    _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, packed, width)
                 add_to_rows(
-                    sums, places[:count], bias, first, r < 2 and k == 0, x, cells[:count], offsets[k : k + terms], packed,
-                    at, rows[:terms], channels,
+                    sums, places[:count], bias, first, k == begin_k, x, cells[:count], offsets[k : k + m_k], packed,
+                    at, rows[k0 : k0 + m_k], channels,
                 )  # fmt: skip
         for i in range(images):
             if floor > lowest:
