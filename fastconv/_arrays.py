@@ -121,8 +121,9 @@ def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the re
     A system that overcommits would grant an absurd size and end the process when the pages are touched, so the size
     is compared with the machine's memory first.
     """
-    check_memory(where, what, tuple(shape), dtype.itemsize)
     size = dtype.itemsize * math.prod(shape)
+    if size > MEMORY:
+        check_memory(where, what, tuple(shape), dtype.itemsize)
     if not RECYCLED_FROM <= size <= RECYCLED_IN_ALL // 4:
         return np.empty(shape, dtype)
     return np.asarray(_Recycled(size, tuple(shape), dtype))

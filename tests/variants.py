@@ -216,6 +216,7 @@ def as_in_jitted_code() -> Iterator[None]:
 def _forget_geometries() -> None:
     _transposed._geometry.cache_clear()
     _geometry._conv_geometry.cache_clear()
+    _geometry._by_integers.cache_clear()
 
 
 def every_demand() -> list[dict[str, Any]]:

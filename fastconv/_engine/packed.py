@@ -32,32 +32,28 @@ def convolve(
     start = -min(window, 0) * (taps - 1)
     outer, inner, inners = (window, channel, channels) if geometry.last else (channel, window, taps)
     table = start, row, outer, inner, inners
-    unpadded = geometry.last and not declines_unpadded(geometry, len(x))
-    flat, ready = weight.reshape(-1), unpadded or not declines_ready(geometry, len(x))
-    if ready:
-        flat, finite = _packed(where, flat, table, geometry)
-        # the padding's zeros times infinity are NaN, as IEEE has it
-        geometry = geometry.unpadded if unpadded and finite else geometry
-    elif only_finite:
-        finite = moves.all_finite.sized(flat.size)(flat)
-    if only_finite and not finite:
-        return False
     pixels = geometry.rows.out * geometry.columns.out
     y = y.reshape((len(y), pixels, geometry.OC) if geometry.last else (len(y), geometry.OC, pixels))
-    kernels.forward_packed(
-        planes_of(where, x, geometry).reshape(-1), geometry.C * geometry.plane, geometry.group, *geometry.areas, flat,
-        *table, ready, bias, floor, geometry.groups, geometry.columns.out, get_num_threads(), geometry.last, y,
-    )  # fmt: skip
-    return True
+    unpadded = geometry.last and not declines_unpadded(geometry, len(x))
+    ready, flat = unpadded or not declines_ready(geometry, len(x)), weight.reshape(-1)
+    store = _store(where, geometry, weight.dtype) if ready else np.empty((0, 0, 0, 0), weight.dtype)
+
+    def run(geometry: ConvGeometry, only_finite: bool) -> bool:
+        return kernels.forward_packed(
+            planes_of(where, x, geometry).reshape(-1), geometry.C * geometry.plane, geometry.group, *geometry.areas,
+            flat, *table, store, only_finite, bias, floor, geometry.groups, geometry.columns.out, get_num_threads(),
+            geometry.last, y,
+        )  # fmt: skip
+
+    # the padding's zeros times infinity are NaN, as IEEE has it, so they may not be left out then
+    if unpadded and run(geometry.unpadded, True):
+        return True
+    if only_finite and (unpadded or not ready and not moves.all_finite.sized(flat.size)(flat)):
+        return False
+    return run(geometry, only_finite)
 
 
-def _packed(
-    where: str, weight: np.ndarray, table: tuple[int, int, int, int, int], geometry: ConvGeometry
-) -> tuple[np.ndarray, bool]:
-    """The weights packed at once, for many pixels; and whether they are finite."""
-    groups, per_group, lanes = geometry.groups, geometry.OC // geometry.groups, VECTOR_BYTES // weight.itemsize
-    blocks, width = tile_blocks(per_group, lanes)
-    shape = (groups, blocks, geometry.taps, width)
-    packed = _arrays.empty(where, shape, weight.dtype, "the packed weights")
-    finite = kernels.pack(weight, *table, groups, packed)
-    return packed.reshape(-1), finite
+def _store(where: str, geometry: ConvGeometry, dtype: np.dtype) -> np.ndarray:
+    """Where weights are packed once: (groups, blocks of output channels, taps, width of a block)."""
+    blocks, width = tile_blocks(geometry.OC // geometry.groups, VECTOR_BYTES // dtype.itemsize)
+    return _arrays.empty(where, (geometry.groups, blocks, geometry.taps, width), dtype, "the packed weights")

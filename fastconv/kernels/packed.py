@@ -40,51 +40,50 @@ def _pack(weight, start, row, outer, inner, inners, k0, terms, channels, packed,
         k += m
 
 
-@kernel
-def pack(weight, weight0, row, outer, inner, inners, groups, packed):
-    """Pack all weights for `forward_packed`, described as there: packed[group, block, k, j]; whether all are finite.
-
-    Precondition: weight flat; packed (groups, blocks, K, width), of which those past a block's last channel stay as
-    they are. Parallel over (group, block, TERMS terms), each of which owns its part.
-    """
-    blocks, K, width = packed.shape[1:]
-    per_group, lanes, shares = weight.size // (groups * K), VECTOR_BYTES // weight.itemsize, -(-K // TERMS)
-    flat, odd = packed.reshape(-1), 0
-    for task in prange(groups * blocks * shares):
-        rest, share = divmod(np.int64(task), shares)
-        group, block = divmod(rest, blocks)
-        begin = block_begin(per_group, blocks, block, lanes)
-        channels = block_begin(per_group, blocks, block + 1, lanes) - begin
-        start = weight0 + group * (weight.size // groups) + begin * row
-        k = share * TERMS
-        m = min(TERMS, K - k)
-        part = flat[(rest * K + k) * width : (rest * K + k + m) * width]
-        _pack(weight, start, row, outer, inner, inners, k, m, channels, part, width)
-        check = weight.dtype.type(0)
-        for i in range(m):
-            for j in range(np.uint64(channels)):
-                check += part[np.uint64(i * width) + j] * 0  # NaN from what is not finite
-        odd += 0 if check == 0 else 1
-    return odd == 0
+@inlined
+def _pack_part(weight, weight0, row, outer, inner, inners, packed, task):
+    """Pack TERMS terms of a block of channels, for `forward_packed`; 0, or 1 if not all of them are finite."""
+    groups, blocks, K, width = packed.shape
+    per_group, lanes = weight.size // (groups * K), VECTOR_BYTES // weight.itemsize
+    rest, share = divmod(np.int64(task), -(-K // TERMS))
+    group, block = divmod(rest, blocks)
+    begin = block_begin(per_group, blocks, block, lanes)
+    channels = block_begin(per_group, blocks, block + 1, lanes) - begin
+    k = share * TERMS
+    m = min(TERMS, K - k)
+    part = packed.reshape(-1)[(rest * K + k) * width : (rest * K + k + m) * width]
+    start = weight0 + group * (weight.size // groups) + begin * row
+    _pack(weight, start, row, outer, inner, inners, k, m, channels, part, width)
+    check = weight.dtype.type(0)
+    for i in range(m):
+        for j in range(np.uint64(channels)):
+            check += part[np.uint64(i * width) + j] * 0  # NaN from what is not finite
+    return 0 if check == 0 else 1
 
 
 @kernel
 def forward_packed(
-    x, image, group_step, areas, terms, offsets, steps, weight, weight0, row, outer, inner, inners, ready, bias, floor,
-    groups, columns, threads, last, y,
+    x, image, group_step, areas, terms, offsets, steps, weight, weight0, row, outer, inner, inners, packed, only_finite,
+    bias, floor, groups, columns, threads, last, y,
 ):  # fmt: skip
-    """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offsets[k]].
+    """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offset of k].
 
-    Results up to `floor` are stored as `floor`. See `Reach` for `runs`, the joined ones, and `steps`; the terms of a run are at
-    offsets[0], offsets[1] and so on from the cells of their pixels. The weights of a group follow those of the other;
-    in it that of output channel j and term k is at weight0 + j*row + k // inners * outer + k % inners *
-    inner, where `inner` is 1 or -1, or `row` is 1; or they are `ready`, as `pack` leaves them.
+    Results up to `floor` are stored as `floor`. See `Areas` for areas, terms, offsets and steps. The weights of a group
+    follow those of the other; in it that of output channel j and term k is at weight0 + j*row + k // inners * outer +
+    k % inners * inner, where `inner` is 1 or -1, or `row` is 1. They are packed once, or by each task where `packed` is
+    empty. Returns False, and computes nothing, where those packed once are not finite but `only_finite` asks for it.
 
-    Precondition: x flat, `image` cells an image, the groups `group_step` cells apart; offsets (K,) uint64; runs and
-    steps int64, the first run reaching all pixels; weight flat; bias (OC,); `columns` the pixels of a row; y (N, OC,
-    P), or (N, P, OC) where channels are `last`. Parallel over (images or block of pixels, group, block of output
-    channels), each of which owns its part of y; evenly for so many `threads`.
+    Precondition: x flat, `image` cells an image, the groups `group_step` cells apart; one area, unless weights are
+    packed once; weight flat; packed (groups, blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,);
+    `columns` the pixels of a row; y (N, OC, P), or (N, P, OC) where channels are `last`. Parallel over (group, block of
+    output channels, TERMS terms), each of which owns its part of packed, then over (images or block of pixels, group,
+    block of output channels), each of which owns its part of y; evenly for so many `threads`.
     """
+    ready, odd = packed.size > 0, 0
+    for task in prange(packed.shape[0] * packed.shape[1] * -(-packed.shape[2] // TERMS)):
+        odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task)
+    if only_finite and odd > 0:
+        return False
     N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
     blocks, width = tile_blocks(per_group, lanes)
@@ -95,7 +94,7 @@ def forward_packed(
     length = -(-P // slices)
     slices = -(-P // length)
     at_once = TERMS_LAST if ready and last else TERMS
-    K, lowest = weight.size // (groups * blocks * width), y.dtype.type(-np.inf)  # of `ready` weights
+    lowest = y.dtype.type(-np.inf)
     rows = terms * np.uint64(width) if ready else row_offsets(2 * TERMS, width)
     for task in prange(parts * groups * slices * blocks):
         rest, block = divmod(np.int64(task), blocks)
@@ -111,7 +110,7 @@ def forward_packed(
         base, step, line = ((part * together * P + start) * OC + first, P * OC, OC) if last else (0, m * width, width)
         sums = flat if last else aligned(images * m * width, y.dtype)
         cells, places = np.empty(images * m, np.uint64), np.empty(images * m, np.uint64)
-        packed = weight if ready else aligned(2 * TERMS * width, y.dtype)
+        own = packed.reshape(-1) if ready else aligned(2 * TERMS * width, y.dtype)
         weights = group * (weight.size // groups) + begin * row + weight0
         for area in range(len(areas)):
             count = 0
@@ -126,13 +125,13 @@ def forward_packed(
             most = even_part(areas[area, 1], at_once)
             for k in range(begin_k, max(end_k, begin_k + 1), most):
                 m_k = min(most, end_k - k)
-                at, k0 = (group * blocks + block) * K * width, k
+                at, k0 = (group * blocks + block) * packed.shape[2] * width, k
                 if not ready:
                     at, k0 = np.int64(0), np.int64(0)
-                    _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, packed, width)
+                    _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
                 add_to_rows(
-                    sums, places[:count], bias, first, k == begin_k, x, cells[:count], offsets[k : k + m_k], packed,
-                    at, rows[k0 : k0 + m_k], channels,
+                    sums, places[:count], bias, first, k == begin_k, x, cells[:count], offsets[k : k + m_k], own, at,
+                    rows[k0 : k0 + m_k], channels,
                 )  # fmt: skip
         for i in range(images):
             if floor > lowest:
@@ -140,3 +139,4 @@ def forward_packed(
             if not last:
                 target = ((part * together + i) * OC + first) * P + start
                 transpose(flat, target, sums, i * m * width, m, channels, P, width)
+    return True
