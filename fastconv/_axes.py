@@ -40,6 +40,11 @@ class Axis(NamedTuple):
         """The size with its padding."""
         return self.before + self.size + self.after
 
+    @property
+    def numbers(self) -> tuple[int, int, int, int, int, int]:
+        """(size, kernel, stride, dilation, before, out), as kernels take an axis."""
+        return self.size, self.kernel, self.stride, self.dilation, self.before, self.out
+
 
 def check_range(where: str, name: str, number: int, least: int) -> None:
     """Raise a ShapeError unless `number` is from `least` to LARGEST."""

@@ -18,7 +18,7 @@ import numpy as np
 from fastconv._axes import Axis, Margins, check_channels, conv_axes, pool_axes
 from fastconv._gathering import GatheredAxis, backward_terms, border_products, gathered_axis, gathered_products
 from fastconv._planes import Planes, channel_starts, chosen, column_shifts, laid_out, tap_windows
-from fastconv._reach import Areas, Reach, areas, reach, whole
+from fastconv._reach import Areas, Reach, area_taps, areas, reach, whole
 from fastconv._sizes import integer, padding_argument, pair
 
 
@@ -162,6 +162,11 @@ class ConvGeometry:
         if self.bare:
             return areas(self.rows, self.columns, self.C // self.groups, self.WP, self.C)
         return whole(self.rows, self.columns, self.offsets, self.WP, self.C if self.last else 1)
+
+    @functools.cached_property
+    def area_terms(self) -> int:
+        """How many terms the areas of bare planes have together."""
+        return area_taps(self.rows, self.columns) * (self.C // self.groups)
 
     @property
     def group(self) -> int:

@@ -16,8 +16,9 @@ LEAST_PACKED, LEAST_PACKED_TAPS, LEAST_PACKED_PIXELS = 96, 512, 128
 LEAST_PACKED_IN_PLACE, LEAST_PACKED_TAPS_IN_PLACE = 64, 320
 # pixels from which several tasks need the same weights, which are then packed once for all
 LEAST_READY = 2400
-# input channels and pixels from which an image with channels last is read as it is, with weights packed once for all
-LEAST_UNPADDED, LEAST_UNPADDED_PIXELS = 96, 300
+# pixels from which images with channels last are read as they are: their weights are packed once for all; and the terms
+# that are listed for that, at most: some megabytes
+LEAST_UNPADDED, MOST_TERMS = 300, 2**18
 # images, times groups, from which each thread takes whole ones, and the bytes of their planes that fit its L2 cache
 LEAST_IMAGES, CACHED_PLANES = 8, 2**20
 # how many products the gradient as a convolution may take, zeros near the borders included, for each that is needed
@@ -30,6 +31,9 @@ SHARDED, SHARDS = 2**16, 16
 TURNED_CHANNELS = 48
 # output channels and taps from which images with channels last are convolved as they are
 LEAST_LAST = 16
+# input channels from which the weight gradient of such images is summed in vectors of them; and pixels of a row of
+# windows, at most, that are copied for it: their vectors should fit the L2 cache
+LEAST_IN_PLACE, MOST_CELLS = 48, 2**13
 # channels that fill half a vector of floats
 LEAST_DEPTHWISE = 8
 
@@ -58,11 +62,11 @@ def declines_ready(geometry: ConvGeometry, N: int) -> str:
 
 
 def declines_unpadded(geometry: ConvGeometry, N: int) -> str:
-    """Why packed weights meet padded planes, and not the image as it is, without the padding; empty where not."""
-    channels, pixels = geometry.C // geometry.groups, N * geometry.rows.out * geometry.columns.out
-    if channels < LEAST_UNPADDED:
-        return f"{channels} channels in a group are fewer than {LEAST_UNPADDED}"
-    return f"{pixels} pixels are fewer than {LEAST_UNPADDED_PIXELS}" if pixels < LEAST_UNPADDED_PIXELS else ""
+    """Why images with channels last meet packed weights with their padding, in a copy; empty where they do not."""
+    pixels, terms = N * geometry.rows.out * geometry.columns.out, geometry.area_terms
+    if terms > MOST_TERMS:
+        return f"{terms:,} terms of all areas that the same taps reach are more than {MOST_TERMS:,}"
+    return f"{pixels} pixels are fewer than {LEAST_UNPADDED}" if pixels < LEAST_UNPADDED else ""
 
 
 def declines_by_image(geometry: ConvGeometry, N: int, itemsize: int) -> str:
@@ -115,10 +119,18 @@ def declines_last(geometry: ConvGeometry) -> str:
     return ""
 
 
-def declines_last_gradient(geometry: ConvGeometry) -> str:
+def declines_in_place(geometry: ConvGeometry) -> str:
     """Why the weight gradient of images with channels last is not summed where they lie; empty where it is."""
     channels = geometry.C // geometry.groups
-    return f"{channels} channels in a group are fewer than {LEAST_LAST}" if channels < LEAST_LAST else ""
+    if channels < LEAST_IN_PLACE:
+        return f"{channels} channels in a group are fewer than {LEAST_IN_PLACE}"
+    if len(geometry.windows) == 1:
+        return "a kernel of one tap uses each copied pixel once"
+    rows = geometry.rows
+    cells = min(rows.size, (rows.kernel - 1) * rows.dilation + 1) * geometry.columns.size
+    if cells > MOST_CELLS:
+        return f"{cells:,} pixels that a row of windows reaches are more than {MOST_CELLS:,}"
+    return "" if geometry.by_pixel.unpadded.reach.begins_everywhere else "no tap reaches every pixel"
 
 
 def declines_depthwise(geometry: ConvGeometry) -> str:

@@ -74,18 +74,20 @@ def reach(rows: Axis, columns: Axis, channels: int, WP: int, cell: int) -> Reach
 
 def _alike(axis: Axis) -> list[tuple[int, int, range, int]]:
     """The runs of an axis' pixels that the same taps reach: first, last + 1, the taps, the input pixel of the first."""
-    reached = _reached(axis)
-
-    def taps(pixel: int) -> tuple[int, ...]:
-        return tuple(tap for tap, (first, last, _) in enumerate(reached) if first <= pixel < last)
-
+    edges = {0, axis.out, *(edge for first, last, _ in _reached(axis) if first < last for edge in (first, last))}
     found = []
-    for there, pixels in itertools.groupby(range(axis.out), taps):
-        first, *rest = pixels
-        begin = there[0] if there else 0
-        start = first * axis.stride + begin * axis.dilation - axis.before if there else 0
-        found.append((first, first + len(rest) + 1, range(begin, begin + len(there)), start))
+    for first, last in itertools.pairwise(sorted(edges)):
+        start = first * axis.stride - axis.before
+        begin = max(0, -(start // axis.dilation))
+        taps = range(begin, max(begin, min(axis.kernel, (axis.size - 1 - start) // axis.dilation + 1)))
+        found.append((first, last, taps, start + begin * axis.dilation if taps else 0))
     return found
+
+
+def area_taps(rows: Axis, columns: Axis) -> int:
+    """The taps of all areas together."""
+    down, across = (sum(len(taps) for _, _, taps, _ in _alike(axis)) for axis in (rows, columns))
+    return down * across
 
 
 def areas(rows: Axis, columns: Axis, channels: int, WP: int, C: int) -> Areas:
@@ -96,7 +98,8 @@ def areas(rows: Axis, columns: Axis, channels: int, WP: int, C: int) -> Areas:
         own = ((ky * columns.kernel + kx) * channels + c).ravel()
         found.append((count, own.size, *v[:2], *h[:2], (v[3] * WP + h[3]) * C))
         terms.append(own)
-        offsets.append((((ky - v[2].start) * rows.dilation * WP + (kx - h[2].start) * columns.dilation) * C + c).ravel())
+        row, column = (ky - v[2].start) * rows.dilation, (kx - h[2].start) * columns.dilation
+        offsets.append(((row * WP + column) * C + c).ravel())
         count += own.size
     tables = (np.concatenate(table).astype(np.uint64) for table in (terms, offsets))
     return Areas(np.array(found, np.int64).reshape(-1, 7), *tables, _steps(rows, columns, WP, C))

@@ -21,6 +21,7 @@ from fastconv._geometry import ConvGeometry
 from fastconv._planes import laid_out
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
+from fastconv.kernels import last_gradients
 from fastconv.kernels import packed as packed_kernels
 from fastconv.kernels import planes as moves
 
@@ -82,7 +83,8 @@ def recorded() -> Iterator[set[str]]:
         return lambda *args: seen.add(f"{purpose[-1]}: {_forward(last_runs[0], shared)}" if last_runs else "phased")
 
     def packed(*args):
-        seen.add(f"{purpose[-1]}: {'in place' if last_runs[0].by_pixel.in_place else 'split'}, packed")
+        if last_runs:  # otherwise of images with channels last
+            seen.add(f"{purpose[-1]}: {'in place' if last_runs[0].by_pixel.in_place else 'split'}, packed")
 
     original_gathered, original_runs = input_gradient._gathered, input_gradient.runs_of
 
@@ -136,6 +138,7 @@ def recorded() -> Iterator[set[str]]:
             spy(turned, "weight_gradient", turned_gradient),
             spy(gradients, "weight_gradient_sharded", summed("shards")),
             spy(gradients, "weight_gradient_turned", summed("blocks")),
+            spy(last_gradients, "weight_gradient_last", lambda *args: seen.add("weight: in place")),
         ):
             stack.enter_context(patch)
         yield seen
@@ -159,8 +162,9 @@ def demanded(
     """Make the engine take these variants wherever it can; None leaves a choice to it.
 
     The input gradient is gathered, gathered phase by phase where there are phases ("phases"), or scattered (False).
-    Images with channels last are convolved in that order, or moved; in that order they are `unpadded` or copied into
-    padded planes. Packed weights are `ready` before the convolution, or packed in parts by its tasks.
+    Images with channels last are convolved in that order, or moved; in that order they are `unpadded`, as for the
+    gradient of the weights where it can be summed in place, or copied into padded planes. Packed weights are `ready`
+    before the convolution, or packed in parts by its tasks.
     """
     patches = []
     if layout:
@@ -192,7 +196,9 @@ def demanded(
     if last is not None:
         patches += [mock.patch.object(_plan, name, 1 if last else 2**31) for name in ("LEAST_LAST", "LEAST_DEPTHWISE")]
     if unpadded is not None:
-        patches.append(mock.patch.object(_plan, "LEAST_UNPADDED", 1 if unpadded else 2**31))
+        patches += [
+            mock.patch.object(_plan, name, 1 if unpadded else 2**31) for name in ("LEAST_UNPADDED", "LEAST_IN_PLACE")
+        ]
     if ready is not None:
         patches.append(mock.patch.object(_plan, "LEAST_READY", 1 if ready else 2**31))
     if sharded is not None:

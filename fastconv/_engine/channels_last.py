@@ -12,7 +12,7 @@ from fastconv._engine import depthwise, packed, turned
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import weight_gradient
 from fastconv._geometry import ConvGeometry
-from fastconv._plan import declines_depthwise, declines_gathered, declines_last, declines_last_gradient, declines_turned
+from fastconv._plan import declines_depthwise, declines_gathered, declines_in_place, declines_last, declines_turned
 from fastconv._threads import get_num_threads
 from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import last_gradients
@@ -92,12 +92,13 @@ def _input_gradient(where: str, g: np.ndarray, weight: np.ndarray, geometry: Con
 
 def _weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The gradient of the weights (OC, KH, KW, C/groups), from g (N, OH, OW, OC) and x (N, H, W, C)."""
-    if not declines_last_gradient(geometry):
-        reach, shape = geometry.by_pixel.unpadded.reach, (geometry.OC, len(geometry.windows), -1)
-        grad = _arrays.empty(where, (geometry.OC, geometry.taps), g.dtype, "the gradient of the weights")
+    if not declines_in_place(geometry):
+        reach, rows = geometry.by_pixel.unpadded.reach, geometry.rows.numbers
+        shape = geometry.OC, len(geometry.windows), geometry.C // geometry.groups
+        grad = _arrays.empty(where, shape, g.dtype, "the gradient of the weights")
         # the padding's zeros times infinity are NaN, as IEEE has it, and every infinity of g is in some of the sums
-        if reach.begins_everywhere and last_gradients.weight_gradient_last(
-            g, x, depthwise._axis(geometry.rows), reach.runs, reach.steps, geometry.groups, get_num_threads(), grad.reshape(shape)
+        if last_gradients.weight_gradient_last(
+            g, x, rows, reach.runs, reach.steps, geometry.groups, get_num_threads(), grad
         ):
             return grad
     return turned.weight_gradient(where, g, True, x, geometry.channels_last, taps_first=True)

@@ -7,17 +7,11 @@ from typing import Any
 import numpy as np
 
 from fastconv import _arrays
-from fastconv._axes import Axis
 from fastconv._geometry import ConvGeometry
 from fastconv._plan import SHARDS
 from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import depthwise as kernels
 from fastconv.kernels import planes as moves
-
-
-def _axis(axis: Axis) -> tuple[int, int, int, int, int, int]:
-    """An axis as the kernels take it."""
-    return axis.size, axis.kernel, axis.stride, axis.dilation, axis.before, axis.out
 
 
 def _taps_first(weight: np.ndarray) -> np.ndarray:
@@ -31,7 +25,7 @@ def forward(
     """The convolution of x (N, H, W, C) with weight (C, KH, KW, 1), written to y; not where a weight is infinite."""
     if not np.isfinite(weight).all():
         return False  # the padding's zeros times infinity are NaN, as IEEE has it
-    kernels.depthwise(x, _axis(geometry.rows), _axis(geometry.columns), _taps_first(weight), bias, floor, y)
+    kernels.depthwise(x, geometry.rows.numbers, geometry.columns.numbers, _taps_first(weight), bias, floor, y)
     return True
 
 
@@ -39,7 +33,7 @@ def input_gradient(g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, gr
     """The gradient of x (N, H, W, C), written to grad, for stride 1."""
     conv, nothing = geometry.transposed.conv, np.zeros(geometry.C, g.dtype)
     turned = np.ascontiguousarray(_taps_first(weight)[::-1])
-    kernels.depthwise(g, _axis(conv.rows), _axis(conv.columns), turned, nothing, g.dtype.type(-np.inf), grad)
+    kernels.depthwise(g, conv.rows.numbers, conv.columns.numbers, turned, nothing, g.dtype.type(-np.inf), grad)
 
 
 def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray | None:
@@ -49,7 +43,7 @@ def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeom
         return None  # an infinite pixel that no tap reaches would not be seen in the sums
     taps = len(geometry.windows)
     parts = _arrays.empty(where, (SHARDS, taps, geometry.C), g.dtype, "the shards of the weight gradient")
-    kernels.depthwise_weight_gradient(g, x, _axis(geometry.rows), _axis(geometry.columns), parts)
+    kernels.depthwise_weight_gradient(g, x, geometry.rows.numbers, geometry.columns.numbers, parts)
     sums = np.empty((taps, geometry.C), g.dtype)
     gradients.add_parts.sized(parts.size)(parts.reshape(SHARDS, -1), sums.reshape(-1))
     if not np.isfinite(sums).all():

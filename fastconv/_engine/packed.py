@@ -48,7 +48,7 @@ def convolve(
     # the padding's zeros times infinity are NaN, as IEEE has it, so they may not be left out then
     if unpadded and run(geometry.unpadded, True):
         return True
-    if only_finite and (unpadded or not ready and not moves.all_finite.sized(flat.size)(flat)):
+    if only_finite and (unpadded or (not ready and not moves.all_finite.sized(flat.size)(flat))):
         return False
     return run(geometry, only_finite)
 

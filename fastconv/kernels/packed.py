@@ -117,7 +117,16 @@ def forward_packed(
             for i in range(images):
                 source = (part * together + i) * image + group * group_step
                 count += list_pixels(
-                    cells[count:], places[count:], areas[area], steps, start, end, columns, source, base + i * step, line
+                    cells[count:],
+                    places[count:],
+                    areas[area],
+                    steps,
+                    start,
+                    end,
+                    columns,
+                    source,
+                    base + i * step,
+                    line,
                 )
             if count == 0:
                 continue

@@ -6,7 +6,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv._jit import inlined
-from fastconv.kernels.tiles import WIDEST, VECTOR_BYTES
+from fastconv.kernels.tiles import VECTOR_BYTES, WIDEST
 
 TASKS = 20  # from so many tasks on it does not matter whether threads can share them evenly
 

@@ -39,8 +39,8 @@ TILE_VECTORS = 3
 # of its own, which takes time to compile, so there are not all of them; 1 to TILE_VECTORS are needed below taller tiles
 WIDTHS = {1: (8, 4, 3, 2, 1) if MANY_REGISTERS else (4, 3, 2, 1), 2: (4, 3, 2, 1)}
 ONE_ROW, TWO_ROWS = WIDTHS[1], WIDTHS[2]
-# 6 x 4 vectors of sums are as many, and 4 divides the numbers of channels that are usual; rows of pixels have no use for
-# tiles so wide, so only those whose rows lie anywhere are compiled
+# 6 x 4 vectors of sums are as many, and 4 divides the numbers of channels that are usual; pixels side by side have no
+# use for tiles so wide, so only those whose rows lie anywhere are compiled
 WIDEST, WIDE_ROWS = (4, (6, 4)) if MANY_REGISTERS else (TILE_VECTORS, ())
 # rows of a tile of dot products with four others: 6 x 4 sums or 2 x 4
 DOT_ROWS = 6 if MANY_REGISTERS else 2

@@ -293,6 +293,15 @@ def test_channels_last_stay_or_are_moved(monkeypatch):
             assert bool(moved) != stays
 
 
+@pytest.mark.parametrize("unpadded", [True, False])
+def test_channels_last_are_read_in_place_where_demanded(unpadded):
+    one = last(case((2, 16, 5, 5), (16, 16, 3, 3), padding=1))
+    x, weight, _, g = one.arrays()
+    with variants.demanded(last=True, turned=True, unpadded=unpadded), variants.recorded() as seen:
+        fastconv.conv2d_backward(g, x, weight, **one.keywords)
+    assert ("weight: in place" in seen) == unpadded
+
+
 def test_every_variant_occurs_among_the_cases():
     """Without a demand, so that what is tested here is also what users get."""
     with variants.recorded() as seen:
