@@ -101,8 +101,8 @@ def areas(rows: Axis, columns: Axis, channels: int, WP: int, C: int) -> Areas:
         row, column = (ky - v[2].start) * rows.dilation, (kx - h[2].start) * columns.dilation
         offsets.append(((row * WP + column) * C + c).ravel())
         count += own.size
-    tables = (np.concatenate(table).astype(np.uint64) for table in (terms, offsets))
-    return Areas(np.array(found, np.int64).reshape(-1, 7), *tables, _steps(rows, columns, WP, C))
+    table, places = (np.concatenate(part).astype(np.uint64) for part in (terms, offsets))
+    return Areas(np.array(found, np.int64).reshape(-1, 7), table, places, _steps(rows, columns, WP, C))
 
 
 def whole(rows: Axis, columns: Axis, offsets: np.ndarray, WP: int, cell: int) -> Areas:

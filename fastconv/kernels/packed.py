@@ -116,17 +116,9 @@ def forward_packed(
             count = 0
             for i in range(images):
                 source = (part * together + i) * image + group * group_step
+                there = base + i * step
                 count += list_pixels(
-                    cells[count:],
-                    places[count:],
-                    areas[area],
-                    steps,
-                    start,
-                    end,
-                    columns,
-                    source,
-                    base + i * step,
-                    line,
+                    cells[count:], places[count:], areas[area], steps, start, end, columns, source, there, line
                 )
             if count == 0:
                 continue
@@ -134,7 +126,7 @@ def forward_packed(
             most = even_part(areas[area, 1], at_once)
             for k in range(begin_k, max(end_k, begin_k + 1), most):
                 m_k = min(most, end_k - k)
-                at, k0 = (group * blocks + block) * packed.shape[2] * width, k
+                at, k0 = np.int64((group * blocks + block) * packed.shape[2] * width), np.int64(k)
                 if not ready:
                     at, k0 = np.int64(0), np.int64(0)
                     _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
