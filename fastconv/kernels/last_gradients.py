@@ -1,6 +1,6 @@
-"""The gradient of the weights of images with channels last, read where they lie.
+"""The gradient of the weights of images with channels last, whose output gradient is read where it lies.
 
-Its sums, of 8 output channels by three vectors of input channels, stay in registers for a block of pixels.
+The sums of some output channels and of vectors of input channels stay in registers for a block of pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastconv.kernels.shares import aligned, block_begin, even_parts, tile_block
 from fastconv.kernels.simd import add_to_rows, copy_rows, row_offsets
 from fastconv.kernels.tiles import TILE_ROWS, VECTOR_BYTES
 
-PIXELS = 800  # pixels of the input, about, that are summed at once: with their gradient they fit the L2 cache
+PIXELS = 800  # pixels, about, that are summed at once: their inputs and gradients fit the L2 cache
 
 
 @kernel
@@ -66,6 +66,7 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
                     oy * OW * OC + oc, OC,
                 )  # fmt: skip
             for n in range(N):
+                # a copy, whose vectors do not lie across cache lines, serves all taps and output channels
                 copy_rows(
                     (last - first) * W, pixels, zero, width, flat_x, (n * H + first) * W * C + c, C, one, zero,
                     n_channels, n_channels,

@@ -1,6 +1,6 @@
 """Direct convolution with vectors along the output channels, whose weights are packed for it.
 
-The image need not be padded: each tap is multiplied at the pixels where it lies in the image (see `Reach`).
+The image need not be padded: at the border, the taps that lie in the padding are left out (see `Areas`).
 """
 
 from __future__ import annotations

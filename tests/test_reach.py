@@ -1,0 +1,73 @@
+"""Which pixels are reached by which taps, against a list of every pixel and tap."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastconv import _reach
+from fastconv._axes import Axis
+
+
+@st.composite
+def axes(draw):
+    """An axis on which at least one window fits; the padding may be larger than the kernel, and that than the image."""
+    size, kernel, stride, dilation = (draw(st.integers(1, most)) for most in (9, 5, 3, 3))
+    before, after = draw(st.integers(0, 9)), draw(st.integers(0, 9))
+    after += max(0, dilation * (kernel - 1) + 1 - before - size - after)
+    out = (before + size + after - dilation * (kernel - 1) - 1) // stride + 1
+    return Axis(size, kernel, stride, dilation, before, after, out)
+
+
+def pixel(axis: Axis, out: int, tap: int) -> int:
+    return out * axis.stride + tap * axis.dilation - axis.before
+
+
+def reached(rows: Axis, columns: Axis, oy: int, ox: int, channels: int, C: int) -> dict[int, int]:
+    """The cells of one pixel's terms, by term."""
+    found = {}
+    for ky in range(rows.kernel):
+        for kx in range(columns.kernel):
+            y, x = pixel(rows, oy, ky), pixel(columns, ox, kx)
+            if 0 <= y < rows.size and 0 <= x < columns.size:
+                for c in range(channels):
+                    found[(ky * columns.kernel + kx) * channels + c] = (y * columns.size + x) * C + c
+    return found
+
+
+def cell(run: np.ndarray, steps: np.ndarray, oy: int, ox: int) -> int:
+    """The input cell of a pixel's first term, as kernels list it."""
+    return int(run[6] + (oy - run[2]) * steps[0] + (ox - run[4]) * steps[1])
+
+
+@given(axes(), axes(), st.integers(1, 3), st.integers(0, 2))
+def test_areas_part_the_output(rows, columns, channels, others):
+    C = channels + others
+    table = _reach.areas(rows, columns, channels, columns.size, C)
+    seen = np.zeros((rows.out, columns.out), int)
+    for area in table.areas:
+        first, count = area[0], area[1]
+        seen[area[2] : area[3], area[4] : area[5]] += 1
+        for oy in range(area[2], area[3]):
+            for ox in range(area[4], area[5]):
+                start = cell(area, table.steps, oy, ox)
+                terms, offsets = (t[first : first + count].astype(int) for t in (table.terms, table.offsets))
+                assert dict(zip(terms, start + offsets)) == reached(rows, columns, oy, ox, channels, C)
+    assert (seen == 1).all()
+    assert len(table.terms) == _reach.area_taps(rows, columns) * channels
+
+
+@given(axes(), axes(), st.integers(1, 3))
+def test_each_tap_reaches_its_rectangle(rows, columns, channels):
+    found = _reach.reach(rows, columns, channels, columns.size, channels)
+    there = {(oy, ox): {} for oy in range(rows.out) for ox in range(columns.out)}
+    for run in found.runs:
+        assert run[1] == channels
+        for oy in range(run[2], run[3]):
+            for ox in range(run[4], run[5]):
+                start = cell(run, found.steps, oy, ox)
+                there[oy, ox].update({int(run[0]) + c: start + c for c in range(channels)})
+    assert there == {(oy, ox): reached(rows, columns, oy, ox, channels, channels) for oy, ox in there}
+    everywhere = [run for run in found.runs if tuple(run[2:6]) == (0, rows.out, 0, columns.out)]
+    assert found.begins_everywhere == bool(everywhere)
