@@ -19,6 +19,11 @@ CONVOLUTIONS: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...] = (
     ((1, 4, 6, 6), (16, 4, 5, 5), 1),
     ((1, 128, 8, 8), (512, 128, 1, 1), 1),
 )
+# x and weight of those with channels last: with many channels, and depthwise
+CHANNELS_LAST: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((1, 6, 6, 48), (48, 3, 3, 48)),
+    ((1, 6, 6, 16), (16, 3, 3, 1)),
+)
 
 
 def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
@@ -57,6 +62,11 @@ def _convolutions(dtype: np.dtype[Any]) -> None:
             y = F.conv2d(x, weight, None, stride, padding)
             F.conv2d(x, weight, None, stride, padding, algorithm="im2col")
             F.conv2d_backward(y, x, weight, stride, padding)
+    for image, kernel in CHANNELS_LAST:
+        x, weight = np.ones(image, dtype), np.ones(kernel, dtype)
+        groups = image[3] // kernel[3]
+        y = F.conv2d(x, weight, None, 1, 1, 1, groups, layout="NHWC")
+        F.conv2d_backward(y, x, weight, 1, 1, 1, groups, layout="NHWC")
 
 
 def _windows(dtype: np.dtype[Any]) -> None:

@@ -88,14 +88,18 @@ from fastconv.kernels import (
     batch_norm,
     conv,
     conv_gradients,
+    depthwise,
     elementwise,
     few,
     gemm,
     im2col,
     lanes,
+    last_gradients,
     max_pool,
+    packed,
     planes,
 )
+from fastconv import conv2d, conv2d_backward
 from fastconv.cli import main
 if sys.argv[1] == "warm":
     sys.exit(main(["warmup", "--dtype", "float32"]))
@@ -110,7 +114,14 @@ for model in (lenet5(rng=0), small_resnet(rng=0)):
     model(x[:1])
     model(x[:5])
 fit(model, (x, labels), optimizer=optimizer)
-modules = avg_pool, batch_norm, conv, conv_gradients, elementwise, few, gemm, im2col, lanes, max_pool, planes
+for groups in (1, 64):
+    image, weight = np.zeros((2, 20, 20, 64), np.float32), np.zeros((64, 3, 3, 64 // groups), np.float32)
+    y = conv2d(image, weight, None, 1, 1, groups=groups, layout="NHWC")
+    conv2d_backward(y, image, weight, 1, 1, groups=groups, layout="NHWC")
+modules = (
+    avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, few, gemm, im2col, lanes, last_gradients,
+    max_pool, packed, planes,
+)
 kernels = [k for module in modules for k in vars(module).values()]
 forms = [f for k in kernels if isinstance(k, _jit.Kernel) for f in (k.parallel, k.serial)]
 print(sum(sum(f.stats.cache_hits.values()) for f in forms), sum(sum(f.stats.cache_misses.values()) for f in forms))

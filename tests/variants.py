@@ -113,7 +113,7 @@ def recorded() -> Iterator[set[str]]:
         planes = "in place" if geometry.in_place else "unrolled" if geometry.unrolled else "split"
         seen.add(f"weight: dotted, {planes}, {kind}")
 
-    def turned_gradient(where, g, g_last, x, geometry, taps_first):
+    def turned_gradient(where, g, x, geometry):
         last_runs[:] = [geometry]
 
     def summed(how):

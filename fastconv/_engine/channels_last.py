@@ -101,7 +101,7 @@ def _weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeo
             g, x, rows, reach.runs, reach.steps, geometry.groups, get_num_threads(), grad
         ):
             return grad
-    return turned.weight_gradient(where, g, True, x, geometry.channels_last, taps_first=True)
+    return turned.weight_gradient(where, g, x, geometry.channels_last)
 
 
 def _bias_gradient(g: np.ndarray) -> np.ndarray:

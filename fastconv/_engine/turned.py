@@ -12,33 +12,23 @@ from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import planes as moves
 
 
-def weight_gradient(
-    where: str, g: np.ndarray, g_last: bool, x: np.ndarray, geometry: ConvGeometry, taps_first: bool
-) -> np.ndarray:
-    """The gradient of the weights: (OC, KH*KW, C/groups) where the kernel's taps come first, or (OC, C/groups, KH*KW).
+def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    """The gradient of the weights, (OC, C/groups, KH*KW), or (OC, KH*KW, C/groups) where channels are last.
 
-    Of g (N, OC, pixels), or (N, pixels, OC) with channels last, and x in the order of the geometry, whose planes are
-    whole.
+    Of g (N, OC, OH, OW) and x (N, C, H, W), or with channels last where they are; the geometry's planes are whole.
     """
-    OC, channels, windows = geometry.OC, geometry.C // geometry.groups, len(geometry.windows)
     pixels = geometry.rows.out * geometry.columns.out
-    g = g.reshape((len(g), pixels, OC) if g_last else (len(g), OC, pixels))
-    grad = (_in_blocks if declines_sharded(geometry) else _sharded)(where, g, g_last, x, geometry)
-    if geometry.last == taps_first:
-        return grad
-    outer, inner = (windows, channels) if geometry.last else (channels, windows)
-    ordered = np.empty((OC, inner, outer), g.dtype)
-    moves.transposed.sized(grad.size)(grad.reshape(OC, outer, inner), ordered)
-    return ordered
+    g = g.reshape((len(g), pixels, geometry.OC) if geometry.last else (len(g), geometry.OC, pixels))
+    return (_in_blocks if declines_sharded(geometry) else _sharded)(where, g, x, geometry)
 
 
-def _sharded(where: str, g: np.ndarray, g_last: bool, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def _sharded(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """Summed in shards of the batch, for few weights; the terms in the order of the geometry's offsets."""
     groups, per_group, K = geometry.groups, geometry.OC // geometry.groups, geometry.taps
     sums, grad = np.empty((groups, K, per_group), g.dtype), np.empty((groups, per_group, K), g.dtype)
     parts = _arrays.empty(where, (SHARDS, *sums.shape), g.dtype, "the shards of the weight gradient")
     gradients.weight_gradient_sharded(
-        g, g_last, planes_of(where, x, geometry), geometry.offsets, geometry.pixels, geometry.group,
+        g, geometry.last, planes_of(where, x, geometry), geometry.offsets, geometry.pixels, geometry.group,
         turned_width(per_group), parts,
     )  # fmt: skip
     gradients.add_parts.sized(parts.size)(parts.reshape(SHARDS, -1), sums.reshape(-1))
@@ -46,13 +36,13 @@ def _sharded(where: str, g: np.ndarray, g_last: bool, x: np.ndarray, geometry: C
     return grad
 
 
-def _in_blocks(where: str, g: np.ndarray, g_last: bool, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def _in_blocks(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """Summed in blocks of terms, in the order of the geometry's offsets."""
     groups, per_group = geometry.groups, geometry.OC // geometry.groups
     width = turned_width(per_group)
     cells = -(-per_group // width) * geometry.rows.out * geometry.columns.out * width
     turned = _arrays.empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
-    moves.turn_gradient(g, g_last, groups, width, turned.reshape(-1))
+    moves.turn_gradient(g, geometry.last, groups, width, turned.reshape(-1))
     grad = _arrays.empty(where, (groups, per_group, geometry.taps), g.dtype, "the gradient of the weights")
     gradients.weight_gradient_turned(
         turned, planes_of(where, x, geometry).reshape(-1), geometry.C * geometry.plane, geometry.group,

@@ -17,7 +17,7 @@ def weight_gradient(
     """The gradient of the weights, of their shape."""
     if declines_turned(geometry):
         return _dotted(where, g, x, geometry).reshape(shape)
-    return turned.weight_gradient(where, g, False, x, geometry.by_pixel, taps_first=False).reshape(shape)
+    return turned.weight_gradient(where, g, x, geometry.by_pixel).reshape(shape)
 
 
 def _dotted(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
