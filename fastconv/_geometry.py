@@ -278,7 +278,7 @@ def conv_geometry(
     """The geometry of a convolution of `image` (C, H, W) with `weight` (OC, C/groups, KH, KW), all checked."""
     # plain integers, and nothing that is merely equal to one, need no check if they have passed before
     if type(stride) is type(padding) is type(dilation) is type(groups) is int:
-        return _by_integers(where, image, weight, stride, padding, dilation, groups)
+        return _by_integers(where, tuple(image), tuple(weight), stride, padding, dilation, groups)
     return _checked_geometry(where, image, weight, stride, padding, dilation, groups)
 
 

@@ -64,6 +64,11 @@ def test_explain_takes_nine_integers(sizes, capsys):
     assert "--explain" in capsys.readouterr().err
 
 
+def test_explain_takes_lists_as_well():
+    lines = _plan.explain(4, [96, 28, 28], [96, 96, 3, 3], 1, 1).splitlines()
+    assert lines[1:] == _plan.explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1).splitlines()[1:]
+
+
 def test_explain_of_sizes_that_do_not_fit(capsys):
     with pytest.raises(ShapeError, match="larger than"):
         _plan.explain(1, (1, 4, 4), (1, 1, 5, 5))
