@@ -42,7 +42,7 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
     sums, sources = row_offsets(min(share, per_group), K), row_offsets(min(share, per_group), np.int64(1))
     own, steps = runs.copy(), steps * width
     own[:, 6] *= width
-    nothing, zero, one = np.zeros(width, g.dtype), np.int64(0), np.int64(1)
+    nothing, zero, one, lowest = np.zeros(width, g.dtype), np.int64(0), np.int64(1), g.dtype.type(-np.inf)
     odd = 0
     for task in prange(groups * blocks * parts):
         rest, block = divmod(np.int64(task), blocks)
@@ -73,9 +73,9 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
                 )  # fmt: skip
                 for r in range(len(runs)):
                     add_to_rows(
-                        flat[oc * K + runs[r, 0] + begin :], sums[:mine], nothing, zero, np.bool_(False),
-                        flat_g[n * OH * OW * OC :], sources[:mine], places[r, : counts[r]], pixels, zero,
-                        cells[r, : counts[r]], n_channels,
+                        flat, oc * K + runs[r, 0] + begin, sums[:mine], nothing, zero, np.bool_(False), lowest, flat_g,
+                        n * OH * OW * OC, sources[:mine], places[r, : counts[r]], pixels, zero, cells[r, : counts[r]],
+                        n_channels,
                     )  # fmt: skip
         check = g.dtype.type(0)
         for row in range(oc * grad.shape[1], (oc + mine) * grad.shape[1]):

@@ -11,7 +11,7 @@ from numba import prange
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.pixels import list_pixels
 from fastconv.kernels.shares import aligned, block_begin, even_part, even_parts, tile_blocks
-from fastconv.kernels.simd import add_to_rows, copy_rows, limit_rows, row_offsets, transpose
+from fastconv.kernels.simd import add_to_rows, copy_rows, row_offsets, transpose
 from fastconv.kernels.tiles import VECTOR_BYTES
 
 TERMS = 128  # terms that are summed at once: their weights, a tile wide, and its inputs stay in the L1 cache
@@ -55,8 +55,9 @@ def _pack_part(weight, weight0, row, outer, inner, inners, packed, task):
     start = weight0 + group * (weight.size // groups) + begin * row
     _pack(weight, start, row, outer, inner, inners, k, m, channels, part, width)
     check = weight.dtype.type(0)
-    for i in range(m):
-        for j in range(np.uint64(channels)):
+    lines, length = (1, m * width) if channels == width else (m, channels)
+    for i in range(lines):
+        for j in range(np.uint64(length)):
             check += part[np.uint64(i * width) + j] * 0  # NaN from what is not finite
     return 0 if check == 0 else 1
 
@@ -91,11 +92,23 @@ def forward_packed(
     together = -(-N // even_parts(groups * blocks, -(-N // max(1, pixels // P)), N, threads))
     parts = -(-N // together)
     slices = even_parts(parts * groups * blocks, -(-P // pixels), P, threads) if together == 1 else 1
-    length = -(-P // slices)
-    slices = -(-P // length)
     at_once = TERMS_LAST if ready and last else TERMS
     lowest = y.dtype.type(-np.inf)
     rows = terms * np.uint64(width) if ready else row_offsets(2 * TERMS, width)
+    # the pixels of so many images, area by area: their cells, and the places of their sums, straight in y or to be
+    # transposed; and where each area ends
+    step, line = (P * OC, OC) if last else (P * width, width)
+    cells, places = np.empty(together * P, np.uint64), np.empty(together * P, np.uint64)
+    ends = np.zeros(len(areas) + 1, np.int64)
+    for area in range(len(areas)):
+        count = ends[area]
+        for i in range(together):
+            count += list_pixels(
+                cells[count:], places[count:], areas[area], steps, 0, P, columns, i * image, i * step, line
+            )
+        ends[area + 1] = count
+    length = -(-together * P // slices)
+    slices = -(-together * P // length)
     for task in prange(parts * groups * slices * blocks):
         rest, block = divmod(np.int64(task), blocks)
         rest, s = divmod(rest, slices)
@@ -103,25 +116,18 @@ def forward_packed(
         begin = block_begin(per_group, blocks, block, lanes)
         channels = block_begin(per_group, blocks, block + 1, lanes) - begin
         first = group * per_group + begin
-        start, end = s * length, min((s + 1) * length, P)
-        m = end - start
         images = min(together, N - part * together)
-        # the sums of an image's pixels, straight in y or to be transposed
-        base, step, line = ((part * together * P + start) * OC + first, P * OC, OC) if last else (0, m * width, width)
-        sums = flat if last else aligned(images * m * width, y.dtype)
-        cells, places = np.empty(images * m, np.uint64), np.empty(images * m, np.uint64)
+        start, end = s * length, min((s + 1) * length, together * P)
+        sums = flat if last else aligned((end - start) * width, y.dtype)
         own = packed.reshape(-1) if ready else aligned(2 * TERMS * width, y.dtype)
         weights = group * (weight.size // groups) + begin * row + weight0
+        source, target = part * together * image + group * group_step, part * together * step + first if last else 0
         for area in range(len(areas)):
-            count = 0
-            for i in range(images):
-                source = (part * together + i) * image + group * group_step
-                there = base + i * step
-                count += list_pixels(
-                    cells[count:], places[count:], areas[area], steps, start, end, columns, source, there, line
-                )
-            if count == 0:
+            of_area = (ends[area + 1] - ends[area]) // together * images
+            low, high = max(ends[area], start), min(ends[area] + of_area, end)
+            if low >= high:
                 continue
+            there = places[low:high] if last else places[low - start : high - start]
             begin_k, end_k = areas[area, 0], areas[area, 0] + areas[area, 1]
             most = even_part(areas[area, 1], at_once)
             for k in range(begin_k, max(end_k, begin_k + 1), most):
@@ -131,13 +137,12 @@ def forward_packed(
                     at, k0 = np.int64(0), np.int64(0)
                     _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
                 add_to_rows(
-                    sums, places[:count], bias, first, k == begin_k, x, cells[:count], offsets[k : k + m_k], own, at,
-                    rows[k0 : k0 + m_k], channels,
+                    sums, target, there, bias, first, k == begin_k, floor if k + most >= end_k else lowest, x, source,
+                    cells[low:high], offsets[k : k + m_k], own, at, rows[k0 : k0 + m_k], channels,
                 )  # fmt: skip
-        for i in range(images):
-            if floor > lowest:
-                limit_rows(m, sums, base + i * step, line, floor, channels)
-            if not last:
-                target = ((part * together + i) * OC + first) * P + start
-                transpose(flat, target, sums, i * m * width, m, channels, P, width)
+        if not last:
+            m = min(P, end - start)
+            for i in range(images):
+                there_y = ((part * together + i) * OC + first) * P + start
+                transpose(flat, there_y, sums, i * m * width, m, channels, P, width)
     return True

@@ -57,7 +57,8 @@ def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_
         while end - i >= TILE_ROWS and not wide:
             rows_tile(TILE_ROWS, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
             i += TILE_ROWS
-        while end - i >= 6:
+        # four and four are faster than six and two, whose weights come from the L2 cache for few sums
+        while end - i >= 6 and (end - i) // 2 != 4:
             rows_tile(6, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
             i += 6
     while end - i >= 4:
@@ -114,8 +115,8 @@ def add_rows(
 
 
 @helper
-def add_to_rows(c, c_rows, bias, bias0, fresh, a, a_rows, a_terms, b, b0, b_terms, n):
-    """As `add_rows`, to rows that lie anywhere: c[c_rows[i] + q] += sum of a[a_rows[i] + a_terms[k]] * b[.. + q].
+def add_to_rows(c, c0, c_rows, bias, bias0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, n):
+    """As `add_rows`, to rows that lie anywhere: c[.. + c_rows[i] + q] += sum of a[.. + a_rows[i] + a_terms[k]] * b[..].
 
     Where `fresh`, the sums start from bias[bias0 + q].
 
@@ -123,28 +124,19 @@ def add_to_rows(c, c_rows, bias, bias0, fresh, a, a_rows, a_terms, b, b0, b_term
     at most WIDEST vectors.
     """
     if ENABLED:
-        zero, lowest = np.int64(0), c.dtype.type(-np.inf)
+        zero = np.int64(0)
         _tiles_of_rows(
-            c, zero, c_rows, c_rows.size, bias[bias0:], zero, fresh, lowest, a, zero, a_rows, a_terms, b, b0, b_terms,
-            zero, b_terms.size, n,
+            c, c0, c_rows, c_rows.size, bias[bias0:], zero, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, zero,
+            b_terms.size, n,
         )  # fmt: skip
         return
     for i in range(a_rows.size):
+        target, source = np.uint64(c0) + c_rows[i], np.uint64(a0) + a_rows[i]
         for q in range(np.uint64(n)):
-            total = bias[np.uint64(bias0) + q] if fresh else c[c_rows[i] + q]
+            total = bias[np.uint64(bias0) + q] if fresh else c[target + q]
             for k in range(b_terms.size):
-                total += a[a_rows[i] + a_terms[k]] * b[np.uint64(b0) + b_terms[k] + q]
-            c[c_rows[i] + q] = total
-
-
-@helper
-def limit_rows(rows, c, c0, c_row, floor, n):
-    """c[c0 + i*c_row + q] becomes `floor` where it is up to that, for i < rows and q < n."""
-    for i in range(rows):
-        row = np.uint64(c0 + i * c_row)
-        for q in range(np.uint64(n)):
-            value = c[row + q]
-            c[row + q] = floor if value <= floor else value
+                total += a[source + a_terms[k]] * b[np.uint64(b0) + b_terms[k] + q]
+            c[target + q] = floor if total <= floor else total
 
 
 @helper
