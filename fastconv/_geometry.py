@@ -22,7 +22,7 @@ from fastconv._reach import Areas, Reach, area_taps, areas, reach, whole
 from fastconv._sizes import integer, padding_argument, pair
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConvGeometry:
     """A convolution's sizes, and how its input is laid out for the kernels.
 
@@ -276,24 +276,12 @@ def conv_geometry(
     where: str, image: Sequence[int], weight: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> ConvGeometry:
     """The geometry of a convolution of `image` (C, H, W) with `weight` (OC, C/groups, KH, KW), all checked."""
-    # plain integers, and nothing that is merely equal to one, need no check if they have passed before
-    if type(stride) is type(padding) is type(dilation) is type(groups) is int:
-        return _by_integers(where, tuple(image), tuple(weight), stride, padding, dilation, groups)
-    return _checked_geometry(where, image, weight, stride, padding, dilation, groups)
-
-
-def _checked_geometry(
-    where: str, image: Sequence[int], weight: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: Any
-) -> ConvGeometry:
     C, H, W = image
     OC, channels, KH, KW = weight
     return _conv_geometry(
         where, (C, H, W), (OC, channels, KH, KW), pair(where, "stride", stride, 1), padding_argument(where, padding),
         pair(where, "dilation", dilation, 1), integer(where, "groups", groups, 1),
     )  # fmt: skip
-
-
-_by_integers = functools.lru_cache(maxsize=1024)(_checked_geometry)
 
 
 def window_geometry(

@@ -16,7 +16,7 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from fastconv import _geometry, _jit, _plan, _transposed
-from fastconv._engine import forward, input_gradient, turned, weight_gradient
+from fastconv._engine import call, forward, input_gradient, turned, weight_gradient
 from fastconv._geometry import ConvGeometry
 from fastconv._planes import laid_out
 from fastconv.kernels import conv as kernels
@@ -69,11 +69,11 @@ def recorded() -> Iterator[set[str]]:
     def spy(place: Any, name: str, note: Any) -> Any:
         original = getattr(place, name)
 
-        def call(*args: Any, **keywords: Any) -> Any:
+        def called(*args: Any, **keywords: Any) -> Any:
             note(*args, **keywords)
             return original(*args, **keywords)
 
-        return mock.patch.object(place, name, call)
+        return mock.patch.object(place, name, called)
 
     def convolve(where, x, weights, bias, floor, geometry, y):
         # which of the kernels ran is noted by themselves
@@ -222,7 +222,7 @@ def as_in_jitted_code() -> Iterator[None]:
 def _forget_geometries() -> None:
     _transposed._geometry.cache_clear()
     _geometry._conv_geometry.cache_clear()
-    _geometry._by_integers.cache_clear()
+    call._decided.cache_clear()
 
 
 def every_demand() -> list[dict[str, Any]]:

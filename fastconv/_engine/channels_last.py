@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,49 +51,67 @@ def forward(
 
 
 def gradients(
-    where: str, g: np.ndarray, x: np.ndarray, weight: np.ndarray, compute: np.dtype, geometry: ConvGeometry,
+    where: str, g: np.ndarray, x: np.ndarray, weight: np.ndarray, geometry: ConvGeometry,
     needs: tuple[bool, bool, bool],
 ) -> tuple[np.ndarray | None, ...]:  # fmt: skip
-    """The gradients from views, in NCHW order, of arrays with channels last; views of such arrays, or NCHW."""
+    """The gradients of x (N, H, W, C), weight and bias, in the order of those, but not always laid out so."""
     want_x, want_weight, want_bias = needs
-    grad_x = grad_weight = grad_bias = None
-    last = [ready(a.transpose(0, 2, 3, 1), compute) for a in (g, x, weight)]
-    by_channel = not declines_depthwise(geometry)
-    if want_x and by_channel and geometry.phases == 1:
-        grad = _arrays.empty(where, last[1].shape, compute, "grad_x")
-        depthwise.input_gradient(last[0], last[2], geometry, grad)
-        grad_x = grad.transpose(0, 3, 1, 2)
+    ways, grad_x, grad_weight, grad_bias = _ways(geometry), None, None, None
+    if want_x and ways.by_channel and geometry.phases == 1:
+        grad_x = _arrays.empty(where, x.shape, g.dtype, "grad_x")
+        depthwise.input_gradient(g, weight, geometry, grad_x)
     elif want_x:
-        if geometry.phases == 1 and not declines_gathered(geometry) and not declines_last(geometry.transposed.conv):
-            grad_x = _input_gradient(where, last[0], last[2], geometry)
+        grad_x = _input_gradient(where, g, weight, geometry) if ways.convolved else None
         if grad_x is None:
-            grad_x = _arrays.empty(where, x.shape, compute, "grad_x")
-            input_gradient(where, first(where, g, compute), ready(weight, compute), geometry, grad_x)
-    summed = depthwise.weight_gradient(where, last[0], last[1], geometry) if want_weight and by_channel else None
-    if want_weight and summed is None and not declines_turned(geometry):
-        summed = _weight_gradient(where, last[0], last[1], geometry)
-    if summed is not None:
-        grad_weight = summed.reshape(last[2].shape).transpose(0, 3, 1, 2)
-    elif want_weight:
-        g, x = first(where, g, compute), first(where, x, compute)
-        grad_weight = weight_gradient(where, g, x, weight.shape, geometry)
+            ordered = _arrays.empty(where, _arrays.shape_from(x.shape, "NHWC"), g.dtype, "grad_x")
+            kernel = ready(weight.transpose(0, 3, 1, 2), g.dtype)
+            input_gradient(where, first(where, g.transpose(0, 3, 1, 2), g.dtype), kernel, geometry, ordered)
+            grad_x = ordered.transpose(0, 2, 3, 1)
+    if want_weight:
+        grad_weight = depthwise.weight_gradient(where, g, x, geometry) if ways.by_channel else None
+        if grad_weight is None and ways.turned:
+            grad_weight = _weight_gradient(where, g, x, geometry, ways.in_place)
+        if grad_weight is not None:
+            grad_weight = grad_weight.reshape(weight.shape)
+        else:
+            g_first, x_first = (first(where, a.transpose(0, 3, 1, 2), g.dtype) for a in (g, x))
+            shape = _arrays.shape_from(weight.shape, "NHWC")
+            grad_weight = weight_gradient(where, g_first, x_first, shape, geometry).transpose(0, 2, 3, 1)
     if want_bias:
-        grad_bias = _bias_gradient(last[0])
+        grad_bias = _bias_gradient(g)
     return grad_x, grad_weight, grad_bias
 
 
+class _Ways(NamedTuple):
+    """What computes the gradients of a convolution, as far as its geometry tells."""
+
+    by_channel: bool  # channel by channel
+    convolved: bool  # of the input: a convolution with channels last
+    turned: bool  # of the weights: with vectors along channels, not as dot products
+    in_place: bool  # and where g lies
+
+
+@functools.lru_cache(maxsize=1024)
+def _ways(geometry: ConvGeometry) -> _Ways:
+    convolved = geometry.phases == 1 and not declines_gathered(geometry) and not declines_last(geometry.transposed.conv)
+    turned, in_place = not declines_turned(geometry), not declines_in_place(geometry)
+    return _Ways(not declines_depthwise(geometry), convolved, turned, in_place)
+
+
 def _input_gradient(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry) -> np.ndarray | None:
-    """The gradient of x, a view (N, C, H, W), for stride 1; None where weights are infinite: see `input_gradient`."""
+    """The gradient of x (N, H, W, C), for stride 1; None where weights are infinite: see `input_gradient`."""
     conv, nothing, lowest = geometry.transposed.conv.channels_last, np.zeros(geometry.C, g.dtype), g.dtype.type(-np.inf)
     grad = _arrays.empty(where, (len(g), conv.rows.out, conv.columns.out, conv.OC), g.dtype, "grad_x")
     strides = 1, -(geometry.C // geometry.groups), geometry.taps
     done = packed.convolve(where, g, weight, strides, nothing, lowest, conv, grad, only_finite=True)
-    return grad.transpose(0, 3, 1, 2) if done else None
+    return grad if done else None
 
 
-def _weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+def _weight_gradient(
+    where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry, in_place: bool
+) -> np.ndarray:  # fmt: skip
     """The gradient of the weights (OC, KH, KW, C/groups), from g (N, OH, OW, OC) and x (N, H, W, C)."""
-    if not declines_in_place(geometry):
+    if in_place:
         reach, rows = geometry.by_pixel.unpadded.reach, geometry.rows.numbers
         shape = geometry.OC, len(geometry.windows), geometry.C // geometry.groups
         grad = _arrays.empty(where, shape, g.dtype, "the gradient of the weights")

@@ -10,13 +10,12 @@ from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._engine import channels_last
+from fastconv._engine.call import call_of
 from fastconv._engine.forward import direct
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
 from fastconv._geometry import conv_geometry
-from fastconv._plan import declines_last
-from fastconv._sizes import Int2, Padding, layout_argument, sizes
-from fastconv.errors import ShapeError
+from fastconv._sizes import Int2, Padding, sizes
 from fastconv.functional.im2col import convolve_columns
 
 ALGORITHMS = ("auto", "direct", "im2col")
@@ -102,38 +101,32 @@ def convolution(
     where: str = "conv2d",
 ) -> np.ndarray:  # fmt: skip
     """`conv2d` inside the function `where`, with ReLU applied to the sums before they are stored where `relu`."""
-    inputs = (x, weight, bias)
-    dtype, x, weight, bias = checked(where, x, weight, bias, layout)
+    call = call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, algorithm)
+    geometry, compute = call.geometry, call.compute
     if bias is not None:
-        _arrays.same_shape(where, "bias", bias, weight.shape[:1])
-    x, unbatched = _arrays.batched(where, "x", x)
-    geometry = conv_geometry(where, x.shape[1:], weight.shape, stride, padding, dilation, groups)
-    shape = (len(x), geometry.OC, geometry.rows.out, geometry.columns.out)
-    final = _arrays.shape_as(shape, layout)[int(unbatched) :]
-    y = _arrays.result(where, final, dtype, out, *inputs)
-    compute = _arrays.compute_dtype(dtype)
-    as_given = layout == "NHWC" and algorithm != "im2col" and not declines_last(geometry) and not on_numpy()
-    order = layout if as_given else "NCHW"
-    straight = layout == order and compute == dtype
-    ordered = _arrays.shape_as(shape, order)
-    target = y.reshape(ordered) if straight else _arrays.empty(where, ordered, compute)
+        _arrays.same_shape(where, "bias", bias, (geometry.OC,))
+    y = _arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
+    x = x[None] if call.unbatched else x
+    target = y.reshape(call.ordered) if call.straight else _arrays.empty(where, call.ordered, compute)
     if on_numpy():
-        x, weight = x.astype(compute, copy=False), weight.astype(compute, copy=False)
+        x, weight = (_arrays.channels_first(a, layout).astype(compute, copy=False) for a in (x, weight))
         target[...] = reference.conv2d(x, weight, bias, stride, padding, dilation, groups)
         if relu:
             target[...] = reference.relu(target)
     elif target.size:
         zeros = np.zeros(geometry.OC, compute) if bias is None else ready(bias, compute)
         floor = compute.type(0 if relu else -np.inf)
-        if as_given:
-            x, weight = (ready(a.transpose(0, 2, 3, 1), compute) for a in (x, weight))
-            channels_last.forward(where, x, weight, zeros, floor, geometry, target)
+        if call.order == "NHWC":
+            channels_last.forward(where, ready(x, compute), ready(weight, compute), zeros, floor, geometry, target)
         else:
             run = convolve_columns if algorithm == "im2col" else direct
+            x, weight = _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout)
             run(where, channels_last.first(where, x, compute), ready(weight, compute), zeros, floor, geometry, target)
-    if as_given and not straight:
-        y[...] = target.reshape(final)
-    elif not straight:
+    if call.straight:
+        return y
+    if call.order == layout:
+        y[...] = target.reshape(call.shape)
+    else:
         channels_last.put(target, layout, y)
     return y
 
@@ -182,19 +175,16 @@ def convolution_backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """`conv2d_backward` inside the function `where`."""
     want_x, want_weight, want_bias = needed(where, needs)
-    dtype, x, weight, g = checked(where, x, weight, grad_output, layout, "grad_output")
-    x, unbatched = _arrays.batched(where, "x", x)
-    geometry = conv_geometry(where, x.shape[1:], weight.shape, stride, padding, dilation, groups)
-    shape = (len(x), geometry.OC, geometry.rows.out, geometry.columns.out)
-    _arrays.same_shape(where, "grad_output", g, _arrays.shape_as(shape, layout)[int(unbatched) :])
-    compute = _arrays.compute_dtype(dtype)
-    g = _arrays.channels_first(g, layout)
-    g = g[None] if unbatched else g
+    call = call_of(where, x, weight, grad_output, "grad_output", stride, padding, dilation, groups, layout)
+    geometry, compute = call.geometry, call.compute
+    _arrays.same_shape(where, "grad_output", grad_output, call.shape)
+    g, x = (grad_output[None], x[None]) if call.unbatched else (grad_output, x)
     grads: tuple[np.ndarray | None, ...]
     if layout == "NHWC" and len(x) and not on_numpy():
-        grads = channels_last.gradients(where, g, x, weight, compute, geometry, (want_x, want_weight, want_bias))
-        return gradients_as(grads, dtype, layout, unbatched)
-    g, x, weight = (ready(a, compute) for a in (g, x, weight))
+        g, x, weight = (ready(a, compute) for a in (g, x, weight))
+        grads = channels_last.gradients(where, g, x, weight, geometry, (want_x, want_weight, want_bias))
+        return gradients_as(grads, call.dtype, call.unbatched)
+    g, x, weight = (ready(_arrays.channels_first(a, layout), compute) for a in (g, x, weight))
     if on_numpy():
         grads = reference.conv2d_backward(g, x, weight, stride, padding, dilation, groups, needs=needs)
     else:
@@ -206,22 +196,22 @@ def convolution_backward(
             weight_gradient(where, g, x, weight.shape, geometry) if want_weight else None,
             bias_gradient(g) if want_bias else None,
         )
-    return gradients_as(grads, dtype, layout, unbatched)
+    return gradients_as(_arrays.gradients_in(layout, grads), call.dtype, call.unbatched)
 
 
 def gradients_as(
-    grads: tuple[np.ndarray | None, ...], dtype: np.dtype, layout: str, unbatched: bool
+    grads: tuple[np.ndarray | None, ...], dtype: np.dtype, unbatched: bool
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """The gradients of x, weight and bias, computed in NCHW order, as the caller gave those arrays."""
+    """The gradients of x, weight and bias, in the caller's order, as arrays of their own of the result's dtype."""
     grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
     if grad_x is not None:
-        moved = _arrays.channels_as(grad_x, layout)
-        if not moved.flags.c_contiguous:
-            moved = np.empty(moved.shape, dtype)
-            channels_last.put(grad_x, layout, moved)
-        grad_x = moved[0] if unbatched else moved
+        if not grad_x.flags.c_contiguous:
+            moved = np.empty(grad_x.shape, dtype)
+            channels_last.put(grad_x.transpose(0, 3, 1, 2), "NHWC", moved)
+            grad_x = moved
+        grad_x = grad_x[0] if unbatched else grad_x
     if grad_weight is not None:
-        grad_weight = np.ascontiguousarray(_arrays.channels_as(grad_weight, layout))
+        grad_weight = np.ascontiguousarray(grad_weight)
     return grad_x, grad_weight, grad_bias
 
 
@@ -230,19 +220,3 @@ def needed(where: str, needs: Any) -> tuple[bool, bool, bool]:
     if not isinstance(needs, tuple | list) or len(needs) != 3:
         raise ValueError(f"{where}: needs must be three booleans (x, weight, bias), got {needs!r}")
     return bool(needs[0]), bool(needs[1]), bool(needs[2])
-
-
-def checked(
-    where: str, x: Any, weight: Any, third: Any, layout: str, name: str = "bias", axes: str = "OC, C/groups, KH, KW"
-) -> tuple[np.dtype, np.ndarray, np.ndarray, Any]:
-    """The result's dtype, and the arrays, x and weight in NCHW order with their ranks checked."""
-    layout_argument(where, layout)
-    x, weight = _arrays.numeric(where, "x", x), _arrays.numeric(where, "weight", weight)
-    if third is not None or name != "bias":
-        third = _arrays.numeric(where, name, third)
-    if x.ndim not in (3, 4):
-        raise ShapeError(f"{where}: x must have 4 dimensions, or 3 without a batch, got shape {x.shape}")
-    if weight.ndim != 4:
-        raise ShapeError(f"{where}: weight must have 4 dimensions ({axes}), got shape {weight.shape}")
-    dtype = _arrays.result_dtype(x, weight, third)
-    return dtype, _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout), third

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._engine import channels_last
+from fastconv._engine.call import check_ranks
 from fastconv._engine.forward import direct
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
-from fastconv._sizes import Int2, Padding
+from fastconv._sizes import Int2, Padding, layout_argument
 from fastconv._transposed import conv_transpose_geometry
-from fastconv.functional.conv import checked, gradients_as, needed
+from fastconv.functional.conv import gradients_as, needed
 
 AXES = "C, OC/groups, KH, KW"
 
@@ -61,7 +64,7 @@ def conv_transpose2d(
     """
     where = "conv_transpose2d"
     inputs = (x, weight, bias)
-    dtype, x, weight, bias = checked(where, x, weight, bias, layout, axes=AXES)
+    dtype, x, weight, bias = _checked(where, x, weight, bias, layout)
     x, unbatched = _arrays.batched(where, "x", x)
     geometry = conv_transpose_geometry(
         where, x.shape[1:], weight.shape, stride, padding, output_padding, groups, dilation
@@ -121,7 +124,7 @@ def conv_transpose2d_backward(
     """
     where = "conv_transpose2d_backward"
     want_x, want_weight, want_bias = needed(where, needs)
-    dtype, x, weight, g = checked(where, x, weight, grad_output, layout, "grad_output", AXES)
+    dtype, x, weight, g = _checked(where, x, weight, grad_output, layout, "grad_output")
     x, unbatched = _arrays.batched(where, "x", x)
     geometry = conv_transpose_geometry(
         where, x.shape[1:], weight.shape, stride, padding, output_padding, groups, dilation
@@ -146,4 +149,17 @@ def conv_transpose2d_backward(
             weight_gradient(where, x, g, weight.shape, geometry) if want_weight else None,
             bias_gradient(g) if want_bias else None,
         )
-    return gradients_as(grads, dtype, layout, unbatched)
+    return gradients_as(_arrays.gradients_in(layout, grads), dtype, unbatched)
+
+
+def _checked(
+    where: str, x: Any, weight: Any, third: Any, layout: str, name: str = "bias"
+) -> tuple[np.dtype, np.ndarray, np.ndarray, Any]:
+    """The result's dtype, and the arrays, x and weight in NCHW order with their ranks checked."""
+    layout_argument(where, layout)
+    x, weight = _arrays.numeric(where, "x", x), _arrays.numeric(where, "weight", weight)
+    if third is not None or name != "bias":
+        third = _arrays.numeric(where, name, third)
+    check_ranks(where, x.shape, weight.shape, AXES)
+    dtype = _arrays.result_dtype(x, weight, third)
+    return dtype, _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout), third

@@ -90,6 +90,9 @@ def forward_packed(
     blocks, width = tile_blocks(per_group, lanes)
     pixels = PIXELS_READY if ready else PIXELS
     together = -(-N // even_parts(groups * blocks, -(-N // max(1, pixels // P)), N, threads))
+    # twice as many fill more of the tiles at the corners, if threads still share them evenly
+    if ready and together * P <= PIXELS_READY and N % (2 * together) == 0:
+        together *= 1 + (groups * blocks * (N // (2 * together)) % threads == 0)
     parts = -(-N // together)
     slices = even_parts(parts * groups * blocks, -(-P // pixels), P, threads) if together == 1 else 1
     at_once = TERMS_LAST if ready and last else TERMS
