@@ -459,6 +459,19 @@ def test_out_is_returned_and_nothing_of_its_size_allocated(function):
     assert peak < expected[0, 0].nbytes  # one plane: vectors of a row or a column, and Python's own objects, fit in it
 
 
+def test_memory_is_handed_on_only_when_the_last_view_of_it_is_gone():
+    # large enough for its memory to be kept for the next array of that size
+    x = np.ones((1, 1, 256, 256), np.float32)
+    first = fastconv.relu(x)
+    place, view = first.ctypes.data, first[0, 0, 100:].reshape(-1)[::2]
+    del first
+    second = fastconv.relu(x * 2)
+    assert second.ctypes.data != place
+    assert (view == 1).all() and (second == 2).all()
+    del view
+    assert fastconv.relu(x * 3).ctypes.data == place
+
+
 def test_a_layer_called_with_other_shapes():
     layer = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, rng=0), nn.ReLU(), nn.MaxPool2d(2))
     rng = np.random.default_rng(0)
