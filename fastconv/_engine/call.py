@@ -46,27 +46,30 @@ def call_of(
     where: str, x: Any, weight: Any, third: Any, name: str, stride: Any, padding: Any, dilation: Any, groups: Any,
     layout: Any, algorithm: str = "auto",
 ) -> Call:  # fmt: skip
-    """The call of a convolution of these arguments, or of its gradients, all checked but for the shape of `third`.
+    """The call of a convolution of these arguments, or of its gradients, all checked but for that gradient's shape.
 
-    That is the argument `name`, the bias, which may be None, or the gradient of the result.
+    `third` is the argument `name`: the bias, which may be None, or the gradient of the result.
     """
     layout_argument(where, layout)
     kinds: tuple[np.dtype, ...] = _arrays.numeric(where, "x", x).dtype, _arrays.numeric(where, "weight", weight).dtype
     if third is not None or name != "bias":
         kinds += (_arrays.numeric(where, name, third).dtype,)
+    bias = None if third is None or name != "bias" else third.shape
     # nothing that is merely equal to an integer may find what was decided for one
     plain = type(stride) is type(padding) is type(dilation) is type(groups) is int
     decide = _decided if plain else _decided.__wrapped__
-    direct, shapes = algorithm != "im2col", (x.shape, weight.shape)
+    direct, shapes = algorithm != "im2col", (x.shape, weight.shape, bias)
     return decide(where, *shapes, kinds, stride, padding, dilation, groups, layout, direct, on_numpy())
 
 
 @functools.lru_cache(maxsize=1024)
 def _decided(
-    where: str, x: tuple[int, ...], weight: tuple[int, ...], kinds: tuple[np.dtype, ...], stride: Any, padding: Any,
-    dilation: Any, groups: Any, layout: str, direct: bool, numpy: bool,
+    where: str, x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, kinds: tuple[np.dtype, ...],
+    stride: Any, padding: Any, dilation: Any, groups: Any, layout: str, direct: bool, numpy: bool,
 ) -> Call:  # fmt: skip
     check_ranks(where, x, weight)
+    if bias is not None and bias != weight[:1]:
+        raise ShapeError("{}: bias must have shape {}, got {}", where, weight[:1], bias)
     dtype = _arrays.promoted(kinds)
     compute = _arrays.compute_dtype(dtype)
     unbatched = len(x) == 3

@@ -103,8 +103,6 @@ def convolution(
     """`conv2d` inside the function `where`, with ReLU applied to the sums before they are stored where `relu`."""
     call = call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, algorithm)
     geometry, compute = call.geometry, call.compute
-    if bias is not None:
-        _arrays.same_shape(where, "bias", bias, (geometry.OC,))
     y = _arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
     x = x[None] if call.unbatched else x
     target = y.reshape(call.ordered) if call.straight else _arrays.empty(where, call.ordered, compute)
