@@ -115,7 +115,7 @@ def _weight_gradient(
         reach, rows = geometry.by_pixel.unpadded.reach, geometry.rows.numbers
         shape = geometry.OC, len(geometry.windows), geometry.C // geometry.groups
         grad = _arrays.empty(where, shape, g.dtype, "the gradient of the weights")
-        # the padding's zeros times infinity are NaN, as IEEE has it, and every infinity of g is in some of the sums
+        # the padding's zeros times infinity are NaN, as IEEE has it
         if last_gradients.weight_gradient_last(
             g, x, rows, reach.runs, reach.steps, geometry.groups, get_num_threads(), grad
         ):

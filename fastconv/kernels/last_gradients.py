@@ -22,11 +22,11 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
     """grad[oc, t, c] = sum over images n and the pixels p that tap t reaches of g[n, p, oc] * x[n, pixel of p, c].
 
     See `Reach` for `runs` and `steps`, in cells of one channel; rows are (size, kernel, stride, dilation, before, out)
-    of the vertical axis. Returns whether all sums are finite.
+    of the vertical axis. Returns whether g is finite, as the sums of a tap tell that reaches all pixels.
 
-    Precondition: g (N, OH, OW, OC), x (N, H, W, C), grad (OC, taps, C/groups); runs and steps int64. Parallel over
-    (group, part of its output channels, block of input channels), each of which owns its part of grad and sums the
-    batch in order; evenly for so many `threads`.
+    Precondition: g (N, OH, OW, OC), x (N, H, W, C), grad (OC, taps, C/groups); runs and steps int64; some
+    tap reaches all pixels. Parallel over (group, part of its output channels, block of input channels), each of which
+    owns its part of grad and sums the batch in order; evenly for so many `threads`.
     """
     N, OH, OW, OC = g.shape
     H, W, C = x.shape[1:]
@@ -43,7 +43,10 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
     own, steps = runs.copy(), steps * width
     own[:, 6] *= width
     nothing, zero, one, lowest = np.zeros(width, g.dtype), np.int64(0), np.int64(1), g.dtype.type(-np.inf)
-    odd = 0
+    everywhere, odd = np.int64(0), 0
+    for r in range(len(runs)):
+        if (runs[r, 3] - runs[r, 2]) * (runs[r, 5] - runs[r, 4]) == OH * OW:
+            everywhere = runs[r, 0]
     for task in prange(groups * blocks * parts):
         rest, block = divmod(np.int64(task), blocks)
         group, part = divmod(rest, parts)
@@ -51,8 +54,9 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
         n_channels = block_begin(channels, blocks, block + 1, lanes) - begin
         oc, c = group * per_group + part * share, group * channels + begin
         mine = min(share, per_group - part * share)
-        for row in range(oc * grad.shape[1], (oc + mine) * grad.shape[1]):
-            flat[row * channels + begin : row * channels + begin + n_channels] = 0
+        if len(runs) < grad.shape[1]:  # otherwise every sum has a beginning below
+            for row in range(oc * grad.shape[1], (oc + mine) * grad.shape[1]):
+                flat[row * channels + begin : row * channels + begin + n_channels] = 0
         pixels = aligned(reached * W * width, x.dtype)
         cells, places = np.empty((len(runs), lines * OW), np.uint64), np.empty((len(runs), lines * OW), np.uint64)
         counts = np.empty(len(runs), np.int64)
@@ -73,14 +77,12 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
                 )  # fmt: skip
                 for r in range(len(runs)):
                     add_to_rows(
-                        flat, oc * K + runs[r, 0] + begin, sums[:mine], nothing, zero, np.bool_(False), lowest, flat_g,
+                        flat, oc * K + runs[r, 0] + begin, sums[:mine], nothing, zero, oy + n == 0, lowest, flat_g,
                         n * OH * OW * OC, sources[:mine], places[r, : counts[r]], pixels, zero, cells[r, : counts[r]],
                         n_channels,
                     )  # fmt: skip
         check = g.dtype.type(0)
-        for row in range(oc * grad.shape[1], (oc + mine) * grad.shape[1]):
-            first_sum = np.uint64(row * channels + begin)
-            for j in range(np.uint64(n_channels)):
-                check += flat[first_sum + j] * 0
+        for row in range(oc, oc + mine):
+            check += flat[row * K + everywhere + begin] * 0
         odd += 0 if check == 0 else 1
     return odd == 0
