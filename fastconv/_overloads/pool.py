@@ -20,7 +20,7 @@ from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
 from fastconv._sizes import layout_argument
 from fastconv.errors import DTypeError, RangeError, ShapeError
-from fastconv.functional.pool import INDEX_OUTSIDE, max_dtype
+from fastconv.functional.max_pool import INDEX_OUTSIDE, max_dtype
 from fastconv.kernels import avg_pool as avg_kernels
 from fastconv.kernels import max_pool as max_kernels
 from fastconv.kernels.tiles import ENABLED

@@ -19,7 +19,7 @@ from fastconv._overloads.pool import check_indices, full_shape, indices_reader, 
 from fastconv._overloads.register import compiled_as
 from fastconv._sizes import layout_argument
 from fastconv.errors import ShapeError
-from fastconv.functional.pool import max_dtype
+from fastconv.functional.max_pool import max_dtype
 
 
 @linked

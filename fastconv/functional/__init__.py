@@ -14,6 +14,7 @@ from fastconv.functional.activation import (
     tanh,
     tanh_backward,
 )
+from fastconv.functional.avg_pool import avg_pool2d, avg_pool2d_backward
 from fastconv.functional.batch_norm import batch_norm2d, batch_norm2d_backward
 from fastconv.functional.conv import conv2d, conv2d_backward, conv_output_shape
 from fastconv.functional.conv1d import conv1d, conv1d_backward
@@ -25,13 +26,7 @@ from fastconv.functional.im2col import col2im, im2col
 from fastconv.functional.linear import linear, linear_backward
 from fastconv.functional.local_response_norm import local_response_norm, local_response_norm_backward
 from fastconv.functional.loss import cross_entropy
-from fastconv.functional.pool import (
-    avg_pool2d,
-    avg_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-    max_pool2d_with_indices,
-)
+from fastconv.functional.max_pool import max_pool2d, max_pool2d_backward, max_pool2d_with_indices
 from fastconv.functional.unpool import max_unpool2d, max_unpool2d_backward
 
 __all__ = [

@@ -12,7 +12,7 @@ from fastconv._backend import on_numpy
 from fastconv._scalars import number, switch
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.functional.conv import needed
-from fastconv.functional.pool import images_of
+from fastconv.functional.images import images_of
 from fastconv.kernels import batch_norm as kernels
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
-from fastconv.functional.pool import as_given, checked_gradient, images_of
+from fastconv.functional.images import as_given, checked_gradient, images_of
 
 
 def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:

@@ -11,7 +11,7 @@ from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._scalars import number
 from fastconv._sizes import integer
-from fastconv.functional.pool import as_given, images_of
+from fastconv.functional.images import as_given, images_of
 
 
 def local_response_norm(

@@ -9,7 +9,7 @@ from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv._sizes import layout_argument, sizes
 from fastconv.errors import DTypeError, ShapeError
-from fastconv.functional.pool import outside
+from fastconv.functional.max_pool import outside
 
 
 def max_unpool2d(

@@ -13,7 +13,7 @@ import numpy as np
 from fastconv import functional as F
 from fastconv.functional.conv import convolution
 from fastconv.functional.linear import affine
-from fastconv.functional.pool import scattered
+from fastconv.functional.max_pool import scattered
 from fastconv.nn.activation import ReLU
 from fastconv.nn.base import Backward, Layer
 from fastconv.nn.conv import Conv2d

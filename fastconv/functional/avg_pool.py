@@ -1,0 +1,129 @@
+"""Average pooling: check, plan, allocate, call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays, reference
+from fastconv._arrays import ready
+from fastconv._axes import counts, mean_window
+from fastconv._backend import on_numpy
+from fastconv._geometry import PoolGeometry, pool_geometry
+from fastconv._sizes import Int2, Padding, integer
+from fastconv.functional.images import as_given, checked_gradient, delivered, pooled_images
+from fastconv.kernels import avg_pool as kernels
+
+
+def avg_pool2d(
+    x: np.ndarray, kernel_size: Int2, stride: Int2 | None = None, padding: Padding = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None, *, layout: str = "NCHW",
+    out: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The mean of every window.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), of any dtype that `conv2d` takes, promoted as there.
+        kernel_size: (KH, KW) of a window.
+        stride: pixels between windows; None is `kernel_size`.
+        padding: zeros, as for `conv2d`, at most half of the kernel.
+        ceil_mode: as for `max_pool2d`.
+        count_include_pad: divide by the cells of the window inside the padded image; otherwise by its pixels.
+        divisor_override: divide by this number instead.
+        layout: as for `max_pool2d`.
+        out: the array that receives the result, as for `conv2d`.
+
+    Returns:
+        (N, C, OH, OW).
+
+    Raises:
+        ShapeError: sizes do not fit.
+        TypeError: an argument is not a numeric array, or a size not an integer.
+
+    Example:
+        >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+        array([[ 2.5,  4.5],
+               [10.5, 12.5]])
+
+    Source: semantics of PyTorch's `avg_pool2d`.
+    """
+    where = "avg_pool2d"
+    images, geometry, unbatched = pooled_images(where, x, kernel_size, stride, padding, 1, ceil_mode, layout)
+    dtype = _arrays.result_dtype(x)
+    compute = _arrays.compute_dtype(dtype)
+    shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
+    divisors = _divisors(where, geometry, count_include_pad, divisor_override)
+    y = _arrays.result(where, _arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, x)
+    images = ready(images, compute)
+    if on_numpy():
+        found = reference.avg_pool2d(
+            images, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        )
+    else:
+        straight = compute == dtype and layout == "NCHW"
+        found = y.reshape(shape) if straight else np.empty(shape, compute)
+        P = shape[0] * shape[1]
+        planes = images.reshape(P, *images.shape[2:])
+        kernels.forward(planes, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:]))
+    return delivered(found, y, layout)
+
+
+def avg_pool2d_backward(
+    grad_output: np.ndarray, input_shape: tuple[int, ...], kernel_size: Int2, stride: Int2 | None = None,
+    padding: Padding = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+    divisor_override: int | None = None, *, layout: str = "NCHW",
+) -> np.ndarray:  # fmt: skip
+    """The gradient of `avg_pool2d`: each value is shared out over the pixels of its window.
+
+    Args:
+        grad_output: (N, C, OH, OW) or (C, OH, OW), the gradient of the result.
+        input_shape: the shape of the pooled x.
+        kernel_size: as given to `avg_pool2d`.
+        stride: as given to `avg_pool2d`.
+        padding: as given to `avg_pool2d`.
+        ceil_mode: as given to `avg_pool2d`.
+        count_include_pad: as given to `avg_pool2d`.
+        divisor_override: as given to `avg_pool2d`.
+        layout: as given to `avg_pool2d`.
+
+    Returns:
+        grad_x, of `input_shape`.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> avg_pool2d_backward(np.array([[[8.0]]]), (1, 2, 2), 2)
+        array([[[2., 2.],
+                [2., 2.]]])
+
+    Source: semantics of PyTorch's `avg_pool2d` backward.
+    """
+    where = "avg_pool2d_backward"
+    g, shape, unbatched = checked_gradient(where, grad_output, input_shape, layout)
+    geometry = pool_geometry(where, shape[2:], kernel_size, stride, padding, 1, ceil_mode)
+    expected = (*shape[:2], geometry.rows.out, geometry.columns.out)
+    _arrays.same_shape(where, "grad_output", grad_output, _arrays.shape_as(expected, layout)[int(unbatched) :])
+    divisors = _divisors(where, geometry, count_include_pad, divisor_override)
+    if on_numpy():
+        found = reference.avg_pool2d_backward(
+            g, shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        )
+    else:
+        found = _arrays.empty(where, shape, g.dtype, "grad_x")
+        P = shape[0] * shape[1]
+        flat = g.reshape(P, *g.shape[2:])
+        kernels.backward(flat, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:]))
+    return as_given(found, grad_output, layout, unbatched)
+
+
+def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What each window is divided by, as a factor of its row and one of its column: no array of the result's size."""
+    if not isinstance(include_pad, bool | np.bool_):
+        raise TypeError(f"{where}: count_include_pad must be True or False, got {include_pad!r}")
+    if override is not None:
+        divisor = integer(where, "divisor_override", override, 1)
+        return np.full(geometry.rows.out, divisor, np.int64), np.ones(geometry.columns.out, np.int64)
+    return counts(geometry.rows, bool(include_pad)), counts(geometry.columns, bool(include_pad))

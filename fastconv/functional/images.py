@@ -1,0 +1,63 @@
+"""Images in any layout, with or without a batch, as functions of planes take and give them: in NCHW order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _arrays
+from fastconv._arrays import ready
+from fastconv._geometry import PoolGeometry, pool_geometry
+from fastconv._sizes import layout_argument, sizes
+from fastconv.errors import ShapeError
+
+
+def images_of(where: str, x: Any, layout: Any) -> tuple[np.ndarray, bool]:
+    """X in NCHW order with a batch axis, and whether it had none."""
+    layout_argument(where, layout)
+    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
+    images = _arrays.channels_first(images, layout)
+    if 0 in images.shape[1:]:
+        raise ShapeError(f"{where}: x must have at least one channel and one pixel, got shape {x.shape}")
+    return images, unbatched
+
+
+def checked_gradient(
+    where: str, grad_output: Any, input_shape: Any, layout: Any
+) -> tuple[np.ndarray, tuple[int, int, int, int], bool]:
+    """grad_output ready for a kernel, in NCHW order with a batch axis; the input's shape likewise."""
+    layout_argument(where, layout)
+    g, unbatched = _arrays.batched(where, "grad_output", _arrays.numeric(where, "grad_output", grad_output))
+    full = sizes(where, "input_shape", input_shape, (grad_output.ndim,))
+    full = (1, *full) if unbatched else full
+    N, C, H, W = full if layout == "NCHW" else (full[0], full[3], full[1], full[2])
+    g = _arrays.channels_first(g, layout)
+    if g.shape[:2] != (N, C) or min(C, H, W) < 1:
+        raise ShapeError(f"{where}: input_shape {tuple(input_shape)} does not fit grad_output of {grad_output.shape}")
+    return ready(g, _arrays.compute_dtype(_arrays.result_dtype(grad_output))), (N, C, H, W), unbatched
+
+
+def delivered(found: np.ndarray, y: np.ndarray, layout: str) -> np.ndarray:
+    """y, holding the NCHW result `found`, of which it may be a view already."""
+    if not np.may_share_memory(found, y):
+        y[...] = _arrays.channels_as(found, layout).reshape(y.shape)
+    return y
+
+
+def as_given(found: np.ndarray, given: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
+    """`found`, in NCHW order, as the caller gave `given`: in its layout, with or without a batch, in its dtype."""
+    result = np.ascontiguousarray(_arrays.channels_as(found, layout)[0 if unbatched else slice(None)])
+    return result.astype(_arrays.result_dtype(given), copy=False)
+
+
+def pooled_images(
+    where: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any
+) -> tuple[np.ndarray, PoolGeometry, bool]:
+    """X in NCHW order with a batch axis, its geometry, and whether it had no batch."""
+    layout_argument(where, layout)
+    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
+    images = _arrays.channels_first(images, layout)
+    if images.shape[1] < 1:
+        raise ShapeError(f"{where}: x must have at least one channel, got shape {x.shape}")
+    return images, pool_geometry(where, images.shape[2:], kernel_size, stride, padding, dilation, ceil_mode), unbatched
