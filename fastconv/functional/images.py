@@ -31,7 +31,7 @@ def checked_gradient(
     g, unbatched = _arrays.batched(where, "grad_output", _arrays.numeric(where, "grad_output", grad_output))
     full = sizes(where, "input_shape", input_shape, (grad_output.ndim,))
     full = (1, *full) if unbatched else full
-    N, C, H, W = full if layout == "NCHW" else (full[0], full[3], full[1], full[2])
+    N, C, H, W = _arrays.shape_from(full, layout)
     g = _arrays.channels_first(g, layout)
     if g.shape[:2] != (N, C) or min(C, H, W) < 1:
         raise ShapeError(f"{where}: input_shape {tuple(input_shape)} does not fit grad_output of {grad_output.shape}")
