@@ -71,7 +71,8 @@ def _convolutions(dtype: np.dtype[Any]) -> None:
 
 def _windows(dtype: np.dtype[Any]) -> None:
     x = np.ones((1, 1, 12, 12), dtype)
-    F.col2im(F.im2col(x, 3), x.shape, 3)
+    for order in ("rows", "cols", "unfold"):
+        F.col2im(F.im2col(x, 3, order=order), x.shape, 3, order=order)
     for stride in (2, 3):  # in vectors, and one by one
         y, indices = F.max_pool2d_with_indices(x, 3, stride)
         F.max_pool2d_backward(y, indices, x.shape)

@@ -29,22 +29,21 @@ from fastconv._overloads.conv import sizes
 from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
 from fastconv.errors import ShapeError
-from fastconv.functional.im2col import ORDERS, order_argument
-from fastconv.kernels import im2col as kernels
+from fastconv.functional.im2col import ADD, COPY, ORDERS, order_argument
 
-copy_windows, add_windows = linked(kernels.im2col.serial), linked(kernels.col2im.serial)
+copies, adds = ({order: linked(kernel.serial) for order, kernel in kernels.items()} for kernels in (COPY, ADD))
 
 
 @linked
 @strict_helper
 def windows(where, image, kernel, stride, margins, dilation):
-    """The axes of windows over images (N, C, H, W), all checked, the taps of one and the pixels of an image."""
+    """What the kernels take of windows over images (N, C, H, W), all checked, the taps of one, an image's pixels."""
     check_range(where, "kernel_size", min(kernel), 1)
     check_range(where, "kernel_size", max(kernel), 1)
     check_channels(where, image[1])
     weight = (np.int64(1), image[1], kernel[0], kernel[1])
     _, rows, columns = sizes((where, image, weight, np.int64(-1), stride, margins, dilation, np.int64(1)))
-    return rows, columns, image[1] * kernel[0] * kernel[1], rows.out * columns.out
+    return taps_window(rows, columns), image[1] * kernel[0] * kernel[1], rows.out * columns.out
 
 
 @linked
@@ -54,20 +53,6 @@ def input_windows(where, image, kernel, stride, margins, dilation):
     for i in range(4):
         check_range(where, "input_shape", image[i], 0)
     return windows((where, image, kernel, stride, margins, dilation))
-
-
-@linked
-@strict_helper
-def fill_columns(x, rows, columns, strides, cols):
-    """Cols, flat, of x (N, C, H, W)."""
-    copy_windows((x, taps_window(rows, columns), strides, cols))
-
-
-@linked
-@strict_helper
-def add_columns(cols, rows, columns, strides, x):
-    """X (N, C, H, W) of cols, flat."""
-    add_windows((cols, taps_window(rows, columns), strides, x))
 
 
 def _checked(where: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any) -> str:
@@ -88,6 +73,7 @@ def _im2col(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, 
     given = check_out(where, out, dtype, 3 if way == "unfold" and not single else 2)
     image_sizes, read, zero = sizes_of(x.ndim), images_reader(x, dtype), dtype.type(0)
     plan, new = register_jitable(ORDERS[way]), new_matrices if way == "unfold" else new_matrix
+    copy = copies[way]
     last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
     one = register_jitable((lambda a: a[0]) if single else (lambda a: a))
 
@@ -98,13 +84,13 @@ def _im2col(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, 
     fresh = register_jitable(filled if given else lambda where, shape, out, x: one(new((where, shape, zero))))
 
     def compiled(x, kernel_size, stride, padding, dilation, order, out):
-        rows, columns, K, P = windows(
+        window, K, P = windows(
             (where, image_sizes(x.shape), int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
         )
-        shape, strides = plan(x.shape[0] if x.ndim == 4 else 1, K, P)
+        shape = plan(x.shape[0] if x.ndim == 4 else 1, K, P)
         images = read(x)
         cols = fresh(where, shape, out, x)
-        fill_columns((images, rows, columns, strides, cols.reshape(-1)))
+        copy((images, window, cols.reshape(-1)))
         return cols
 
     return compiled
@@ -125,20 +111,21 @@ def _col2im(
     dtype = arguments.result_dtype(cols)
     given = check_out(where, out, dtype, ndim)
     full, read, plan = sizes_of(ndim), flat_reader(cols, dtype), register_jitable(ORDERS[way])
+    add = adds[way]
     last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
     begin, deliver = target(dtype, ndim, given=given), delivery(ndim, given=given)
 
     def compiled(cols, input_shape, kernel_size, stride, padding, dilation, order, out):
         N, C, H, W = full(input_shape)
         image = np.int64(N), np.int64(C), np.int64(H), np.int64(W)
-        rows, columns, K, P = input_windows(
+        window, K, P = input_windows(
             (where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
         )
-        shape, strides = plan(image[0], K, P)
+        shape = plan(image[0], K, P)
         same_shape(where, "cols", cols, last(shape))
         flat = read(cols)
         x = begin(where, image, out, cols, None, None)
-        add_columns((flat, rows, columns, strides, x))
+        add((flat, window, x))
         return deliver(x, out)
 
     return compiled

@@ -16,15 +16,17 @@ from fastconv._sizes import Int2, Padding, sizes
 from fastconv.kernels import im2col as kernels
 from fastconv.kernels.gemm import matmul
 
-# by order, of N images, K taps and P pixels: the shape of the columns, and their strides by image, tap and pixel
-ORDERS: dict[str, Callable[[int, int, int], tuple[tuple[int, ...], tuple[int, int, int]]]] = {
-    "rows": lambda N, K, P: ((N * P, K), (P * K, 1, K)),
-    "cols": lambda N, K, P: ((K, P * N), (1, P * N, N)),
-    "unfold": lambda N, K, P: ((N, K, P), (K * P, P, 1)),
+# by order, of N images, K taps and P pixels: the shape of the columns
+ORDERS: dict[str, Callable[[int, int, int], tuple[int, ...]]] = {
+    "rows": lambda N, K, P: (N * P, K),
+    "cols": lambda N, K, P: (K, P * N),
+    "unfold": lambda N, K, P: (N, K, P),
 }
+COPY = {"rows": kernels.im2col_rows, "cols": kernels.im2col_cols, "unfold": kernels.im2col_unfold}
+ADD = {"rows": kernels.col2im_rows, "cols": kernels.col2im_cols, "unfold": kernels.col2im_unfold}
 
 
-def _layout(order: str, N: int, geometry: ConvGeometry) -> tuple[tuple[int, ...], tuple[int, int, int]]:
+def _shape(order: str, N: int, geometry: ConvGeometry) -> tuple[int, ...]:
     return ORDERS[order](N, geometry.taps, geometry.rows.out * geometry.columns.out)
 
 
@@ -34,9 +36,8 @@ def _window(geometry: ConvGeometry) -> tuple[int, ...]:
 
 def unfold(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The columns (N, taps, OH*OW) of checked images (N, C, H, W), for a matrix product from the left."""
-    shape, strides = _layout("unfold", len(x), geometry)
-    cols = _arrays.empty(where, shape, x.dtype, "the im2col matrix")
-    kernels.im2col(x, _window(geometry), strides, cols.reshape(-1))
+    cols = _arrays.empty(where, _shape("unfold", len(x), geometry), x.dtype, "the im2col matrix")
+    COPY["unfold"](x, _window(geometry), cols.reshape(-1))
     return cols
 
 
@@ -83,17 +84,17 @@ def im2col(
     dtype = _arrays.result_dtype(given)
     x, unbatched = _arrays.batched(where, "x", given)
     geometry = window_geometry(where, x.shape[1:], kernel_size, stride, padding, dilation)
-    shape, strides = _layout(order, len(x), geometry)
+    shape = _shape(order, len(x), geometry)
     cols = _arrays.result(where, shape[1:] if unbatched and order == "unfold" else shape, dtype, out, given)
     compute = _arrays.compute_dtype(dtype)
     if on_numpy():
         found = reference.im2col(x.astype(compute, copy=False), kernel_size, stride, padding, dilation, order=order)
         cols[...] = found.reshape(cols.shape)
     elif compute == dtype:
-        kernels.im2col(ready(x, compute), _window(geometry), strides, cols.reshape(-1))
+        COPY[order](ready(x, compute), _window(geometry), cols.reshape(-1))
     else:
         wider = np.empty(cols.size, compute)
-        kernels.im2col(ready(x, compute), _window(geometry), strides, wider)
+        COPY[order](ready(x, compute), _window(geometry), wider)
         cols[...] = wider.reshape(cols.shape)
     return cols
 
@@ -133,7 +134,7 @@ def col2im(
     image_shape = sizes(where, "input_shape", input_shape, (3, 4))
     full = image_shape if len(image_shape) == 4 else (1, *image_shape)
     geometry = window_geometry(where, full[1:], kernel_size, stride, padding, dilation)
-    shape, strides = _layout(order, full[0], geometry)
+    shape = _shape(order, full[0], geometry)
     _arrays.same_shape(where, "cols", given, shape[1:] if full != image_shape and order == "unfold" else shape)
     x = _arrays.result(where, image_shape, dtype, out, given)
     compute = _arrays.compute_dtype(dtype)
@@ -143,7 +144,7 @@ def col2im(
         cols = cols.reshape(shape)
         target[...] = reference.col2im(cols, full, kernel_size, stride, padding, dilation, order=order)
     else:
-        kernels.col2im(cols.reshape(-1), _window(geometry), strides, target)
+        ADD[order](cols.reshape(-1), _window(geometry), target)
     if compute != dtype:
         x[...] = target.reshape(x.shape)
     return x

@@ -1,62 +1,199 @@
-"""im2col and its transpose col2im, in any order of the columns' three axes."""
+"""im2col and its transpose col2im, for each order of the columns' axes: images n, taps k = (c, ky, kx), pixels p.
+
+All take images (N, C, H, W), flat columns, and window = (OH, OW, KH, KW, top, left, sy, sx, dy, dx). Taps are added to
+a pixel in their order, so that the sums of all orders have the same bits.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import prange
 
-from fastconv._jit import strict_kernel
+from fastconv._jit import inlined, strict_kernel
+from fastconv.kernels.move_tiles import copy_tile
+from fastconv.kernels.simd import transpose
+from fastconv.kernels.tiles import ENABLED
+
+PIXELS = 512  # pixels of images that are brought side by side, or apart, by one task
+
+
+@inlined
+def _inside(start, step, count, size):
+    """The i below `count` for which start + i * step lies from 0 to size - 1: the first, and the last + 1."""
+    first = min(count, max(0, -(start // step)))
+    return first, max(first, min(count, -((start - size) // step)))
+
+
+@inlined
+def _taps_inside(OW, KW, left, sx, dx, W):
+    """For each window of a row, which columns of its taps lie inside the image: the first, the last + 1."""
+    firsts, lasts = np.empty(OW, np.int64), np.empty(OW, np.int64)
+    for ox in range(OW):
+        firsts[ox], lasts[ox] = _inside(ox * sx - left, dx, KW, W)
+    return firsts, lasts
 
 
 @strict_kernel
-def im2col(x, window, strides, cols):
-    """Copy every window of x; the value of (n, k, p) goes to cols[n * strides[0] + k * strides[1] + p * strides[2]].
-
-    k = (c, ky, kx) numbers the taps, p = (oy, ox) the pixels.
-
-    Precondition: x (N, C, H, W); window = (OH, OW, KH, KW, top, left, sy, sx, dy, dx); cols flat. Parallel over (n, c),
-    each of which owns its taps.
-    """
+def im2col_rows(x, window, cols):
+    """Copy every window of x to a row: cols (n, p, k). Parallel over rows of windows, each of which owns its rows."""
     N, C, H, W = x.shape
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
-    by_image, by_tap, by_pixel = strides
-    for plane in prange(N * C):
-        n, c = divmod(np.int64(plane), C)
-        for ky in range(KH):
-            for kx in range(KW):
-                start = n * by_image + ((c * KH + ky) * KW + kx) * by_tap
-                for oy in range(OH):
-                    iy = oy * sy + ky * dy - top
-                    inside = 0 <= iy < H
-                    for ox in range(OW):
-                        ix = ox * sx + kx * dx - left
-                        cell = start + (oy * OW + ox) * by_pixel
-                        if inside and 0 <= ix < W:
-                            cols[cell] = x[n, c, iy, ix]
-                        else:
-                            cols[cell] = 0
+    source, taps = x.reshape(-1), KH * KW
+    firsts, lasts = _taps_inside(OW, KW, left, sx, dx, W)
+    for line in prange(N * OH):
+        n, oy = divmod(np.int64(line), OH)
+        low, high = _inside(oy * sy - top, dy, KH, H)
+        for ox in range(OW):
+            first, last = firsts[ox], lasts[ox]
+            for c in range(C):
+                start = ((np.int64(line) * OW + ox) * C + c) * taps
+                for cell in range(start, start + low * KW):
+                    cols[cell] = 0
+                for cell in range(start + high * KW, start + taps):
+                    cols[cell] = 0
+                cell, corner = start + low * KW, ((n * C + c) * H + oy * sy - top + low * dy) * W + ox * sx - left
+                if ENABLED and dx == 1:
+                    copy_tile(1, high - low, cols, cell, KW, source, corner, dy * W, first, last, KW)
+                else:
+                    for ky in range(high - low):
+                        for kx in range(KW):
+                            there = first <= kx < last
+                            cols[cell + ky * KW + kx] = source[corner + ky * dy * W + kx * dx] if there else 0
 
 
 @strict_kernel
-def col2im(cols, window, strides, x):
-    """The transpose of `im2col`: add every window's values to the pixels they came from.
+def col2im_rows(cols, window, x):
+    """x[n, c, pixel of (k, p)] = the sum of cols (n, p, k). Parallel over (n, c), each of which owns its plane."""
+    N, C, H, W = x.shape
+    OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
+    firsts, lasts = _taps_inside(OW, KW, left, sx, dx, W)
+    for plane in prange(N * C):
+        n, c = divmod(np.int64(plane), C)
+        image = x[n, c].reshape(-1)
+        image[:] = 0
+        # the first taps of a pixel are of the last windows that have it
+        for oy in range(OH - 1, -1, -1):
+            low, high = _inside(oy * sy - top, dy, KH, H)
+            for ox in range(OW - 1, -1, -1):
+                start = (((n * OH + oy) * OW + ox) * C + c) * KH * KW
+                for ky in range(low, high):
+                    pixel = np.uint64((oy * sy - top + ky * dy) * W + ox * sx - left + firsts[ox] * dx)
+                    cell = np.uint64(start + ky * KW + firsts[ox])
+                    for kx in range(np.uint64(lasts[ox] - firsts[ox])):
+                        image[pixel + kx * np.uint64(dx)] += cols[cell + kx]
 
-    Precondition: as for `im2col`; x is overwritten. Parallel over (n, c), each of which owns its plane.
+
+@strict_kernel
+def im2col_unfold(x, window, cols):
+    """Copy every window of x to a column of its image: cols (n, k, p). Parallel over (n, k), which owns its row."""
+    N, C, H, W = x.shape
+    OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
+    flat, P, K = x.reshape(-1), OH * OW, C * KH * KW
+    for row in prange(N * K):
+        n, k = divmod(np.int64(row), K)
+        c, tap = divmod(k, KH * KW)
+        ky, kx = divmod(tap, KW)
+        low, high = _inside(ky * dy - top, sy, OH, H)
+        first, last = _inside(kx * dx - left, sx, OW, W)
+        pixels = cols[np.int64(row) * P : (np.int64(row) + 1) * P]
+        pixels[: low * OW] = 0
+        pixels[high * OW :] = 0
+        for oy in range(low, high):
+            pixels[oy * OW : oy * OW + first] = 0
+            pixels[oy * OW + last : (oy + 1) * OW] = 0
+            source = np.uint64(((n * C + c) * H + oy * sy + ky * dy - top) * W + first * sx + kx * dx - left)
+            target = np.uint64(oy * OW + first)
+            if sx == 1:
+                for i in range(np.uint64(last - first)):
+                    pixels[target + i] = flat[source + i]
+            else:
+                for i in range(np.uint64(last - first)):
+                    pixels[target + i] = flat[source + i * np.uint64(sx)]
+
+
+@strict_kernel
+def col2im_unfold(cols, window, x):
+    """x[n, c, pixel of (k, p)] = the sum of cols (n, k, p). Parallel over (n, c), each of which owns its plane."""
+    N, C, H, W = x.shape
+    OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
+    for plane in prange(N * C):
+        n, c = divmod(np.int64(plane), C)
+        image = x[n, c].reshape(-1)
+        image[:] = 0
+        for tap in range(KH * KW):
+            ky, kx = divmod(tap, KW)
+            low, high = _inside(ky * dy - top, sy, OH, H)
+            first, last = _inside(kx * dx - left, sx, OW, W)
+            for oy in range(low, high):
+                pixel = np.uint64((oy * sy + ky * dy - top) * W + first * sx + kx * dx - left)
+                cell = np.uint64(((np.int64(plane) * KH * KW + tap) * OH + oy) * OW + first)
+                if sx == 1:
+                    for i in range(np.uint64(last - first)):
+                        image[pixel + i] += cols[cell + i]
+                else:
+                    for i in range(np.uint64(last - first)):
+                        image[pixel + i * np.uint64(sx)] += cols[cell + i]
+
+
+@strict_kernel
+def im2col_cols(x, window, cols):
+    """Copy every window of x to a column: cols (k, p, n).
+
+    Parallel over pixels, which are brought side by side for all images, then over k, each of which owns its row.
     """
     N, C, H, W = x.shape
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
-    by_image, by_tap, by_pixel = strides
-    for plane in prange(N * C):
-        n, c = divmod(np.int64(plane), C)
-        x[n, c] = 0
-        for ky in range(KH):
-            for kx in range(KW):
-                start = n * by_image + ((c * KH + ky) * KW + kx) * by_tap
-                for oy in range(OH):
-                    iy = oy * sy + ky * dy - top
-                    if iy < 0 or iy >= H:
-                        continue
-                    for ox in range(OW):
-                        ix = ox * sx + kx * dx - left
-                        if 0 <= ix < W:
-                            x[n, c, iy, ix] += cols[start + (oy * OW + ox) * by_pixel]
+    flat, size, length = x.reshape(-1), C * H * W, OH * OW * N
+    aside = flat if N == 1 else np.empty(size * N, x.dtype)  # (c, y, x, n)
+    for task in prange(0 if N == 1 else -(-size // PIXELS)):
+        start = np.int64(task) * PIXELS
+        transpose(aside, start * N, flat, start, N, min(PIXELS, size - start), N, size)
+    for k in prange(C * KH * KW):
+        c, tap = divmod(np.int64(k), KH * KW)
+        ky, kx = divmod(tap, KW)
+        low, high = _inside(ky * dy - top, sy, OH, H)
+        first, last = _inside(kx * dx - left, sx, OW, W)
+        row = cols[np.int64(k) * length : (np.int64(k) + 1) * length]
+        row[: low * OW * N] = 0
+        row[high * OW * N :] = 0
+        for oy in range(low, high):
+            row[oy * OW * N : (oy * OW + first) * N] = 0
+            row[(oy * OW + last) * N : (oy + 1) * OW * N] = 0
+            # windows side by side have their pixels side by side, unless there is a stride
+            together = last - first if sx == 1 else 1
+            for ox in range(first, last, max(together, 1)):
+                target = np.uint64((oy * OW + ox) * N)
+                source = np.uint64((((c * H + oy * sy + ky * dy - top) * W) + ox * sx + kx * dx - left) * N)
+                for i in range(np.uint64(together * N)):
+                    row[target + i] = aside[source + i]
+
+
+@strict_kernel
+def col2im_cols(cols, window, x):
+    """x[n, c, pixel of (k, p)] = the sum of cols (k, p, n).
+
+    Parallel over rows (c, y) of pixels, for all images side by side, then over pixels, which are brought apart.
+    """
+    N, C, H, W = x.shape
+    OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
+    flat, size = x.reshape(-1), C * H * W
+    aside = flat if N == 1 else np.empty(size * N, x.dtype)  # (c, y, x, n)
+    for line in prange(C * H):
+        c, iy = divmod(np.int64(line), H)
+        row = aside[np.int64(line) * W * N : (np.int64(line) + 1) * W * N]
+        row[:] = 0
+        for tap in range(KH * KW):
+            ky, kx = divmod(tap, KW)
+            oy, rest = divmod(iy + top - ky * dy, sy)
+            if rest != 0 or oy < 0 or oy >= OH:
+                continue
+            first, last = _inside(kx * dx - left, sx, OW, W)
+            together = last - first if sx == 1 else 1
+            for ox in range(first, last, max(together, 1)):
+                target = np.uint64((ox * sx + kx * dx - left) * N)
+                source = np.uint64((((c * KH * KW + tap) * OH + oy) * OW + ox) * N)
+                for i in range(np.uint64(together * N)):
+                    row[target + i] += cols[source + i]
+    for task in prange(0 if N == 1 else -(-size // PIXELS)):
+        start = np.int64(task) * PIXELS
+        transpose(flat, start, aside, start * N, min(PIXELS, size - start), N, size, N)

@@ -9,6 +9,8 @@ from strategies import assert_identical, conv_cases, inner, integers, real
 
 import fastconv
 from fastconv import reference
+from fastconv.kernels import im2col as kernels
+from fastconv.kernels import tiles
 
 ORDERS = ("rows", "cols", "unfold")
 
@@ -36,6 +38,45 @@ def test_col2im_equals_reference(order, case):
     x = fastconv.col2im(cols, case.x_shape, order=order, **windows_of(case))
     assert_identical(x, reference.col2im(cols, case.x_shape, order=order, **windows_of(case)))
     assert x.shape == case.x_shape
+
+
+AROUND_LANES = (1, 2, tiles.LANES - 1, tiles.LANES, tiles.LANES + 1, 2 * tiles.LANES + 3)
+SIZES = [
+    # images side by side, and the pixels that one task brings there
+    *[((n, 2, 3, 4), (2, 3), {}) for n in AROUND_LANES],
+    *[((2, 1, 1, kernels.PIXELS + n), (1, 2), {}) for n in (-1, 0, 1, kernels.PIXELS + 5)],
+    # rows of taps, of one vector and of several, partly outside
+    *[((2, 1, 3, n + 2), (2, n), {"padding": (1, 2)}) for n in (*AROUND_LANES, 65)],
+    *[((2, 2, 7, 3 * n + 1), (3, n), {"dilation": (2, 3), "padding": ((3, 1), (0, 4))}) for n in AROUND_LANES[:4]],
+    # rows of windows, next to each other or not
+    *[((2, 2, 4, n + 2), (2, 3), {"padding": 2}) for n in AROUND_LANES],
+    *[((3, 2, 7, 3 * n), (3, 2), {"stride": (2, 3), "padding": ((1, 0), (2, 1))}) for n in AROUND_LANES],
+]
+
+
+@pytest.mark.legs
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", ORDERS)
+def test_around_block_sizes(order, dtype):
+    rng = np.random.default_rng(0)
+    for shape, kernel, options in SIZES:
+        x = integers(rng, shape, dtype)
+        expected = reference.im2col(x, kernel, order=order, **options)
+        assert_identical(fastconv.im2col(x, kernel, order=order, **options), expected)
+        cols = integers(rng, expected.shape, dtype)
+        back = fastconv.col2im(cols, shape, kernel, order=order, **options)
+        assert_identical(back, reference.col2im(cols, shape, kernel, order=order, **options))
+
+
+def test_sums_of_all_orders_have_the_same_bits():
+    rng = np.random.default_rng(0)
+    windows = {"kernel_size": (4, 3), "stride": (1, 2), "padding": (2, 1), "dilation": (1, 2)}
+    g = real(rng, fastconv.im2col(np.zeros((5, 2, 9, 12), np.float32), **windows, order="unfold").shape, np.float32)
+    K = g.shape[1]
+    given = {"rows": g.transpose(0, 2, 1).reshape(-1, K), "cols": g.transpose(1, 2, 0).reshape(K, -1), "unfold": g}
+    first, *others = (fastconv.col2im(given[order], (5, 2, 9, 12), order=order, **windows) for order in ORDERS)
+    for other in others:
+        assert_identical(other, first)
 
 
 @pytest.mark.parametrize("order", ORDERS)
