@@ -8,6 +8,7 @@ from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
 from fastconv.errors import ShapeError
+from fastconv.functional.conv import needed
 from fastconv.kernels.gemm import matmul, matmul_transposed
 
 # multiply-adds that take as long as one element of a loop over memory does
@@ -79,6 +80,7 @@ def linear_backward(
         (array([[4., 5.]]), array([[2., 3.]]), array([1.]))
     """
     where = "linear_backward"
+    needs = needed(where, needs)
     _check(where, x, weight)
     g = _arrays.numeric(where, "grad_output", grad_output)
     _arrays.same_shape(where, "grad_output", g, (*x.shape[:-1], len(weight)))

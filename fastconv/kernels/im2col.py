@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._jit import inlined, strict_kernel
-from fastconv.kernels.move_tiles import copy_tile
+from fastconv.kernels.move_tiles import add_tile, copy_tile
 from fastconv.kernels.simd import transpose
 from fastconv.kernels.tiles import ENABLED
 
@@ -76,11 +76,13 @@ def col2im_rows(cols, window, x):
             low, high = _inside(oy * sy - top, dy, KH, H)
             for ox in range(OW - 1, -1, -1):
                 start = (((n * OH + oy) * OW + ox) * C + c) * KH * KW
-                for ky in range(low, high):
-                    pixel = np.uint64((oy * sy - top + ky * dy) * W + ox * sx - left + firsts[ox] * dx)
-                    cell = np.uint64(start + ky * KW + firsts[ox])
-                    for kx in range(np.uint64(lasts[ox] - firsts[ox])):
-                        image[pixel + kx * np.uint64(dx)] += cols[cell + kx]
+                pixel, cell = (oy * sy - top + low * dy) * W + ox * sx - left, start + low * KW
+                if ENABLED and dx == 1:
+                    add_tile(high - low, image, pixel, dy * W, cols, cell, KW, firsts[ox], lasts[ox])
+                else:
+                    for ky in range(high - low):
+                        for kx in range(firsts[ox], lasts[ox]):
+                            image[pixel + ky * dy * W + kx * dx] += cols[cell + ky * KW + kx]
 
 
 @strict_kernel

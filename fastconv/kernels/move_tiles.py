@@ -49,6 +49,37 @@ def copy_tile(typingctx, stride, rows, d, d0, d_row, s, s0, s_row, first, last, 
     return signature, codegen
 
 
+@intrinsic
+def add_tile(typingctx, rows, d, d0, d_row, s, s0, s_row, first, last):
+    """d[d0 + i*d_row + q] += s[s0 + i*s_row + q] where first <= q < last, for i < rows. Nothing else is read.
+
+    Precondition: flat arrays of one float type; numbers of 64 bits, d0 may have wrapped around 0.
+    """
+    numbers = types.uint64
+    signature = types.void(numbers, d, numbers, numbers, s, numbers, numbers, numbers, numbers)
+
+    def codegen(context, builder, signature, args):
+        D, S = (data_of(context, builder, signature.args[i], args[i]) for i in (1, 4))
+        rows, _, d0, d_row, _, s0, s_row, first, last = args
+        vectors = Vectors(builder, signature.args[1].dtype)
+        count = ir.Constant(I64, vectors.lanes)
+        steps = builder.udiv(builder.sub(builder.add(last, count), ir.Constant(I64, 1)), count)
+        with cgutils.for_range(builder, steps) as loop:
+            q = builder.mul(loop.index, count)
+            mask = builder.and_(
+                vectors.before(builder.sub(last, q)), builder.not_(vectors.before(builder.sub(first, q)))
+            )
+            target, source = builder.add(d0, q), builder.add(s0, q)
+            with cgutils.for_range(builder, rows) as row:
+                cell = builder.add(target, builder.mul(row.index, d_row))
+                other = builder.add(source, builder.mul(row.index, s_row))
+                total = builder.fadd(vectors.load(D, cell, mask), vectors.load(S, other, mask))
+                vectors.store(total, D, cell, mask)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def transpose_block(builder, vectors, targets, sources, rows, columns):
     """targets[j][i] = sources[i][j] for i < rows and j < columns; as many pointers of each as a vector has lanes."""
     lanes, zero = vectors.lanes, ir.Constant(I64, 0)

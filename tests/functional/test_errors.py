@@ -474,6 +474,10 @@ VALUES = [
     (lambda: F.conv_transpose2d(X, T, layout="CHWN"), "conv_transpose2d: layout must be one of NCHW, NHWC, got 'CHWN'"),
     (lambda: F.conv2d_backward(G, X, W, needs=True), "conv2d_backward: needs must be three booleans"),
     (
+        lambda: F.linear_backward(np.ones((2, 3)), np.ones((2, 4)), np.ones((3, 4)), needs=(0, 0)),
+        "linear_backward: needs must be three booleans (x, weight, bias), got (0, 0)",
+    ),
+    (
         lambda: F.max_pool2d_backward(ones(1, 1, 1), np.array([[[4]]]), (1, 2, 2)),
         "indices must be from 0 to 3 for a plane of 2 x 2, got 4",
     ),
