@@ -13,11 +13,15 @@ from fastconv._sizes import layout_argument, sizes
 from fastconv.errors import ShapeError
 
 
+def _in_order(where: str, name: str, array: Any, layout: Any) -> tuple[np.ndarray, bool]:
+    layout_argument(where, layout)
+    images, unbatched = _arrays.batched(where, name, _arrays.numeric(where, name, array))
+    return _arrays.channels_first(images, layout), unbatched
+
+
 def images_of(where: str, x: Any, layout: Any) -> tuple[np.ndarray, bool]:
     """X in NCHW order with a batch axis, and whether it had none."""
-    layout_argument(where, layout)
-    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
-    images = _arrays.channels_first(images, layout)
+    images, unbatched = _in_order(where, "x", x, layout)
     if 0 in images.shape[1:]:
         raise ShapeError(f"{where}: x must have at least one channel and one pixel, got shape {x.shape}")
     return images, unbatched
@@ -27,12 +31,10 @@ def checked_gradient(
     where: str, grad_output: Any, input_shape: Any, layout: Any
 ) -> tuple[np.ndarray, tuple[int, int, int, int], bool]:
     """grad_output ready for a kernel, in NCHW order with a batch axis; the input's shape likewise."""
-    layout_argument(where, layout)
-    g, unbatched = _arrays.batched(where, "grad_output", _arrays.numeric(where, "grad_output", grad_output))
+    g, unbatched = _in_order(where, "grad_output", grad_output, layout)
     full = sizes(where, "input_shape", input_shape, (grad_output.ndim,))
     full = (1, *full) if unbatched else full
     N, C, H, W = _arrays.shape_from(full, layout)
-    g = _arrays.channels_first(g, layout)
     if g.shape[:2] != (N, C) or min(C, H, W) < 1:
         raise ShapeError(f"{where}: input_shape {tuple(input_shape)} does not fit grad_output of {grad_output.shape}")
     return ready(g, _arrays.compute_dtype(_arrays.result_dtype(grad_output))), (N, C, H, W), unbatched
@@ -55,9 +57,7 @@ def pooled_images(
     where: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any
 ) -> tuple[np.ndarray, PoolGeometry, bool]:
     """X in NCHW order with a batch axis, its geometry, and whether it had no batch."""
-    layout_argument(where, layout)
-    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
-    images = _arrays.channels_first(images, layout)
+    images, unbatched = _in_order(where, "x", x, layout)
     if images.shape[1] < 1:
         raise ShapeError(f"{where}: x must have at least one channel, got shape {x.shape}")
     return images, pool_geometry(where, images.shape[2:], kernel_size, stride, padding, dilation, ceil_mode), unbatched

@@ -73,6 +73,7 @@ def linear_backward(
 
     Raises:
         ShapeError: the shapes do not fit.
+        ValueError: `needs` is not three booleans.
         TypeError: an argument is not a numeric array.
 
     Example:
