@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastconv
+from fastconv._jit import kernel_sources
 
 PACKAGE = Path(fastconv.__file__).parent
 # from low to high; modules of one line may not import each other
@@ -77,6 +78,19 @@ def test_imports_go_upwards(path):
         # `from fastconv import conv2d` would import the whole package
         assert parts[1] in LEVEL, f"{path.name} imports {name}"
         assert parts[1] == own or LEVEL[parts[1]] < LEVEL[own], f"{path.name} imports {name}"
+
+
+def test_the_key_of_the_cache_covers_what_is_compiled():
+    """Every file that takes a decorator from _jit.py, and what these files import."""
+    covered = set(kernel_sources())
+    compiled = [p for p in FILES if any(name.startswith("fastconv._jit.") for name in imports(p))]
+    assert compiled
+    for path in compiled:
+        assert path in covered
+        for name in imports(path):
+            parts = name.split(".")[1:] if name.startswith("fastconv.") else []
+            modules = (PACKAGE.joinpath(*parts[:n]).with_suffix(".py") for n in range(1, len(parts) + 1))
+            assert {module for module in modules if module.exists()} <= covered, (path, name)
 
 
 def test_the_judge_shares_no_code():
