@@ -11,8 +11,8 @@ from numba import prange
 
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.planes import split_plane
-from fastconv.kernels.shares import even_part
-from fastconv.kernels.simd import TERM_BLOCK, add_rows, copy_rows
+from fastconv.kernels.shares import CHAIN
+from fastconv.kernels.simd import add_rows, copy_rows
 from fastconv.kernels.tiles import LANES
 
 CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
@@ -45,11 +45,11 @@ def _convolve(
     """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into planes of y[target:].
 
     Row of pixels by row of pixels, or along the whole wide row, then of `images` images together. The sums go straight
-    to y where each cell is a pixel and all terms are summed at once. Otherwise they are kept in a scratch array: a
+    to y where each cell is a pixel and terms are few. Otherwise they are kept in a scratch array: a
     plane's size is often a multiple of 4096 bytes, and then the same pixels of a few channels fill their cache sets.
     """
     zero, one, fresh = np.int64(0), np.int64(1), np.bool_(True)
-    if offsets.size <= even_part(offsets.size, TERM_BLOCK) and (by_rows or WP == OW):
+    if offsets.size <= 2 * CHAIN and (by_rows or WP == OW):
         runs, run = (-(-(end - start) // WP), OW) if by_rows else (images, end - start)
         y_run, run_step = (OW, WP) if by_rows else (y_image, image)
         add_rows(

@@ -10,7 +10,7 @@ from numba import prange
 
 from fastconv._jit import kernel
 from fastconv.kernels.pixels import list_pixels
-from fastconv.kernels.shares import aligned, block_begin, even_parts, tile_blocks
+from fastconv.kernels.shares import aligned, block_begin, chain_of, even_parts, tile_blocks
 from fastconv.kernels.simd import add_to_rows, copy_rows, row_offsets
 from fastconv.kernels.tiles import TILE_ROWS, VECTOR_BYTES
 
@@ -43,7 +43,7 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
     own, steps = runs.copy(), steps * width
     own[:, 6] *= width
     nothing, zero, one, lowest = np.zeros(width, g.dtype), np.int64(0), np.int64(1), g.dtype.type(-np.inf)
-    everywhere, odd = np.int64(0), 0
+    everywhere, odd, chain = np.int64(0), 0, chain_of(N * OH * OW)
     for r in range(len(runs)):
         if (runs[r, 3] - runs[r, 2]) * (runs[r, 5] - runs[r, 4]) == OH * OW:
             everywhere = runs[r, 0]
@@ -79,7 +79,7 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
                     add_to_rows(
                         flat, oc * K + runs[r, 0] + begin, sums[:mine], nothing, zero, oy + n == 0, lowest, flat_g,
                         n * OH * OW * OC, sources[:mine], places[r, : counts[r]], pixels, zero, cells[r, : counts[r]],
-                        n_channels,
+                        chain, n_channels,
                     )  # fmt: skip
         check = g.dtype.type(0)
         for row in range(oc, oc + mine):

@@ -10,7 +10,7 @@ from numba import prange
 
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.pixels import list_pixels
-from fastconv.kernels.shares import aligned, block_begin, even_part, even_parts, tile_blocks
+from fastconv.kernels.shares import aligned, block_begin, chain_of, even_part, even_parts, tile_blocks
 from fastconv.kernels.simd import add_to_rows, copy_rows, row_offsets, transpose
 from fastconv.kernels.tiles import VECTOR_BYTES
 
@@ -132,7 +132,7 @@ def forward_packed(
                 continue
             there = places[low:high] if last else places[low - start : high - start]
             begin_k, end_k = areas[area, 0], areas[area, 0] + areas[area, 1]
-            most = even_part(areas[area, 1], at_once)
+            most, chain = even_part(areas[area, 1], at_once), chain_of(areas[area, 1])
             for k in range(begin_k, max(end_k, begin_k + 1), most):
                 m_k = min(most, end_k - k)
                 at, k0 = np.int64((group * blocks + block) * packed.shape[2] * width), np.int64(k)
@@ -141,7 +141,7 @@ def forward_packed(
                     _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
                 add_to_rows(
                     sums, target, there, bias, first, k == begin_k, floor if k + most >= end_k else lowest, x, source,
-                    cells[low:high], offsets[k : k + m_k], own, at, rows[k0 : k0 + m_k], channels,
+                    cells[low:high], offsets[k : k + m_k], own, at, rows[k0 : k0 + m_k], chain, channels,
                 )  # fmt: skip
         if not last:
             m = min(P, end - start)

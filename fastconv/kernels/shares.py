@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba.extending import register_jitable
 
 from fastconv._jit import inlined
 from fastconv.kernels.tiles import VECTOR_BYTES, WIDEST
 
+CHAIN = 112  # terms that may be summed one after another, however many there are in all: see `chain_of`
 TASKS = 20  # from so many tasks on it does not matter whether threads can share them evenly
 
 
@@ -16,6 +19,24 @@ def even_part(size, part):
     """The length of equal parts of `size`, the nearest number of them to parts of length `part`; at least 1."""
     parts = max(1, (size + part // 2) // part)
     return max(1, -(-size // parts))
+
+
+@inlined
+def term_part(terms, part):
+    """As `even_part`, of terms that are summed one after another in each part: of more than CHAIN there are two."""
+    return min(even_part(terms, part), max(CHAIN, -(-terms // 2)))
+
+
+@inlined
+def chain_of(terms):
+    """How many of so many terms are summed one after another, before their sum is added to that of others.
+
+    The sum of a constant drifts, since each addition rounds the same way: by up to a quarter of the number of additions
+    in halves of its last place. Of n terms it may be 8 + 2 * sqrt(n), so blocks may be as long as 8 * sqrt(n).
+    """
+    if terms <= CHAIN:
+        return max(terms, 1)
+    return -(-terms // np.int64(math.ceil(terms / (20 + 8 * math.sqrt(terms)))))
 
 
 @inlined

@@ -12,7 +12,7 @@ import numpy as np
 from fastconv._jit import helper, inlined
 from fastconv.kernels.move_tiles import copy_tile, transpose_tile
 from fastconv.kernels.pool_tiles import max_cells, max_of_sums_tile, spread_cells
-from fastconv.kernels.shares import even_part
+from fastconv.kernels.shares import term_part
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
@@ -48,30 +48,34 @@ def _width(rows, left):
 
 
 @inlined
-def _tiles_of_rows(c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
+def _tiles_of_rows(
+    c, c0, c_row, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n
+):  # fmt: skip
     """One tile wide and `rows` high, from tiles of as many rows as the registers hold."""
     i = i0
     end = i0 + rows
     wide = n > TILE_VECTORS * (VECTOR_BYTES // c.itemsize)  # and of at least three rows: fewer take any width
     if MANY_REGISTERS:
         while end - i >= TILE_ROWS and not wide:
-            rows_tile(TILE_ROWS, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+            rows_tile(
+                TILE_ROWS, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n
+            )
             i += TILE_ROWS
         # four and four are faster than six and two, whose weights come from the L2 cache for few sums
         while end - i >= 6 and (end - i) // 2 != 4:
-            rows_tile(6, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+            rows_tile(6, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n)
             i += 6
     while end - i >= 4:
-        rows_tile(4, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        rows_tile(4, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n)
         i += 4
     if end - i == 3 and not wide:
-        rows_tile(3, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        rows_tile(3, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n)
         i += 3
     if end - i >= 2:
-        rows_tile(2, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        rows_tile(2, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n)
         i += 2
     if end - i == 1:
-        rows_tile(1, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n)
+        rows_tile(1, c, c0, c_row, bias, i, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n)
 
 
 @helper
@@ -90,7 +94,7 @@ def add_rows(
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
         lowest = c.dtype.type(-np.inf)
-        terms = even_part(K, TERM_BLOCK)
+        terms = term_part(K, TERM_BLOCK)
         for k0 in range(0, max(K, 1), terms):
             last = floor if k0 + terms >= K else lowest
             for r in range(runs):
@@ -99,7 +103,7 @@ def add_rows(
                     m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
                     _tiles_of_rows(
                         c, c0 - i0 * c_row + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, last, a, a0,
-                        a_rows, a_terms, b, b0 + r * b_run + q, b_terms, k0, min(k0 + terms, K), m,
+                        a_rows, a_terms, b, b0 + r * b_run + q, b_terms, k0, min(k0 + terms, K), terms, m,
                     )  # fmt: skip
                     q += m
         return
@@ -115,19 +119,18 @@ def add_rows(
 
 
 @helper
-def add_to_rows(c, c0, c_rows, bias, bias0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, n):
+def add_to_rows(c, c0, c_rows, bias, bias0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, chain, n):
     """As `add_rows`, to rows that lie anywhere: c[.. + c_rows[i] + q] += sum of a[.. + a_rows[i] + a_terms[k]] * b[..].
 
-    Where `fresh`, the sums start from bias[bias0 + q].
+    Where `fresh`, the sums start from bias[bias0 + q]. So many terms are summed one after another as `chain_of` says.
 
-    Precondition: as for `add_rows`; c_rows uint64, as many as a_rows; all terms are summed at once, and n takes
-    at most WIDEST vectors.
+    Precondition: as for `add_rows`; c_rows uint64, as many as a_rows; n takes at most WIDEST vectors.
     """
     if ENABLED:
         zero = np.int64(0)
         _tiles_of_rows(
             c, c0, c_rows, c_rows.size, bias[bias0:], zero, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, zero,
-            b_terms.size, n,
+            b_terms.size, chain, n,
         )  # fmt: skip
         return
     for i in range(a_rows.size):

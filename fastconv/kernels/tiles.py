@@ -151,13 +151,37 @@ def strided(builder, base, start, stride, count):
     return pointers
 
 
+def in_blocks(builder, k0, k1, chain, fresh, begin, terms, put):
+    """Run begin(first), terms(low, high) and put(first, last) for blocks of `chain` terms from k0 to k1, at least one.
+
+    `first` tells whether it is the first block and nothing was there before, `last` whether it is the last one.
+    """
+    low, first = cgutils.alloca_once_value(builder, k0), cgutils.alloca_once_value(builder, fresh)
+    loop, end = builder.append_basic_block("block"), builder.append_basic_block("block.end")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    here, new = builder.load(low), builder.load(first)
+    further = builder.add(here, chain)
+    more = builder.icmp_signed("<", further, k1)
+    begin(new)
+    terms(here, builder.select(more, further, k1))
+    put(new, builder.not_(more))
+    builder.store(further, low)
+    builder.store(ir.Constant(I1, 0), first)
+    builder.cbranch(more, loop, end)
+    builder.position_at_end(end)
+
+
 @intrinsic(prefer_literal=True)
-def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, n):
+def rows_tile(
+    typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n
+):
     """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + a_rows[i] + a_terms[k]] * b[b0 + b_terms[k] + q].
 
     For i0 <= i < i0 + rows and q < n. Where `fresh`, the sum starts from bias[i] and not from what c holds. Sums up to
     `floor` are stored as `floor`, NaN as NaN. With an array `c_row` the rows of c lie anywhere, and each has the same
-    start: c[c0 + c_row[i] + q] from bias[q].
+    start: c[c0 + c_row[i] + q] from bias[q]. The terms are summed before they are added to what c holds (see
+    `shares.chain_of`), with an array `c_row` in blocks of `chain` terms.
 
     Precondition: `rows` a literal; c_row a number or an array of uint64; flat arrays of one float type; a_rows, a_terms
     and b_terms uint64; the other numbers of 64 bits; n takes 1 to TILE_VECTORS vectors, with
@@ -170,7 +194,7 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
     table = isinstance(c_row, types.Array)
     signature = types.void(
         rows, c, numbers, c_row if table else numbers, bias, numbers, types.boolean, c.dtype, a, numbers, a_rows,
-        a_terms, b, numbers, b_terms, numbers, numbers, numbers,
+        a_terms, b, numbers, b_terms, numbers, numbers, numbers, numbers,
     )  # fmt: skip
 
     def codegen(context, builder, signature, args):
@@ -178,7 +202,7 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
         C, bias, A, a_rows, a_terms, B, b_terms = (
             data_of(context, builder, kinds[i], args[i]) for i in (1, 4, 8, 10, 11, 12, 14)
         )
-        _, _, c0, c_row, _, i0, fresh, floor, _, a0, _, _, _, b0, _, k0, k1, n = args
+        _, _, c0, c_row, _, i0, fresh, floor, _, a0, _, _, _, b0, _, k0, k1, chain, n = args
         vectors = Vectors(builder, kinds[1].dtype)
         ids = [builder.add(i0, ir.Constant(I64, i)) for i in range(M)]
         if table:
@@ -197,41 +221,56 @@ def rows_tile(typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_ro
                 at[-1] = builder.sub(n, ir.Constant(I64, vectors.lanes))
             # stack slots become registers in mem2reg, because every access is static
             sums = [[cgutils.alloca_once(builder, vectors.type) for _ in at] for _ in range(M)]
-            with builder.if_else(fresh) as (start, go_on):
-                with start:
-                    shared = [vectors.load(bias, j, m) for j, m in zip(at, masks)] if table else None
-                    for i, slots in zip(ids, sums):
-                        own = shared or [vectors.broadcast(builder.load(builder.gep(bias, [i])))] * width
-                        for value, slot in zip(own, slots):
-                            builder.store(value, slot)
-                with go_on:
-                    for row, slots in zip(c_rows, sums):
-                        for j, slot, m in zip(at, slots, masks):
-                            builder.store(vectors.load(row, j, m), slot)
             # a pointer for each vector: one base and an index more than there are registers for would spill sums
             inputs_at = [builder.gep(B, [builder.add(b0, j)]) for j in at]
-            with cgutils.for_range(builder, k1, start=k0) as loop:
-                vectors.keep_loop()
-                x = builder.load(builder.gep(b_terms, [loop.index]))
-                inputs = [vectors.load(base, x, m) for base, m in zip(inputs_at, masks)]
-                term = builder.load(builder.gep(a_terms, [loop.index]))
-                for row, slots in zip(a_rows, sums):
-                    weight = vectors.broadcast(builder.load(builder.gep(row, [term])))
-                    for value, slot in zip(inputs, slots):
-                        vectors.multiply_add(weight, value, slot)
-            # without a floor, the comparisons would take the multipliers' turns: a fiftieth of 128 terms
+
+            def begin(first):
+                with builder.if_else(first) as (start, go_on):
+                    with start:
+                        shared = [vectors.load(bias, j, m) for j, m in zip(at, masks)] if table else None
+                        for i, slots in zip(ids, sums):
+                            own = shared or [vectors.broadcast(builder.load(builder.gep(bias, [i])))] * width
+                            for value, slot in zip(own, slots):
+                                builder.store(value, slot)
+                    with go_on:
+                        for slot in (slot for slots in sums for slot in slots):
+                            builder.store(vectors.zero, slot)
+
+            def terms(low, high):
+                with cgutils.for_range(builder, high, start=low) as loop:
+                    vectors.keep_loop()
+                    x = builder.load(builder.gep(b_terms, [loop.index]))
+                    inputs = [vectors.load(base, x, m) for base, m in zip(inputs_at, masks)]
+                    term = builder.load(builder.gep(a_terms, [loop.index]))
+                    for row, slots in zip(a_rows, sums):
+                        weight = vectors.broadcast(builder.load(builder.gep(row, [term])))
+                        for value, slot in zip(inputs, slots):
+                            vectors.multiply_add(weight, value, slot)
+
+            def put(first, last):
+                with builder.if_then(builder.not_(first)):
+                    for row, slots in zip(c_rows, sums):
+                        # all of a row before the last vector is stored, which may share lanes with the one before
+                        for slot, old in zip(slots, [vectors.load(row, j, m) for j, m in zip(at, masks)]):
+                            builder.store(builder.fadd(builder.load(slot), old), slot)
+                # without a floor, the comparisons would take the multipliers' turns: a fiftieth of 128 terms
+                with builder.if_then(builder.and_(last, limited)):
+                    for slot in (slot for slots in sums for slot in slots):
+                        total = builder.load(slot)
+                        low = builder.fcmp_ordered("<=", total, lowest)
+                        builder.store(builder.select(low, lowest, total), slot)
+                for row, slots in zip(c_rows, sums):
+                    for j, slot, m in zip(at, slots, masks):
+                        vectors.store(builder.load(slot), row, j, m)
+
             lowest = vectors.broadcast(floor)
-            unlimited = builder.fcmp_ordered("==", floor, ir.Constant(floor.type, float("-inf")))
-            with builder.if_else(unlimited) as (plain, limited):
-                for branch, limits in ((plain, False), (limited, True)):
-                    with branch:
-                        for row, slots in zip(c_rows, sums):
-                            for j, slot, m in zip(at, slots, masks):
-                                total = builder.load(slot)
-                                if limits:
-                                    low = builder.fcmp_ordered("<=", total, lowest)
-                                    total = builder.select(low, lowest, total)
-                                vectors.store(total, row, j, m)
+            limited = builder.fcmp_ordered(">", floor, ir.Constant(floor.type, float("-inf")))
+            if table:
+                in_blocks(builder, k0, k1, chain, fresh, begin, terms, put)
+            else:
+                begin(fresh)
+                terms(k0, k1)
+                put(fresh, ir.Constant(I1, 1))
 
         most = WIDEST if table and M in WIDE_ROWS else TILE_VECTORS
         by_width(builder, vectors, WIDTHS.get(M, range(1, most + 1)), n, block)
