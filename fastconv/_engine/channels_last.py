@@ -13,7 +13,14 @@ from fastconv._engine import depthwise, packed, turned
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import weight_gradient
 from fastconv._geometry import ConvGeometry
-from fastconv._plan import declines_depthwise, declines_gathered, declines_in_place, declines_last, declines_turned
+from fastconv._plan import (
+    SHARDS,
+    declines_depthwise,
+    declines_gathered,
+    declines_in_place,
+    declines_last,
+    declines_turned,
+)
 from fastconv._threads import get_num_threads
 from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import last_gradients
@@ -125,7 +132,6 @@ def _weight_gradient(
 
 def _bias_gradient(g: np.ndarray) -> np.ndarray:
     """The gradient of the bias: the sum of each channel of g (N, OH, OW, OC)."""
-    grad, sums = np.empty(g.shape[3], g.dtype), np.empty(g.shape[1:], g.dtype)
-    kernels.add_parts.sized(g.size)(g.reshape(len(g), -1), sums.reshape(-1))
-    kernels.add_parts.sized(sums.size)(sums.reshape(-1, g.shape[3]), grad)
-    return grad
+    parts = np.empty((SHARDS, g.shape[3]))
+    kernels.bias_gradient_last.sized(g.size)(g.reshape(-1, g.shape[3]), parts)
+    return parts.sum(axis=0).astype(g.dtype)

@@ -10,8 +10,8 @@ from numba import prange
 
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.planes import split_plane, turn_block
-from fastconv.kernels.shares import aligned, even_part
-from fastconv.kernels.simd import DOT_ROWS, TERM_BLOCK, add_dots, add_rows, lane_sum, row_offsets, transpose
+from fastconv.kernels.shares import CHAIN, aligned, block_sum, set_aside, steps_between
+from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets, transpose
 from fastconv.kernels.tiles import LANES, TILE_ROWS
 
 SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
@@ -36,58 +36,93 @@ def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, 
     channels, per_group = C // groups, OC // groups
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
     offsets, lowest, fresh = row_offsets(per_group, Q), g.dtype.type(-np.inf), np.bool_(False)
+    together = max(1, SCRATCH_CELLS // run)
+    at_once = windows.size if windows.size <= CHAIN else steps_between(windows.size)
     for task in prange(N * groups):
         n, group = divmod(np.int64(task), groups)
         first = group * channels
+        target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
+        own = flat[target : target + channels * cells]
+        aside = np.zeros(channels * cells if windows.size > at_once else 0, g.dtype)
         for c in range(first, first + channels):
             planes[n, c] = bias[c]
-        target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
-        together = max(1, SCRATCH_CELLS // run)
-        for r in range(0, runs, together):
-            for q in range(0, run, SCRATCH_CELLS):
-                for t in range(windows.size):
-                    add_rows(
-                        flat, target + np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, bias,
-                        first, fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q,
-                        g_run, offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
-                    )  # fmt: skip
+        for t0 in range(0, windows.size, at_once):
+            if t0 > 0:
+                set_aside(aside, own)
+                own[:] = 0
+            for r in range(0, runs, together):
+                for q in range(0, run, SCRATCH_CELLS):
+                    for t in range(t0, min(t0 + at_once, windows.size)):
+                        add_rows(
+                            own, np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, bias, first,
+                            fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
+                            offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
+                        )  # fmt: skip
+        if aside.size > 0:
+            set_aside(own, aside)
 
 
 @kernel
-def weight_gradient_sharded(g, last, planes, offsets, pixels, step, width, parts):
+def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, width, parts):
     """parts[s, group, k, oc] = sum over the pixels p of shard s of planes[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
     A shard is a run of blocks of pixels, through the batch; each is transposed before it is used.
 
-    Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; planes (N, cells of an image), groups `step`
-    cells apart; offsets (K,) and pixels (P,) uint64; parts (shards, groups, K, OC/groups). Parallel over (shard,
-    group), each of which owns its part.
+    Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; planes (N, cells of an image), groups
+    `step_of_group` cells apart; offsets (K,) and pixels (P,) uint64; parts (shards, groups, K, OC/groups). Parallel
+    over (shard, group), each of which owns its part.
     """
     N, OC, P = (g.shape[0], g.shape[2], g.shape[1]) if last else g.shape
     image = planes.shape[1]
     shards, groups, K, per_group = parts.shape
     flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
-    size = even_part(P, TERM_BLOCK)
-    blocks = -(-P // size)
+    together = max(1, min(N, CHAIN // P))  # small images share a block
+    blocks = -(-P // CHAIN)
+    size = -(-P // blocks)
+    cells = repeated(pixels, image, together)
+    steps = -(-N // together) * blocks
+    between = steps_between(steps // shards)
     nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
     zero, one = np.int64(0), np.int64(1)
-    offsets_of_pixels = row_offsets(size, width)
+    offsets_of_pixels = row_offsets(size * together, width)
     for task in prange(shards * groups):
         shard, group = divmod(np.int64(task), groups)
+        begin, end = shard * steps // shards, (shard + 1) * steps // shards
         parts[shard, group] = 0
-        turned = aligned(size * width, g.dtype)
-        for item in range(shard * N * blocks // shards, (shard + 1) * N * blocks // shards):
-            n, block = divmod(item, blocks)
-            p = block * size
-            m = min(size, P - p)
-            source = n * image + group * step
+        own = flat_parts[task * K * per_group : (task + 1) * K * per_group]
+        aside = np.zeros(K * per_group if end - begin > between else 0, g.dtype)
+        turned = aligned(size * together * width, g.dtype)
+        for step in range(begin, end):
+            if step > begin and (step - begin) % between == 0:
+                set_aside(aside, own)
+                own[:] = 0
+            part, block = divmod(step, blocks)
+            n, p = part * together, block * size
+            images, m = min(together, N - n), min(size, P - p)
+            source = n * image + group * step_of_group
             for oc in range(0, per_group, width):
                 columns = min(width, per_group - oc)
-                turn_block(turned, zero, flat_g, n, group * per_group + oc, p, m, columns, OC, P, last, width)
+                for i in range(images):
+                    turn_block(
+                        turned, i * m * width, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last, width
+                    )  # fmt: skip
                 add_rows(
-                    flat_parts, task * K * per_group + oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest,
-                    flat, source, offsets, pixels[p : p + m], turned, zero, zero, offsets_of_pixels[:m], one, columns,
+                    own, oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest, flat, source, offsets,
+                    cells[p : p + m * images], turned, zero, zero, offsets_of_pixels[: m * images], one, columns,
                 )  # fmt: skip
+        if aside.size > 0:
+            set_aside(own, aside)
+
+
+@inlined
+def repeated(pixels, image, images):
+    """The pixels of so many images, `image` cells apart: (images * pixels,) uint64."""
+    P = pixels.size
+    cells = np.empty(images * P, np.uint64)
+    for i in range(images):
+        for p in range(P):
+            cells[i * P + p] = pixels[p] + np.uint64(i * image)
+    return cells
 
 
 @kernel
@@ -122,19 +157,29 @@ def weight_gradient_turned(turned, x, image, step, offsets, pixels, width, grad)
     shares = -(-K // taps)
     flat_turned, flat_grad = turned.reshape(-1), grad.reshape(-1)
     nothing, lowest = np.zeros(K, grad.dtype), grad.dtype.type(-np.inf)
-    zero, one, places = np.int64(0), np.int64(1), row_offsets(P, width)
+    together = max(1, min(N, CHAIN // P))  # small images share a block
+    inputs, places = repeated(pixels, image, together), repeated(row_offsets(P, width), groups * cells, together)
+    between = steps_between(-(-N // together))
+    zero, one = np.int64(0), np.int64(1)
     for task in prange(groups * shares * blocks):
         rest, block = divmod(np.int64(task), blocks)
         group, s = divmod(rest, shares)
         k, oc = s * taps, block * width
         rows, channels = min(taps, K - k), min(width, per_group - oc)
         sums = np.zeros(taps * width, grad.dtype)
-        for n in range(N):
+        aside = np.zeros(taps * width if N > between * together else 0, grad.dtype)
+        for n in range(0, N, together):
+            if n > 0 and n // together % between == 0:
+                set_aside(aside, sums)
+                sums[:] = 0
+            terms = min(together, N - n) * P
             add_rows(
                 sums, zero, width, zero, rows, nothing, k, np.bool_(False), lowest, x, n * image + group * step,
-                offsets, pixels, flat_turned, (n * groups + group) * cells + block * P * width, zero, places, one,
-                channels,
+                offsets, inputs[:terms], flat_turned, (n * groups + group) * cells + block * P * width, zero,
+                places[:terms], one, channels,
             )  # fmt: skip
+        if aside.size > 0:
+            set_aside(sums, aside)
         transpose(flat_grad, (group * per_group + oc) * K + k, sums, zero, rows, channels, K, width)
 
 
@@ -176,6 +221,8 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
     images = max(1, DOT_CELLS // run) if runs == 1 else 1
     g_step, planes_step = (OC * P, image) if runs == 1 else (g_run, planes_run)
     together = images if runs == 1 else max(1, DOT_CELLS // run)
+    steps = -(-N // images) * (1 if runs == 1 else -(-runs // together)) * -(-run // DOT_CELLS)
+    between = steps_between(steps)
     for task in prange(groups * tiles * blocks):
         rest, block = divmod(np.int64(task), blocks)
         group, tile = divmod(rest, tiles)
@@ -183,15 +230,24 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
         rows = min(DOT_ROWS, per_group - tile * DOT_ROWS)
         first, last = block * TAP_BLOCK, min((block + 1) * TAP_BLOCK, K)
         sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
+        aside = np.zeros(sums.size if steps > between else 0, grad.dtype)
+        count = 0
         for n in range(0, N, images):
             all_runs = min(images, N - n) if runs == 1 else runs
             for r in range(0, all_runs, together):
                 for q in range(0, run, DOT_CELLS):
+                    if count == between:
+                        set_aside(aside, sums.reshape(-1))
+                        sums[:] = 0
+                        count = 0
+                    count += 1
                     _add_taps(
                         sums, rows, flat_g, (n * OC + oc) * P + r * g_step + q, P, g_step, flat,
                         n * image + group * (image // groups) + r * planes_step + q, planes_step, offsets, first, last,
                         min(together, all_runs - r), min(DOT_CELLS, run - q),
                     )  # fmt: skip
+        if aside.size > 0:
+            set_aside(sums.reshape(-1), aside)
         _store_taps(sums, rows, first, last, grad, oc)
 
 
@@ -207,12 +263,16 @@ def split_and_weight_gradient(g, x, top, sy, shifts, sx, HP, WP, offsets, groups
     flat_x, flat_g, P = x.reshape(-1), g.reshape(-1), OH * OW
     channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
     runs, run = (1, P) if WP == OW else (OH, OW)
-    zero = np.int64(0)
+    zero, between = np.int64(0), steps_between(N)
     for task in prange(groups):
         group = np.int64(task)
         planes = np.empty(channels * plane, x.dtype)
         sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
+        aside = np.zeros(sums.size if N > between else 0, grad.dtype)
         for n in range(N):
+            if n > 0 and n % between == 0:
+                set_aside(aside, sums.reshape(-1))
+                sums[:] = 0
             for c in range(channels):
                 source = (n * C + group * channels + c) * H * W
                 split_plane(flat_x, source, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
@@ -220,6 +280,8 @@ def split_and_weight_gradient(g, x, top, sy, shifts, sx, HP, WP, offsets, groups
                 sums, per_group, flat_g, (n * OC + group * per_group) * P, P, OW, planes, zero, WP, offsets, zero,
                 offsets.size, runs, run,
             )  # fmt: skip
+        if aside.size > 0:
+            set_aside(sums.reshape(-1), aside)
         _store_taps(sums, per_group, zero, offsets.size, grad, group * per_group)
 
 
@@ -230,11 +292,32 @@ def bias_gradient(g, grad):
     Precondition: g (N, OC, P), grad (OC,). Parallel over OC, each of which owns its sum.
     """
     N, OC, P = g.shape
+    flat = g.reshape(-1)
     for oc in prange(OC):
-        total = grad.dtype.type(0)
+        total = 0.0
         for n in range(N):
-            part = grad.dtype.type(0)
-            for p in range(P):
-                part += g[n, oc, p]
-            total += part
+            total += block_sum(flat, (n * OC + oc) * P, P)
         grad[oc] = total
+
+
+@kernel
+def bias_gradient_last(g, parts):
+    """parts[s, oc] = sum of g[p, oc] over the pixels p of shard s.
+
+    Precondition: g (P, OC); parts (shards, OC) float64. Parallel over shards, each of which owns its part.
+    """
+    P, OC = g.shape
+    shards = len(parts)
+    flat = g.reshape(-1)
+    for shard in prange(shards):
+        begin, end = np.int64(shard) * P // shards, (np.int64(shard) + 1) * P // shards
+        sums = np.empty(OC, g.dtype)
+        parts[shard] = 0
+        for first in range(begin, end, CHAIN):
+            sums[:] = 0
+            for p in range(first, min(first + CHAIN, end)):
+                line = np.uint64(p * OC)
+                for oc in range(np.uint64(OC)):
+                    sums[oc] += flat[line + oc]
+            for oc in range(np.uint64(OC)):
+                parts[shard, oc] += sums[oc]

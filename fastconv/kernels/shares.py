@@ -11,6 +11,7 @@ from fastconv._jit import inlined
 from fastconv.kernels.tiles import VECTOR_BYTES, WIDEST
 
 CHAIN = 112  # terms that may be summed one after another, however many there are in all: see `chain_of`
+BLOCK = 4 * CHAIN  # elements that are summed at once, in at least four lanes
 TASKS = 20  # from so many tasks on it does not matter whether threads can share them evenly
 
 
@@ -60,6 +61,31 @@ def tile_blocks(channels, lanes):
 def block_begin(channels, blocks, block, lanes):
     """The first channel of a block: whole vectors, evenly shared."""
     return min(-(-channels // lanes) * block // blocks * lanes, channels)
+
+
+@register_jitable
+def steps_between(steps):
+    """After how many of so many sums, added one after another, they are set aside: few stay within `chain_of`."""
+    return max(64, np.int64(math.ceil(math.sqrt(steps))))
+
+
+@inlined
+def set_aside(totals, sums):
+    """Add sums to totals, flat arrays of one size: for what is too much to add up in one row."""
+    for i in range(np.uint64(totals.size)):
+        totals[i] += sums[i]
+
+
+@inlined
+def block_sum(a, start, n):
+    """The sum of a[start : start + n] of a flat array, as float64: of blocks short enough for its own precision."""
+    total = 0.0
+    for first in range(start, start + n, BLOCK):
+        part = a.dtype.type(0)
+        for i in range(np.uint64(first), np.uint64(min(first + BLOCK, start + n))):
+            part += a[i]
+        total += part
+    return total
 
 
 @inlined

@@ -12,7 +12,7 @@ import numpy as np
 from fastconv._jit import helper, inlined
 from fastconv.kernels.move_tiles import copy_tile, transpose_tile
 from fastconv.kernels.pool_tiles import max_cells, max_of_sums_tile, spread_cells
-from fastconv.kernels.shares import term_part
+from fastconv.kernels.shares import CHAIN, term_part
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
@@ -30,6 +30,8 @@ from fastconv.kernels.tiles import (
 # Terms summed at once: the inputs of so many, a tile wide, stay in the L1 cache while all rows of weights use them.
 # Terms are the outer loop, so that each weight comes from beyond the L2 cache once.
 TERM_BLOCK = 144
+# Terms whose blocks are summed one after another; the sums of more are set aside (see `shares.chain_of`).
+MOST_TERMS = 2**18
 
 
 @helper
@@ -79,6 +81,17 @@ def _tiles_of_rows(
 
 
 @helper
+def _add_region(c, c0, c_row, c_run, d, rows, runs, n, floor):
+    """c[c0 + i*c_row + r*c_run + q] += d[i, r, q], which lie one behind the other; up to `floor` it is `floor`."""
+    for i in range(rows):
+        for r in range(runs):
+            target, source = np.uint64(c0 + i * c_row + r * c_run), np.uint64((i * runs + r) * n)
+            for q in range(np.uint64(n)):
+                total = c[target + q] + d[source + q]
+                c[target + q] = floor if total <= floor else total
+
+
+@helper
 def add_rows(
     c, c0, c_row, c_run, rows, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_run, b_terms, runs, n
 ):  # fmt: skip
@@ -94,18 +107,25 @@ def add_rows(
     if ENABLED:
         lanes = VECTOR_BYTES // c.itemsize
         lowest = c.dtype.type(-np.inf)
-        terms = term_part(K, TERM_BLOCK)
-        for k0 in range(0, max(K, 1), terms):
-            last = floor if k0 + terms >= K else lowest
-            for r in range(runs):
-                q = 0
-                while q < n:
-                    m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
-                    _tiles_of_rows(
-                        c, c0 - i0 * c_row + r * c_run + q, c_row, rows, bias, i0, fresh and k0 == 0, last, a, a0,
-                        a_rows, a_terms, b, b0 + r * b_run + q, b_terms, k0, min(k0 + terms, K), terms, m,
-                    )  # fmt: skip
-                    q += m
+        terms = term_part(min(K, MOST_TERMS), TERM_BLOCK)
+        d, d0, d_row, d_run = c, c0, c_row, c_run
+        for k in range(0, max(K, 1), MOST_TERMS):  # nearly always once
+            end = min(k + MOST_TERMS, K)
+            if k > 0:
+                d, d0, d_row, d_run = np.zeros(rows * runs * n, c.dtype), np.int64(0), runs * n, n
+            for k0 in range(k, max(end, 1), terms):
+                first, last = fresh and k0 == 0, floor if k0 + terms >= K and k == 0 else lowest
+                for r in range(runs):
+                    q = 0
+                    while q < n:
+                        m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
+                        _tiles_of_rows(
+                            d, d0 - i0 * d_row + r * d_run + q, d_row, rows, bias, i0, first, last, a, a0, a_rows,
+                            a_terms, b, b0 + r * b_run + q, b_terms, k0, min(k0 + terms, end), terms, m,
+                        )  # fmt: skip
+                        q += m
+            if k > 0:
+                _add_region(c, c0, c_row, c_run, d, rows, runs, n, floor if end == K else lowest)
         return
     for i in range(rows):
         row = np.uint64(a0) + a_rows[i0 + i]
@@ -196,22 +216,29 @@ def add_dots(t, rows, a, a0, a_row, a_run, b, b0, b1, b2, b3, b_run, runs, n):
 
     Precondition: a and b flat, t (at least rows, 4, LANES), one float type; rows at most DOT_ROWS.
     """
-    starts = (np.uint64(b0), np.uint64(b1), np.uint64(b2), np.uint64(b3))
     if ENABLED:
-        i = 0
-        if MANY_REGISTERS:
-            if rows >= DOT_ROWS:
-                dots_tile(DOT_ROWS, t, 0, a, a0, a_row, a_run, b, starts, b_run, runs, n)
-                return
-            if rows >= 4:
-                dots_tile(4, t, 0, a, a0, a_row, a_run, b, starts, b_run, runs, n)
-                i = 4
-        if rows - i >= 2:
-            dots_tile(2, t, i, a, a0 + i * a_row, a_row, a_run, b, starts, b_run, runs, n)
-            i += 2
-        if rows - i >= 1:
-            dots_tile(1, t, i, a, a0 + i * a_row, a_row, a_run, b, starts, b_run, runs, n)
+        # so many cells and runs at once that a lane sums up to CHAIN products
+        lanes = VECTOR_BYTES // a.itemsize
+        cells = min(n, CHAIN * lanes)
+        together = max(1, CHAIN // -(-cells // lanes)) if cells > 0 else runs
+        for r in range(0, runs, together):
+            for q in range(0, n, cells):
+                a1, shift, some, m = a0 + r * a_run + q, r * b_run + q, min(together, runs - r), min(cells, n - q)
+                starts = np.uint64(b0 + shift), np.uint64(b1 + shift), np.uint64(b2 + shift), np.uint64(b3 + shift)
+                i = 0
+                if MANY_REGISTERS and rows >= DOT_ROWS:
+                    dots_tile(DOT_ROWS, t, 0, a, a1, a_row, a_run, b, starts, b_run, some, m)
+                    i = DOT_ROWS
+                elif MANY_REGISTERS and rows >= 4:
+                    dots_tile(4, t, 0, a, a1, a_row, a_run, b, starts, b_run, some, m)
+                    i = 4
+                if rows - i >= 2:
+                    dots_tile(2, t, i, a, a1 + i * a_row, a_row, a_run, b, starts, b_run, some, m)
+                    i += 2
+                if rows - i >= 1:
+                    dots_tile(1, t, i, a, a1 + i * a_row, a_row, a_run, b, starts, b_run, some, m)
         return
+    starts = (np.uint64(b0), np.uint64(b1), np.uint64(b2), np.uint64(b3))
     for i in range(rows):
         for j in range(4):
             total = t[i, j, 0]

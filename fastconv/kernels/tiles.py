@@ -283,8 +283,8 @@ def rows_tile(
 def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, runs, n):
     """t[t0 + i, j, lane] += sum over r and q of a[a0 + i*a_row + r*a_run + q] * b[b_starts[j] + r*b_run + q].
 
-    For i < rows, j < 4, r < runs and the q < n of that lane. The lanes stay apart, so that a sum over many images is
-    reduced once.
+    For i < rows, j < 4, r < runs and the q < n of that lane, summed before they are added to t. The lanes stay apart,
+    so that a sum over many images is reduced once.
 
     Precondition: `rows` a literal; a and b flat, t C-contiguous, (rows, 4, LANES), one float type; numbers of 64 bits;
     four b_starts, uint64.
@@ -307,9 +307,8 @@ def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, r
         first = builder.mul(t0, ir.Constant(I64, N * LANES))
         cells = [[builder.add(first, ir.Constant(I64, (i * N + j) * LANES)) for j in range(N)] for i in range(M)]
         sums = [[cgutils.alloca_once(builder, vectors.type) for _ in row] for row in cells]
-        for row, slots in zip(cells, sums):
-            for cell, slot in zip(row, slots):
-                builder.store(vectors.load(T, cell), slot)
+        for slot in (slot for slots in sums for slot in slots):
+            builder.store(vectors.zero, slot)
 
         def block(p, q, mask):
             lefts = [vectors.load(row, p, mask) for row in a_rows]
@@ -332,7 +331,7 @@ def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, r
                 block(builder.add(p, whole), builder.add(q, whole), mask)
         for row, slots in zip(cells, sums):
             for cell, slot in zip(row, slots):
-                vectors.store(builder.load(slot), T, cell)
+                vectors.store(builder.fadd(vectors.load(T, cell), builder.load(slot)), T, cell)
         return context.get_dummy_value()
 
     return signature, codegen
