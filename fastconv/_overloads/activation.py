@@ -118,10 +118,10 @@ def log_softmax(x, axis):
     outer, K, inner = values.shape
     for o in range(outer):
         for i in range(inner):
-            most, powers = _largest(values, o, i), x.dtype.type(0)
+            most, powers = _largest(values, o, i), 0.0
             for k in range(K):
                 powers += np.exp(values[o, k, i] - most)
-            shift = np.log(powers)
+            shift = np.log(x.dtype.type(powers))
             for k in range(K):
                 results[o, k, i] = values[o, k, i] - most - shift
     return y
@@ -135,9 +135,10 @@ def log_softmax_backward(g, y, axis):
     outer, K, inner = gs.shape
     for o in range(outer):
         for i in range(inner):
-            total = g.dtype.type(0)
+            sums = 0.0
             for k in range(K):
-                total += gs[o, k, i]
+                sums += gs[o, k, i]
+            total = g.dtype.type(sums)
             for k in range(K):
                 results[o, k, i] = gs[o, k, i] - np.exp(ys[o, k, i]) * total
     return grad
@@ -151,13 +152,14 @@ def softmax(x, axis):
     outer, K, inner = values.shape
     for o in range(outer):
         for i in range(inner):
-            most, powers = _largest(values, o, i), x.dtype.type(0)
+            most, powers = _largest(values, o, i), 0.0
             for k in range(K):
                 power = np.exp(values[o, k, i] - most)
                 results[o, k, i] = power
                 powers += power
+            total = x.dtype.type(powers)
             for k in range(K):
-                results[o, k, i] /= powers
+                results[o, k, i] /= total
     return y
 
 
@@ -169,9 +171,10 @@ def softmax_backward(g, y, axis):
     outer, K, inner = gs.shape
     for o in range(outer):
         for i in range(inner):
-            total = g.dtype.type(0)
+            sums = 0.0
             for k in range(K):
-                total += gs[o, k, i] * ys[o, k, i]
+                sums += gs[o, k, i] * ys[o, k, i]
+            total = g.dtype.type(sums)
             for k in range(K):
                 results[o, k, i] = ys[o, k, i] * (gs[o, k, i] - total)
     return grad

@@ -25,16 +25,14 @@ from fastconv.errors import ShapeError
 def means(x):
     """The means (N, C, 1, 1) of planes x (N, C, H, W)."""
     N, C, H, W = x.shape
-    y, zero = np.empty((N, C, 1, 1), x.dtype), x.dtype.type(0)
+    y = np.empty((N, C, 1, 1), x.dtype)
     for n in range(N):
         for c in range(C):
-            total = zero
+            total = 0.0
             for iy in range(H):
-                part = zero
                 for ix in range(W):
-                    part += x[n, c, iy, ix]
-                total += part
-            y[n, c, 0, 0] = total / x.dtype.type(H * W)
+                    total += x[n, c, iy, ix]
+            y[n, c, 0, 0] = total / (H * W)
     return y
 
 

@@ -72,11 +72,11 @@ def grad_weight(g, x, weight):
 @strict_helper
 def grad_bias(g):
     """The gradient of the bias (OUT,)."""
-    total = np.zeros(g.shape[1], g.dtype)
+    total = np.zeros(g.shape[1])
     for n in range(g.shape[0]):
         for k in range(g.shape[1]):
             total[k] += g[n, k]
-    return total
+    return total.astype(g.dtype)
 
 
 @register_jitable

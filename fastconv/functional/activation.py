@@ -187,6 +187,11 @@ def _axis(where: str, array: np.ndarray, axis: Any) -> int:
     return number
 
 
+def _total(values: np.ndarray, axis: int) -> np.ndarray:
+    """The sum along an axis, in float64 on the way: it may be of many numbers of one sign."""
+    return values.sum(axis=axis, keepdims=True, dtype=np.float64).astype(values.dtype)
+
+
 def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """X - log(sum(exp(x))) along an axis, without overflow.
 
@@ -203,7 +208,7 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     if on_numpy():
         return reference.log_softmax(values, axis).astype(dtype, copy=False)
     shifted = values - values.max(axis=axis, keepdims=True)
-    return (shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))).astype(dtype, copy=False)
+    return (shifted - np.log(_total(np.exp(shifted), axis))).astype(dtype, copy=False)
 
 
 def log_softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -221,7 +226,7 @@ def log_softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1)
     axis = _axis("log_softmax_backward", result, axis)
     if on_numpy():
         return reference.log_softmax_backward(g, result, axis).astype(dtype, copy=False)
-    return (g - np.exp(result) * g.sum(axis=axis, keepdims=True)).astype(dtype, copy=False)
+    return (g - np.exp(result) * _total(g, axis)).astype(dtype, copy=False)
 
 
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -240,7 +245,7 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     if on_numpy():
         return reference.softmax(values, axis).astype(dtype, copy=False)
     powers = np.exp(values - values.max(axis=axis, keepdims=True))
-    return (powers / powers.sum(axis=axis, keepdims=True)).astype(dtype, copy=False)
+    return (powers / _total(powers, axis)).astype(dtype, copy=False)
 
 
 def softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -258,4 +263,4 @@ def softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> 
     axis = _axis("softmax_backward", result, axis)
     if on_numpy():
         return reference.softmax_backward(g, result, axis).astype(dtype, copy=False)
-    return (result * (g - (g * result).sum(axis=axis, keepdims=True))).astype(dtype, copy=False)
+    return (result * (g - _total(g * result, axis))).astype(dtype, copy=False)

@@ -99,7 +99,7 @@ def linear_backward(
         grads = (
             _product(g, g.shape[1], 1, weight, N) if needs[0] else None,
             _product(g, 1, g.shape[1], rows, g.shape[1]) if needs[1] else None,
-            g.sum(axis=0) if needs[2] else None,
+            g.sum(axis=0, dtype=np.float64) if needs[2] else None,
         )
     grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
     return None if grad_x is None else grad_x.reshape(x.shape), grad_weight, grad_bias

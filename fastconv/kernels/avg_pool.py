@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import strict_kernel
+from fastconv._jit import strict_helper, strict_kernel
 from fastconv.kernels.pool_tiles import mean_tile
 from fastconv.kernels.tiles import ENABLED
 
@@ -36,35 +36,56 @@ def forward(x, window, rows, columns, y):
                 continue
             for ox in range(OW):
                 x0 = ox * sx - left
-                total = x.dtype.type(0)
+                total = 0.0
                 for iy in range(max(y0, 0), min(y0 + KH, H)):
                     for ix in range(max(x0, 0), min(x0 + KW, W)):
                         total += x[p, iy, ix]
-                y[p, oy, ox] = total / x.dtype.type(rows[oy] * columns[ox])
+                y[p, oy, ox] = x.dtype.type(total) / x.dtype.type(rows[oy] * columns[ox])
 
 
 @strict_kernel
 def backward(g, window, rows, columns, grad_x):
-    """Add g[p, oy, ox] / (rows[oy] * columns[ox]) to every pixel of its window.
+    """grad_x[p, iy, ix] = the sum of g[p, oy, ox] / (rows[oy] * columns[ox]) over the windows that hold the pixel.
+
+    The windows of a row are added up once for all rows of pixels that they reach, and these in double precision: a
+    large window has millions of pixels, and a pixel as many windows.
 
     Precondition: as for `forward`, g (P, OH, OW), grad_x (P, H, W), overwritten. Parallel over P, which owns its plane.
     """
     KH, KW, top, left, sy, sx = window
     P, H, W = grad_x.shape
-    OH, OW = g.shape[1:]
+    OH = g.shape[1]
     flat = grad_x.reshape(-1)
+    kept = -(-KH // sy)  # rows of windows that reach the same pixel, at most
     for p in prange(P):
-        grad_x[p] = 0
-        shares = np.empty(OW, g.dtype)
-        for oy in range(OH):
-            for ox in range(OW):
-                shares[ox] = g[p, oy, ox] / g.dtype.type(rows[oy] * columns[ox])
-            y0 = oy * sy - top
-            for iy in range(max(y0, 0), min(y0 + KH, H)):
-                # tap by tap, a loop without branches; from the right, so that a pixel's windows come from the left
-                for kx in range(KW - 1, -1, -1):
-                    first = max(0, -((kx - left) // sx))
-                    last = max(first, min(OW, -((kx - left - W) // sx)))
-                    cell = np.uint64((p * H + iy) * W + kx - left + first * sx)
-                    for step in range(np.uint64(last - first)):
-                        flat[cell + step * np.uint64(sx)] += shares[np.uint64(first) + step]
+        shares, total, done = np.empty((kept, W)), np.empty(W), 0
+        for iy in range(H):
+            first, last = max(0, -((KH - 1 - top - iy) // sy)), min(OH, (iy + top) // sy + 1)
+            for oy in range(done, last):
+                _add_shares(g[p, oy], rows[oy], columns, KW, left, sx, shares[oy % kept])
+            done = max(done, last)
+            total[:] = 0
+            for oy in range(first, last):
+                row = shares[oy % kept]
+                for ix in range(np.uint64(W)):
+                    total[ix] += row[ix]
+            line = np.uint64((p * H + iy) * W)
+            for ix in range(np.uint64(W)):
+                flat[line + ix] = total[ix]
+
+
+@strict_helper
+def _add_shares(g, divisor, columns, KW, left, sx, row):
+    """row[ix] = the sum of g[ox] / (divisor * columns[ox]) over the windows of one row that hold the column ix."""
+    OW, W = g.size, row.size
+    row[:] = 0
+    shares = np.empty(OW, g.dtype)
+    for ox in range(OW):
+        shares[ox] = g[ox] / g.dtype.type(divisor * columns[ox])
+    # tap by tap, a loop without branches
+    for kx in range(KW):
+        first = max(0, -((kx - left) // sx))
+        last = max(first, min(OW, -((kx - left - W) // sx)))
+        cell = np.uint64(kx - left + first * sx)
+        for step in range(np.uint64(last - first)):
+            row[cell + step * np.uint64(sx)] += shares[np.uint64(first) + step]

@@ -10,6 +10,7 @@ from numba import prange
 
 from fastconv._jit import inlined, kernel
 from fastconv.kernels.products import add_products
+from fastconv.kernels.shares import set_aside, steps_between
 
 GRADIENT_PIXELS = 16  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
 TASK_ROWS = 4  # rows of pixels that one task computes: the rows of the image that they share stay in the L2 cache
@@ -46,8 +47,8 @@ def _pixels(x, x0, top, oy, first, last, rows, columns, weight, bias, floor, y, 
             count += 1
     source = x0 + ((top + ky0 * dy) * W + first * sx - left + kx0 * dx) * C if count else 0
     add_products(
-        y, y0 + first * C, C, last - first, bias, np.int64(0), floor, x, source, sx * C, x_terms[:count], weight,
-        np.int64(0), w_terms[:count], C,
+        y, y0 + first * C, C, last - first, bias, np.int64(0), np.bool_(True), floor, x, source, sx * C,
+        x_terms[:count], weight, np.int64(0), w_terms[:count], C,
     )  # fmt: skip
 
 
@@ -98,10 +99,16 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
     g_terms, x_terms = np.empty(OW, np.uint64), np.empty(OW, np.uint64)
     for ox in range(OW):
         g_terms[ox], x_terms[ox] = ox * C, ox * sx * C
+    between = steps_between(N * OH // shards)
     for shard in prange(shards):
-        part = np.int64(shard) * T * C
-        parts[shard] = 0
-        for row in range(shard * N * OH // shards, (shard + 1) * N * OH // shards):
+        own = flat[np.int64(shard) * T * C : (np.int64(shard) + 1) * T * C]
+        own[:] = 0
+        begin_row, end_row = shard * N * OH // shards, (shard + 1) * N * OH // shards
+        aside = np.zeros(T * C if end_row - begin_row > between else 0, g.dtype)
+        for row in range(begin_row, end_row):
+            if row > begin_row and (row - begin_row) % between == 0:
+                set_aside(aside, own)
+                own[:] = 0
             n, oy = divmod(row, OH)
             top = oy * rows[2] - rows[4]
             ky0, ky1 = _taps_inside(top, rows[3], rows[1], H)
@@ -113,9 +120,11 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
                         first = max(begin, -(start // sx))
                         count = max(0, min(OW, begin + GRADIENT_PIXELS, -((start - W) // sx)) - first)
                         if count:
-                            cell = part + (ky * KW + kx) * C
+                            cell = (ky * KW + kx) * C
                             add_products(
-                                flat, cell, C, np.int64(1), flat, cell, lowest, flat_x,
+                                own, cell, C, np.int64(1), own, cell, np.bool_(False), lowest, flat_x,
                                 (line + start + first * sx) * C, C, x_terms[:count], flat_g,
                                 ((n * OH + oy) * OW + first) * C, g_terms[:count], C,
                             )  # fmt: skip
+        if aside.size > 0:
+            set_aside(own, aside)

@@ -57,11 +57,11 @@ def cross_entropy_row(logits, wanted, count, grad):
     for k in range(1, K):
         # NaN once taken stays, and is taken when it comes
         most = logits[k] if logits[k] > most or logits[k] != logits[k] else most
-    powers = wanted_in_all = logits.dtype.type(0)
+    powers = all_wanted = 0.0
     for k in range(K):
         powers += np.exp(logits[k] - most)
-        wanted_in_all += wanted[k]
-    shift, loss = np.log(powers), 0.0
+        all_wanted += wanted[k]
+    shift, wanted_in_all, loss = np.log(logits.dtype.type(powers)), logits.dtype.type(all_wanted), 0.0
     for k in range(K):
         log = logits[k] - most - shift
         if wanted[k] != 0:

@@ -38,10 +38,12 @@ def _pool_row(unit, sums, first, py, arena):
             corner = source + px * unit.pool_columns
             best, total = sums[corner], zero
             for r in range(unit.pool_rows):
+                part = zero
                 for q in range(unit.pool_columns):
                     value = sums[corner + r * unit.sum_columns + q]
-                    total += value * share
+                    part += value
                     best = value if value > best or value != value else best
+                total += part * share
             arena[target + px] = best if unit.pool == MAX else total
 
 

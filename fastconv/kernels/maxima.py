@@ -22,6 +22,7 @@ from fastconv.kernels.maxima_tiles import (
     scatter_tile,
     window_dots_tile,
 )
+from fastconv.kernels.shares import CHAIN, block_sum
 from fastconv.kernels.simd import transpose
 from fastconv.kernels.tiles import ENABLED, LANES, MANY_REGISTERS, VECTOR_BYTES
 
@@ -143,11 +144,9 @@ def _bias_gradient(unit, scratch, parts, part):
     """The gradients of a convolution's bias, summed over the images of a block: of all maxima."""
     K, pixels = unit.channels * unit.kernel_rows * unit.kernel_columns, unit.y_rows * unit.y_columns
     for oc in range(unit.out_channels):
-        total = scratch.dtype.type(0)
-        begin = (unit.grad_y + oc * pixels) * LANES
-        for i in range(np.uint64(begin), np.uint64(begin + pixels * LANES)):
-            total += scratch[i]
-        parts[part, unit.parts + unit.out_channels * K + oc] = total
+        parts[part, unit.parts + unit.out_channels * K + oc] = block_sum(
+            scratch, (unit.grad_y + oc * pixels) * LANES, pixels * LANES
+        )  # fmt: skip
 
 
 @helper
@@ -188,10 +187,12 @@ def weight_gradient_by_image(unit, tables, scratch, parts, part, count):
         for oc in range(OC):
             g, numbers = unit.maxima * LANES + maxima + oc * pixels, unit.numbers * LANES + maxima + oc * pixels
             for p in range(unit.patch_parts):
-                _add_patches(
-                    scratch, sums + oc * length + p * unit.patch_width * lanes, unit.patch_width, scratch, g, scratch,
-                    numbers, scratch, x, tables, unit.corners, unit.taps, unit.patch + p * unit.patch_width, pixels,
-                )  # fmt: skip
+                for first in range(0, pixels, CHAIN):
+                    _add_patches(
+                        scratch, sums + oc * length + p * unit.patch_width * lanes, unit.patch_width, scratch,
+                        g + first, scratch, numbers + first, scratch, x, tables, unit.corners + first, unit.taps,
+                        unit.patch + p * unit.patch_width, min(CHAIN, pixels - first),
+                    )  # fmt: skip
     for oc in range(OC):
         for k in range(np.uint64(K)):
             place = np.uint64(sums + oc * length) + tables[np.uint64(unit.patch_places) + k]
@@ -213,11 +214,14 @@ def input_gradient_by_image(unit, tables, patterns, scratch, count):
         g, numbers = unit.maxima * LANES + maxima, unit.numbers * LANES + maxima
         target = grads + image * unit.image_row
         for pixel in range(pixels):
-            for p in range(unit.region_parts):
-                _sum_patterns(
-                    scratch, sums + p * width, unit.region_width, scratch, g + pixel, scratch, numbers + pixel, pixels,
-                    patterns, unit.patterns * LANES + p * width, OC * length, length, OC,
-                )  # fmt: skip
             corner = target + np.int64(tables[unit.corners + pixel])
-            _add_block(scratch, corner, unit.x_row * C, scratch, sums, row, rows, row)
+            for oc in range(0, OC, CHAIN):
+                maximum = pixel + oc * pixels
+                for p in range(unit.region_parts):
+                    _sum_patterns(
+                        scratch, sums + p * width, unit.region_width, scratch, g + maximum, scratch, numbers + maximum,
+                        pixels, patterns, unit.patterns * LANES + oc * length + p * width, OC * length, length,
+                        min(CHAIN, OC - oc),
+                    )  # fmt: skip
+                _add_block(scratch, corner, unit.x_row * C, scratch, sums, row, rows, row)
     _scatter(scratch, unit.grad_x * LANES, tables, unit.grad_cells, scratch, grads, unit.image_row, cells)

@@ -28,7 +28,7 @@ def patch_parts(vectors: int) -> tuple[int, int]:
 
 
 def _each_width(builder, vectors, T, t0, count, width, fresh, products):
-    """Sums of `width` vectors, one of PATCH_WIDTHS, kept in registers: from T[t0], to which they are written.
+    """Sums of `width` vectors, one of PATCH_WIDTHS, kept in registers: stored from T[t0] on where `fresh`, else added.
 
     products(i, slots, add) adds the i-th of `count` terms to the slots.
     """
@@ -40,8 +40,8 @@ def _each_width(builder, vectors, T, t0, count, width, fresh, products):
         builder.position_at_end(block)
         cells = [builder.add(t0, ir.Constant(I64, v * vectors.lanes)) for v in range(size)]
         slots = [cgutils.alloca_once(builder, vectors.type) for _ in cells]
-        for cell, slot in zip(cells, slots):
-            builder.store(vectors.zero if fresh else vectors.load(T, cell), slot)
+        for slot in slots:
+            builder.store(vectors.zero, slot)
         term = products(size)
         with cgutils.for_range(builder, count) as loop:
             vectors.keep_loop()
@@ -49,7 +49,8 @@ def _each_width(builder, vectors, T, t0, count, width, fresh, products):
             for value, slot in zip(values, slots):
                 vectors.multiply_add(scale, value, slot)
         for cell, slot in zip(cells, slots):
-            vectors.store(builder.load(slot), T, cell)
+            total = builder.load(slot)
+            vectors.store(total if fresh else builder.fadd(vectors.load(T, cell), total), T, cell)
         builder.branch(end)
     builder.position_at_end(end)
 
@@ -120,8 +121,8 @@ def window_dots_tile(typingctx, side, t, t0, g, g0, numbers, n0, x, x0, x_row, w
             for kx in taps:
                 place = builder.add(t0, ir.Constant(I64, (ky * len(taps) + kx) * LANES))
                 sums[ky, kx] = place, cgutils.alloca_once(builder, vectors.type)
-        for place, slot in sums.values():
-            builder.store(vectors.load(T, place), slot)
+        for _, slot in sums.values():
+            builder.store(vectors.zero, slot)
         rows = strided(builder, X, x0, x_row, len(taps) + 1)
         with cgutils.for_range(builder, width) as loop:
             vectors.keep_loop()
@@ -139,7 +140,7 @@ def window_dots_tile(typingctx, side, t, t0, g, g0, numbers, n0, x, x0, x_row, w
                         if (y - dy, c - dx) in sums:
                             vectors.multiply_add(grad, x, sums[y - dy, c - dx][1])
         for place, slot in sums.values():
-            vectors.store(builder.load(slot), T, place)
+            vectors.store(builder.fadd(vectors.load(T, place), builder.load(slot)), T, place)
         return context.get_dummy_value()
 
     return signature, codegen

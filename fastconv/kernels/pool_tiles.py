@@ -7,7 +7,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.kernels.tiles import I32, I64, LANES, Vectors, data_of, strided
+from fastconv.kernels.shares import CHAIN
+from fastconv.kernels.tiles import I1, I32, I64, LANES, Vectors, data_of, in_blocks, strided
 
 
 def _whole(value):
@@ -49,10 +50,11 @@ class _Windows:
             q = builder.mul(step.index, lanes)
             body(q, self.vectors.before(builder.sub(self.n, q)))
 
-    def taps(self, q, cells, body):
+    def taps(self, q, cells, body, row_end=None):
         """Run body(values, inside, cell) for each tap, row by row: a vector of pixels, 0 where there are none.
 
-        `inside` masks the pixels that there are, `cell` is the first one's place from x0.
+        `inside` masks the pixels that there are, `cell` is the first one's place from x0. After CHAIN taps of a row, or
+        all that it has, row_end() is run.
         """
         builder, bound = self.builder, self.builder.sub(self.n, q)
         lane = builder.mul(q, ir.Constant(I64, self.gap))
@@ -74,12 +76,19 @@ class _Windows:
 
         with builder.if_else(self.no_border) as cases:
             for case, inside_plane in zip(cases, (True, False)):
-                with (
-                    case,
-                    cgutils.for_range(builder, self.ky_count) as ky,
-                    cgutils.for_range(builder, self.kx_count) as kx,
-                ):
-                    tap(ky.index, kx.index, inside_plane)
+                with case, cgutils.for_range(builder, self.ky_count) as ky:
+                    if row_end is None:
+                        with cgutils.for_range(builder, self.kx_count) as kx:
+                            tap(ky.index, kx.index, inside_plane)
+                        continue
+
+                    def taps(low, high, ky=ky, inside_plane=inside_plane):
+                        with cgutils.for_range(builder, high, start=low) as kx:
+                            tap(ky.index, kx.index, inside_plane)
+
+                    parts = ir.Constant(I64, CHAIN)
+                    zero, always = ir.Constant(I64, 0), ir.Constant(I1, 1)
+                    in_blocks(builder, zero, self.kx_count, parts, always, lambda _: None, taps, lambda *_: row_end())
 
 
 @intrinsic(prefer_literal=True)
@@ -158,14 +167,29 @@ def mean_tile(typingctx, stride, y, y0, row, columns, x, x0, W, ky_count, row_st
         windows = _Windows(builder, kinds[1].dtype, kinds[0].literal_value, X, numbers)
         vectors = windows.vectors
         many = Vectors(builder, types.int64, vectors.lanes)
-        total = cgutils.alloca_once(builder, vectors.type)
+        wide = ir.VectorType(ir.DoubleType(), vectors.lanes)
+        total, sums = cgutils.alloca_once(builder, vectors.type), cgutils.alloca_once(builder, wide)
+        taps = builder.mul(ky_count, kx_count)
+        many_taps = builder.icmp_signed(">", taps, ir.Constant(I64, CHAIN))
 
         def tap(value, inside, cell):
             builder.store(builder.fadd(builder.load(total), value), total)
 
+        def row_end():
+            # the sums of many rows in double precision: there may be millions of pixels, of one sign
+            with builder.if_then(many_taps):
+                row = builder.load(total)
+                row = row if vectors.bits == 64 else builder.fpext(row, wide)
+                builder.store(builder.fadd(builder.load(sums), row), sums)
+                builder.store(vectors.zero, total)
+
         def result(q, cells):
             builder.store(vectors.zero, total)
-            windows.taps(q, cells, tap)
+            builder.store(ir.Constant(wide, [0.0] * vectors.lanes), sums)
+            windows.taps(q, cells, tap, row_end)
+            with builder.if_then(many_taps):
+                all_rows = builder.load(sums)
+                builder.store(all_rows if vectors.bits == 64 else builder.fptrunc(all_rows, vectors.type), total)
             # the product is taken in integers, so that it is rounded once; lanes that are not there are divided by 0
             divisor = builder.mul(many.load(columns, q, cells), many.broadcast(row))
             mean = builder.fdiv(builder.load(total), builder.sitofp(divisor, vectors.type))
@@ -277,13 +301,33 @@ def spread_cells(typingctx, s, s0, g, g0, numbers, n0, rows, columns, row_step, 
 
 @intrinsic(prefer_literal=True)
 def max_of_sums_tile(
-    typingctx, rows, y, y0, y_row, numbers, n0, n_row, floor, a, a0, a_row, bias, i0, x, x0, x_row, table, terms, K
+    typingctx,
+    rows,
+    y,
+    y0,
+    y_row,
+    numbers,
+    n0,
+    n_row,
+    floor,
+    a,
+    a0,
+    a_row,
+    bias,
+    i0,
+    x,
+    x0,
+    x_row,
+    table,
+    terms,
+    K,
+    chain,
 ):
     """The largest of the sums of a window of 2 x 2 pixels, and its number, for `rows` rows of weights and one vector.
 
     sum[i, r, c] = bias[i0 + i] + sum over k < K of a[a0 + i*a_row + k] * x[x0 + r*x_row + c*LANES + table[terms + k]];
     the largest of the four goes to y[y0 + i*y_row], its number r*2 + c to numbers[n0 + i*n_row]. NaN wins, and the
-    first of equal numbers; what is up to `floor` is stored as `floor`.
+    first of equal numbers; what is up to `floor` is stored as `floor`. Blocks of `chain` terms are summed apart.
 
     Precondition: `rows` a literal; flat arrays of one float type; table uint64; numbers of 64 bits.
     """
@@ -292,14 +336,14 @@ def max_of_sums_tile(
     M, place = rows.literal_value, types.uint64
     signature = types.void(
         rows, y, place, place, numbers, place, place, y.dtype, a, place, place, bias, place, x, place, place, table,
-        place, place,
+        place, place, place,
     )  # fmt: skip
 
     def codegen(context, builder, signature, args):
         Y, numbers, A, bias, X, table = (
             data_of(context, builder, signature.args[i], args[i]) for i in (1, 4, 8, 11, 13, 16)
         )
-        _, _, y0, y_row, _, n0, n_row, floor, _, a0, a_row, _, i0, _, x0, x_row, _, terms, K = args
+        _, _, y0, y_row, _, n0, n_row, floor, _, a0, a_row, _, i0, _, x0, x_row, _, terms, K, chain = args
         vectors = Vectors(builder, signature.args[1].dtype)
         pixels = [
             pixel
@@ -308,18 +352,36 @@ def max_of_sums_tile(
         ]
         weights = strided(builder, A, a0, a_row, M)
         sums = [[cgutils.alloca_once(builder, vectors.type) for _ in pixels] for _ in range(M)]
+        totals = [[cgutils.alloca_once(builder, vectors.type) for _ in pixels] for _ in range(M)]
         for i, slots in enumerate(sums):
             first = vectors.broadcast(builder.load(builder.gep(bias, [builder.add(i0, _whole(i))])))
             for slot in slots:
                 builder.store(first, slot)
-        with cgutils.for_range(builder, K) as loop:
-            vectors.keep_loop()
-            term = builder.load(builder.gep(table, [builder.add(terms, loop.index)]))
-            inputs = [vectors.load(pixel, term) for pixel in pixels]
-            for row, slots in zip(weights, sums):
-                weight = vectors.broadcast(builder.load(builder.gep(row, [loop.index])))
-                for value, slot in zip(inputs, slots):
-                    vectors.multiply_add(weight, value, slot)
+
+        def begin(first):
+            with builder.if_then(builder.not_(first)):
+                for slots, kept in zip(sums, totals):
+                    for slot, total in zip(slots, kept):
+                        builder.store(builder.load(slot), total)
+                        builder.store(vectors.zero, slot)
+
+        def products(low, high):
+            with cgutils.for_range(builder, high, start=low) as loop:
+                vectors.keep_loop()
+                term = builder.load(builder.gep(table, [builder.add(terms, loop.index)]))
+                inputs = [vectors.load(pixel, term) for pixel in pixels]
+                for row, slots in zip(weights, sums):
+                    weight = vectors.broadcast(builder.load(builder.gep(row, [loop.index])))
+                    for value, slot in zip(inputs, slots):
+                        vectors.multiply_add(weight, value, slot)
+
+        def put(first, last):
+            with builder.if_then(builder.not_(first)):
+                for slots, kept in zip(sums, totals):
+                    for slot, total in zip(slots, kept):
+                        builder.store(builder.fadd(builder.load(slot), builder.load(total)), slot)
+
+        in_blocks(builder, _whole(0), K, chain, ir.Constant(I1, 1), begin, products, put)
         lowest = vectors.broadcast(floor)
         for row, at, slots in zip(strided(builder, Y, y0, y_row, M), strided(builder, numbers, n0, n_row, M), sums):
             most, number = builder.load(slots[0]), vectors.zero

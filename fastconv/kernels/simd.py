@@ -12,7 +12,7 @@ import numpy as np
 from fastconv._jit import helper, inlined
 from fastconv.kernels.move_tiles import copy_tile, transpose_tile
 from fastconv.kernels.pool_tiles import max_cells, max_of_sums_tile, spread_cells
-from fastconv.kernels.shares import CHAIN, term_part
+from fastconv.kernels.shares import CHAIN, chain_of, term_part
 from fastconv.kernels.tiles import (
     DOT_ROWS,
     ENABLED,
@@ -274,32 +274,32 @@ def max_windows_of_sums(y, y0, y_row, numbers, n0, n_row, rows, floor, a, bias, 
     The windows lie side by side, and so do their results.
     """
     if ENABLED:
-        vector = VECTOR_BYTES // y.itemsize
+        vector, chain = VECTOR_BYTES // y.itemsize, chain_of(K)
         for cell in range(0, width * LANES, vector):
             i, Y, N, X = 0, y0 + cell, n0 + cell, x0 + cell + cell // LANES * LANES
             if MANY_REGISTERS:
                 while rows - i >= 6:
                     max_of_sums_tile(
                         6, y, Y + i * y_row, y_row, numbers, N + i * n_row, n_row, floor, a, i * K, K, bias, i, x, X,
-                        x_row, table, terms, K,
+                        x_row, table, terms, K, chain,
                     )  # fmt: skip
                     i += 6
                 if rows - i >= 4:
                     max_of_sums_tile(
                         4, y, Y + i * y_row, y_row, numbers, N + i * n_row, n_row, floor, a, i * K, K, bias, i, x, X,
-                        x_row, table, terms, K,
+                        x_row, table, terms, K, chain,
                     )  # fmt: skip
                     i += 4
             while rows - i >= 2:
                 max_of_sums_tile(
                     2, y, Y + i * y_row, y_row, numbers, N + i * n_row, n_row, floor, a, i * K, K, bias, i, x, X,
-                    x_row, table, terms, K,
+                    x_row, table, terms, K, chain,
                 )  # fmt: skip
                 i += 2
             if rows > i:
                 max_of_sums_tile(
                     1, y, Y + i * y_row, y_row, numbers, N + i * n_row, n_row, floor, a, i * K, K, bias, i, x, X,
-                    x_row, table, terms, K,
+                    x_row, table, terms, K, chain,
                 )  # fmt: skip
         return
     for i in range(rows):

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv._jit import helper
 from fastconv.kernels.exponential import sigmoid, tanh
+from fastconv.kernels.shares import block_sum
 from fastconv.kernels.simd import (
     DOT_ROWS,
     add_dots,
@@ -85,7 +86,7 @@ def _slope(kind, g, g0, y, y0, n):
 def _pool_row(unit, sums, first, plane, py, arena):
     """One row of pooled pixels from rows of sums, of all channels."""
     taps, row = unit.pool_rows * unit.pool_columns, unit.sum_columns * LANES
-    share = arena.dtype.type(1) / arena.dtype.type(taps)
+    share, part = arena.dtype.type(1) / arena.dtype.type(taps), np.empty(LANES, arena.dtype)
     for c in range(unit.out_channels):
         target, source = (unit.y + c * unit.y_plane + py * unit.y_row) * LANES, (first + c * plane) * LANES
         if unit.pool == MAX:
@@ -98,10 +99,14 @@ def _pool_row(unit, sums, first, plane, py, arena):
             cell, corner = np.uint64(target + px * LANES), source + px * unit.pool_columns * LANES
             for lane in range(np.uint64(LANES)):
                 arena[cell + lane] = 0
-            for j in range(taps):
-                tap = np.uint64(corner + j // unit.pool_columns * row + j % unit.pool_columns * LANES)
+            for r in range(unit.pool_rows):
+                part[:] = 0
+                for j in range(unit.pool_columns):
+                    tap = np.uint64(corner + r * row + j * LANES)
+                    for lane in range(np.uint64(LANES)):
+                        part[lane] += sums[tap + lane]
                 for lane in range(np.uint64(LANES)):
-                    arena[cell + lane] += sums[tap + lane] * share
+                    arena[cell + lane] += part[lane] * share
 
 
 @helper
@@ -209,11 +214,8 @@ def weight_gradient(unit, tables, arena, sums, parts, part):
                 for j in range(min(4, K - k)):
                     parts[part, unit.parts + (oc + i) * K + k + j] = lane_sum(dots, i, j)
     for c in range(OC):
-        total = arena.dtype.type(0)
-        begin = (unit.grad_sums + c * unit.grad_plane) * LANES
-        for i in range(np.uint64(begin), np.uint64(begin + unit.grad_plane * LANES)):
-            total += sums[i]
-        parts[part, unit.parts + OC * K + c] = total
+        first = (unit.grad_sums + c * unit.grad_plane) * LANES
+        parts[part, unit.parts + OC * K + c] = block_sum(sums, first, unit.grad_plane * LANES)
 
 
 @helper
