@@ -219,7 +219,7 @@ class ConvGeometry:
         )
         found = []
         for a, b in itertools.product(range(self.rows.stride), range(self.columns.stride)):
-            # from last to first, as in the one convolution: the sums have the same bits
+            # from last to first, as in the one convolution: sums of few terms have the same bits
             ky, kx = np.flatnonzero(rows.phases == a)[::-1, None], np.flatnonzero(columns.phases == b)[::-1]
             reached = offsets[:, rows.positions[ky], columns.positions[kx]]
             found.append((terms[:, ky, kx].astype(np.uint64).ravel(), reached.ravel()))

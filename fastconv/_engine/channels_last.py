@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv import _arrays
 from fastconv._arrays import ready
-from fastconv._engine import depthwise, packed, turned
+from fastconv._engine import depthwise, packed, pieces, turned
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import weight_gradient
 from fastconv._geometry import ConvGeometry
@@ -51,10 +51,14 @@ def forward(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
     """The convolution of x (N, H, W, C) with weight (OC, KH, KW, C/groups), written to y (N, OH, OW, OC)."""
-    if not declines_depthwise(geometry) and depthwise.forward(x, weight, bias, floor, geometry, y):
-        return
-    strides = geometry.taps, geometry.C // geometry.groups, 1
-    packed.convolve(where, x, weight, strides, bias, floor, geometry.channels_last, y)
+
+    def run(x: np.ndarray, geometry: ConvGeometry, y: np.ndarray) -> None:
+        if not declines_depthwise(geometry) and depthwise.forward(x, weight, bias, floor, geometry, y):
+            return
+        strides = geometry.taps, geometry.C // geometry.groups, 1
+        packed.convolve(where, x, weight, strides, bias, floor, geometry.channels_last, y)
+
+    pieces.forward(run, x, geometry, y, last=True)
 
 
 def gradients(
@@ -63,6 +67,8 @@ def gradients(
 ) -> tuple[np.ndarray | None, ...]:  # fmt: skip
     """The gradients of x (N, H, W, C), weight and bias, in the order of those, but not always laid out so."""
     want_x, want_weight, want_bias = needs
+    if todo := pieces.pieces(geometry, len(g)):
+        return _in_pieces(where, g, x, weight, todo, needs)
     ways, grad_x, grad_weight, grad_bias = _ways(geometry), None, None, None
     if want_x and ways.by_channel and geometry.phases == 1:
         grad_x = _arrays.empty(where, x.shape, g.dtype, "grad_x")
@@ -87,6 +93,24 @@ def gradients(
     if want_bias:
         grad_bias = _bias_gradient(g)
     return grad_x, grad_weight, grad_bias
+
+
+def _in_pieces(
+    where: str, g: np.ndarray, x: np.ndarray, weight: np.ndarray, todo: list[pieces.Piece],
+    needs: tuple[bool, bool, bool],
+) -> tuple[np.ndarray | None, ...]:  # fmt: skip
+    want_x, want_weight, want_bias = needs
+    total_x = np.zeros(x.shape, g.dtype) if want_x else None
+    total = np.zeros(weight.shape, g.dtype) if want_weight else None
+    for piece in todo:
+        inputs, outputs = pieces.at(piece.inputs, last=True), pieces.at(piece.outputs, last=True)
+        parts = ready(g[outputs], g.dtype), ready(x[inputs], x.dtype)
+        grad_x, grad_weight, _ = gradients(where, *parts, weight, piece.geometry, (want_x, want_weight, False))
+        if total_x is not None:
+            total_x[inputs] += grad_x
+        if total is not None:
+            total += grad_weight
+    return total_x, total, _bias_gradient(g) if want_bias else None
 
 
 class _Ways(NamedTuple):

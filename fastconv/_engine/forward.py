@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv._engine import packed
+from fastconv._engine import packed, pieces
 from fastconv._engine.planes import planes_of
 from fastconv._geometry import ConvGeometry
 from fastconv._plan import declines_by_image, declines_packed
@@ -17,9 +17,13 @@ def direct(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
     """The convolution of arrays that are ready, written to y; sums up to `floor` are stored as `floor`."""
-    strides = geometry.taps, 1, len(geometry.windows)
-    weights = Weights(weight, geometry.weight_rows, geometry.weight_terms, strides)
-    convolve(where, x, weights, bias, floor, geometry, y)
+
+    def run(x: np.ndarray, geometry: ConvGeometry, y: np.ndarray) -> None:
+        strides = geometry.taps, 1, len(geometry.windows)
+        weights = Weights(weight, geometry.weight_rows, geometry.weight_terms, strides)
+        convolve(where, x, weights, bias, floor, geometry, y)
+
+    pieces.forward(run, x, geometry, y)
 
 
 class Weights(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import _arrays
-from fastconv._engine import forward
+from fastconv._arrays import ready
+from fastconv._engine import forward, pieces
 from fastconv._engine.planes import planes_of, runs_of
 from fastconv._geometry import ConvGeometry
 from fastconv._plan import declines_gathered, declines_phased
@@ -19,6 +20,14 @@ def input_gradient(
     bias: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """The gradient of x, written to grad; with `bias` (C,) added to its channels, it is a transposed convolution."""
+    if todo := pieces.pieces(geometry, len(g)):
+        grad[...] = 0 if bias is None else bias[:, None, None]
+        for piece in todo:
+            target = grad[pieces.at(piece.inputs)]
+            part = np.empty(target.shape, g.dtype)
+            input_gradient(where, ready(g[pieces.at(piece.outputs)], g.dtype), weight, piece.geometry, part)
+            target += part
+        return
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
     finite = moves.all_finite.sized(weight.size)(weight.reshape(-1))
     start = np.zeros(geometry.C, g.dtype) if bias is None else bias

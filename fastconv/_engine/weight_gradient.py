@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._engine import turned
+from fastconv._arrays import ready
+from fastconv._engine import pieces, turned
 from fastconv._engine.planes import planes_of, runs_of
 from fastconv._geometry import ConvGeometry
 from fastconv._plan import declines_by_group, declines_turned
@@ -15,6 +16,12 @@ def weight_gradient(
     where: str, g: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
 ) -> np.ndarray:
     """The gradient of the weights, of their shape."""
+    if todo := pieces.pieces(geometry, len(g)):
+        total = np.zeros(shape, g.dtype)
+        for piece in todo:
+            part_g, part_x = ready(g[pieces.at(piece.outputs)], g.dtype), ready(x[pieces.at(piece.inputs)], x.dtype)
+            total += weight_gradient(where, part_g, part_x, shape, piece.geometry)
+        return total
     if declines_turned(geometry):
         return _dotted(where, g, x, geometry).reshape(shape)
     return turned.weight_gradient(where, g, x, geometry.by_pixel).reshape(shape)

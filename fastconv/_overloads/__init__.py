@@ -17,6 +17,7 @@ Results have Python's bits, also with `out`. They may differ in the last bits
 - for sigmoid, tanh, softmax and powers (`local_response_norm`), which are the C library's and not NumPy's;
 - for the losses' sum and `global_avg_pool2d`, whose terms are added in another order;
 - for the gradient of a convolution's weight where there are many output channels (see `conv_backward`);
+- for the gradient of x with a stride, which Python may compute phase by phase of it, where a pixel has many terms;
 - for convolutions of many channels in NHWC, and there for the gradient of the bias, which Python does not move to NCHW.
 
 Not in jitted code:

@@ -12,7 +12,7 @@ from fastconv._axes import counts, mean_window
 from fastconv._backend import on_numpy
 from fastconv._geometry import PoolGeometry, pool_geometry
 from fastconv._sizes import Int2, Padding, integer
-from fastconv.functional.images import as_given, checked_gradient, delivered, pooled_images
+from fastconv.functional.images import as_given, checked_gradient, delivered, pool_pieces, pooled_images
 from fastconv.kernels import avg_pool as kernels
 
 
@@ -64,8 +64,9 @@ def avg_pool2d(
         straight = compute == dtype and layout == "NCHW"
         found = y.reshape(shape) if straight else np.empty(shape, compute)
         P = shape[0] * shape[1]
-        planes = images.reshape(P, *images.shape[2:])
-        kernels.forward(planes, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:]))
+        planes, results = images.reshape(P, *images.shape[2:]), found.reshape(P, *shape[2:])
+        for part, rows, window in pool_pieces(P, geometry, mean_window(geometry.rows, geometry.columns)):
+            kernels.forward(planes[part], window, divisors[0][rows], divisors[1], results[part, rows])
     return delivered(found, y, layout)
 
 

@@ -11,6 +11,7 @@ from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._axes import taps_window
 from fastconv._backend import on_numpy
+from fastconv._engine import pieces
 from fastconv._geometry import ConvGeometry, window_geometry
 from fastconv._sizes import Int2, Padding, sizes
 from fastconv.kernels import im2col as kernels
@@ -154,6 +155,12 @@ def convolve_columns(
     where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
 ) -> None:
     """The convolution of arrays that are ready as matrix products, written to y; sums up to `floor` become `floor`."""
+    pieces.forward(lambda *piece: _convolve_columns(where, weight, bias, floor, *piece), x, geometry, y)
+
+
+def _convolve_columns(
+    where: str, weight: np.ndarray, bias: np.ndarray, floor: Any, x: np.ndarray, geometry: ConvGeometry, y: np.ndarray
+) -> None:
     groups, per_group = geometry.groups, geometry.OC // geometry.groups
     y[...] = bias[:, None, None]
     for group in range(groups):

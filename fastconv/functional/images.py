@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fastconv import _arrays
 from fastconv._arrays import ready
+from fastconv._engine.pieces import planes_and_rows
 from fastconv._geometry import PoolGeometry, pool_geometry
 from fastconv._sizes import layout_argument, sizes
 from fastconv.errors import ShapeError
+
+CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as so many products of a convolution
 
 
 def _in_order(where: str, name: str, array: Any, layout: Any) -> tuple[np.ndarray, bool]:
@@ -61,3 +65,13 @@ def pooled_images(
     if images.shape[1] < 1:
         raise ShapeError(f"{where}: x must have at least one channel, got shape {x.shape}")
     return images, pool_geometry(where, images.shape[2:], kernel_size, stride, padding, dilation, ceil_mode), unbatched
+
+
+def pool_pieces(
+    P: int, geometry: PoolGeometry, window: tuple[int, ...]
+) -> Iterator[tuple[slice, slice, tuple[int, ...]]]:
+    """The parts of P planes that are pooled at once: planes, rows of results, and the window of the first such row."""
+    rows, columns = geometry.rows, geometry.columns
+    KH, KW, top, *others = window
+    for part, some in planes_and_rows(P, rows.out, columns.out * rows.kernel * columns.kernel * CYCLES_OF_A_TAP):
+        yield part, some, (KH, KW, top - some.start * rows.stride, *others)

@@ -7,6 +7,7 @@ import numpy as np
 from fastconv import _arrays, reference
 from fastconv._arrays import ready
 from fastconv._backend import on_numpy
+from fastconv._engine.pieces import parts
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import needed
 from fastconv.kernels.gemm import matmul, matmul_transposed
@@ -53,7 +54,10 @@ def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: boo
         y = _arrays.empty(where, (len(rows), len(weight)), compute)
         zeros = np.zeros(len(weight), compute) if bias is None else ready(bias, compute)
         products = len(rows) * weight.size // PRODUCTS_OF_AN_ELEMENT
-        matmul_transposed.sized(products)(rows, weight, zeros, compute.type(0 if relu else -np.inf), y)
+        for part in parts(len(rows), weight.size):
+            matmul_transposed.sized(products)(
+                rows[part], weight, zeros, compute.type(0 if relu else -np.inf), y[part]
+            )  # fmt: skip
     return y.reshape(*x.shape[:-1], len(weight)).astype(dtype, copy=False)
 
 
@@ -108,9 +112,11 @@ def linear_backward(
 def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) -> np.ndarray:
     """A @ b of M rows, a given by its strides in elements."""
     c = np.empty((1, M, b.shape[1]), a.dtype)
-    matmul.sized(a.size * b.shape[1] // PRODUCTS_OF_AN_ELEMENT)(
-        a.reshape(-1), a_row, a_column, b[None], np.zeros(M, a.dtype), True, c
-    )
+    flat, zeros = a.reshape(-1), np.zeros(M, a.dtype)
+    for part in parts(M, b.size):
+        matmul.sized(a.size * b.shape[1] // PRODUCTS_OF_AN_ELEMENT)(
+            flat[part.start * a_row :], a_row, a_column, b[None], zeros[part], True, c[:, part]
+        )
     return c[0]
 
 

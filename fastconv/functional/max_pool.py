@@ -10,7 +10,7 @@ from fastconv._axes import max_window
 from fastconv._backend import on_numpy
 from fastconv._sizes import Int2, Padding
 from fastconv.errors import DTypeError, RangeError
-from fastconv.functional.images import as_given, checked_gradient, delivered, pooled_images
+from fastconv.functional.images import as_given, checked_gradient, delivered, pool_pieces, pooled_images
 from fastconv.kernels import max_pool as kernels
 
 INDEX_OUTSIDE = "{}: indices must be from 0 to {} for a plane of {} x {}, got {}"
@@ -57,10 +57,12 @@ def max_pool2d(
         straight = planes.dtype == y.dtype and layout == "NCHW"
         found = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
         window, results = max_window(geometry.rows, geometry.columns), found.reshape(len(planes), *shape[2:])
-        if kernels.takes_vectors(planes, window):
-            kernels.forward_in_vectors(planes, window, results, np.empty((0, 0, 0), np.int64), False)
-        else:
-            kernels.forward(planes, window, _lowest(planes.dtype), results)
+        vectors, nothing = kernels.takes_vectors(planes, window), np.empty((0, 0, 0), np.int64)
+        for part, rows, own in pool_pieces(len(planes), geometry, window):
+            if vectors:
+                kernels.forward_in_vectors(planes[part], own, results[part, rows], nothing, False)
+            else:
+                kernels.forward(planes[part], own, _lowest(planes.dtype), results[part, rows])
     return delivered(found, y, layout)
 
 
@@ -110,11 +112,14 @@ def max_pool2d_with_indices(
         straight = planes.dtype == y.dtype and layout == "NCHW"
         best = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
         cells = indices.reshape(shape) if layout == "NCHW" else np.empty(shape, np.int64)
-        flat, window = (len(planes), *shape[2:]), max_window(geometry.rows, geometry.columns)
-        if kernels.takes_vectors(planes, window):
-            kernels.forward_in_vectors(planes, window, best.reshape(flat), cells.reshape(flat), True)
-        else:
-            kernels.forward_with_indices(planes, window, best.reshape(flat), cells.reshape(flat))
+        window = max_window(geometry.rows, geometry.columns)
+        vectors = kernels.takes_vectors(planes, window)
+        results, places = (a.reshape(len(planes), *shape[2:]) for a in (best, cells))
+        for part, rows, own in pool_pieces(len(planes), geometry, window):
+            if vectors:
+                kernels.forward_in_vectors(planes[part], own, results[part, rows], places[part, rows], True)
+            else:
+                kernels.forward_with_indices(planes[part], own, results[part, rows], places[part, rows])
     return delivered(best, y, layout), delivered(cells, indices, layout)
 
 

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from fastconv._addresses import Table
+from fastconv._engine.pieces import parts
 from fastconv._geometry import conv_geometry, pool_geometry
 from fastconv._sizes import Int2, Padding
 from fastconv._threads import get_num_threads
@@ -262,10 +263,13 @@ class Program:
         arena = lease.arena
         y = np.empty((len(x), *self.result_shape), self.dtype)
         flat = np.ascontiguousarray(x).reshape(-1)
-        kernels.forward(
-            kernels.entries_of(self.dtype, False), self.units, self.tables, self.values, self.nothing, flat, keep,
-            arena.cells, arena.scratch[: get_num_threads()], y.reshape(-1),
-        )  # fmt: skip
+        entries, size = kernels.entries_of(self.dtype, False), math.prod(self.shape)
+        for part in parts(len(x), self.multiplications, LANES):
+            cells = arena.cells[part.start // LANES :] if keep else arena.cells
+            kernels.forward(
+                entries, self.units, self.tables, self.values, self.nothing, flat[part.start * size : part.stop * size],
+                keep, cells, arena.scratch[: get_num_threads()], y[part].reshape(-1),
+            )  # fmt: skip
         return y, lease
 
     def backward(self, grad_y: np.ndarray, lease: _Lease, need_x: bool) -> np.ndarray | None:
