@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,6 +92,30 @@ def test_linear_layers_and_networks_in_pieces(monkeypatch):
 
     for a, b in zip(*both(monkeypatch, gradients)):
         assert_identical(a, b)
+
+
+class Seen(Exception):
+    """What the handler of a signal raises."""
+
+
+def test_signals_are_seen_between_pieces(monkeypatch):
+    def seen(number, frame):
+        raise Seen
+
+    x, weight = np.ones((1, 8, 512, 512), np.float32), np.ones((16, 8, 5, 5), np.float32)
+    y = np.full((1, 16, 508, 508), np.nan, np.float32)
+    with monkeypatch.context() as patch:
+        for _ in _cut(patch, 2**14):
+            fastconv.conv2d(x[..., :30], weight)
+            before = signal.signal(signal.SIGALRM, seen)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.001)
+                with pytest.raises(Seen):
+                    fastconv.conv2d(x, weight, out=y)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+    assert np.isnan(y[..., -1, -1]).all()
 
 
 def test_what_is_cut_and_what_is_not(short):
