@@ -12,7 +12,7 @@ import pytest
 import fastconv
 from fastconv import nn
 
-PAIRS = ((0.1, 1.0), (0.7, 0.3), (1 / 3, 1.1))
+PAIRS = ((0.1, 1.0),)  # more constants are drawn by the hunt `fuzzing.constants`
 
 
 def assert_within(found, terms, a, b=1.0, start=0.0):
