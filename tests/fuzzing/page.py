@@ -1,0 +1,82 @@
+"""Writes the page of promises: `PYTHONPATH=tests python -m fuzzing.page fastconv/docs/promises.md`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from fuzzing.__main__ import HUNTS, RESULTS
+
+HEAD = """# What fastconv promises
+
+Written by `PYTHONPATH=tests python -m fuzzing.page fastconv/docs/promises.md`, from the hunts themselves and from the
+counts of their last long runs. `PYTHONPATH=tests python -m fuzzing --help` tells how to run them.
+
+## Hunted for
+
+Each hunt draws cases from a seed, runs them, and judges them; every failure that one found was mended before the run
+that is counted here. The short forms run with every change, beside the test suite.
+
+| promise | how | hunt | cases of the last long run | failures |
+| --- | --- | --- | --- | --- |
+"""
+
+SUITE = """
+## Tested one by one
+
+| promise | tests |
+| --- | --- |
+| Integer-valued float32 data whose partial sums stay below 2^24 give the exact result, forward and gradients | `tests/functional`, against `fastconv.reference`, exactly |
+| The error of a sum of n terms is at most `(8 + 2*sqrt(n)) * eps/2` times the sum of the sizes of its terms | `tests/functional/test_conv.py` for random data, `tests/test_long_sums.py` for constant data |
+| The same bits for any number of threads, any memory layout of the input, and any repetition | `tests/test_promises.py` |
+| Gradients are right: adjoints exactly, all others against differences | `tests/functional`, `tests/nn`, `fastconv.testing.gradcheck` |
+| Max-pooling: NaN wins, then the first of equals; indices outside the plane are refused | `tests/functional/test_pool.py` |
+| NaN, infinity, -0.0 and subnormal numbers as IEEE 754 says; the caller's rounding mode stays | `tests/test_promises.py`, `tests/kernels/test_edges.py` |
+| Nothing is read or written outside the arrays | `tests/kernels/test_guard_pages.py`, `tests/test_legs.py` with bounds checked |
+| Inputs are never changed, results never share their memory; `out` is the object that is returned | `tests/test_promises.py` |
+| A call that takes long is done in pieces, between which Ctrl-C and other signals are seen | `tests/test_pieces.py` |
+| A file is written whole or not at all | `tests/test_weights.py`, `tests/test_checkpoint.py` |
+| Errors are `ValueError` or `TypeError` and name the argument, what came and what was needed | `tests/functional/test_errors.py`, `tests/overloads/test_errors.py` |
+
+## Whether results depend on the size of a batch
+
+Functions on arrays compute each image alike in a batch of any size, but the sums of a convolution may be taken in
+another order where a larger batch is worth another algorithm; and a `Sequential` computes one or a few images with
+kernels of their own. So a prediction for an image may differ in its last bits between batches of different sizes (by
+some 1e-6 of the largest number of its sums). Batches of the same size give the same bits.
+
+## Not defended against
+
+- Memory that other threads change while a call reads it.
+- An array that fits into memory where the result does not: that is a `MemoryError`, or the system's end of the
+  process where it promises more memory than it has.
+- Code in files: weights and checkpoints hold arrays and settings and are never run, but a model's architecture is the
+  user's own Python.
+- A cache folder that others may write to: entries are checked for damage, not for forgery. Keep `NUMBA_CACHE_DIR`
+  your own.
+- `os.fork` in a thread other than the one that uses fastconv, in the middle of that use: the child gets arrays half
+  written, as with any library; that nothing hangs there is what `forks` hunts for.
+- Gradients of overlapping max-pooling windows, of `col2im`, and of `local_response_norm` over more than a hundred
+  terms of one sign are plain sums and may drift by a quarter of their terms in units of the last place.
+- A training step of a batch that takes longer than a second sees Ctrl-C at its end: take a smaller batch.
+"""
+
+
+def row(name: str) -> str:
+    """A hunt's line of the table."""
+    hunt = importlib.import_module(f"fuzzing.{name}").HUNT
+    path = RESULTS / f"{name}.json"
+    kept = json.loads(path.read_text()) if path.exists() else {"counts": {}, "failures": "not run"}
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kept["counts"].items()))
+    return f"| {hunt.promise} | {hunt.how} | `{name}` | {counts} | {kept['failures']} |"
+
+
+def main() -> None:
+    """Write the page to the path that is given."""
+    Path(sys.argv[1]).write_text(HEAD + "\n".join(map(row, HUNTS)) + "\n" + SUITE)
+
+
+if __name__ == "__main__":
+    main()
