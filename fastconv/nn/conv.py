@@ -96,7 +96,11 @@ class Conv2d(_Convolution):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OC, OH, OW)."""
-        return F.conv_output_shape(tuple(input_shape), self.weight.value.shape, *self.options[:3])
+        found = F.conv_output_shape(tuple(input_shape), self.weight.value.shape, *self.options[:3])
+        C = self.weight.value.shape[1] * self.options[3]
+        if input_shape[-3] != C:  # which might fit another number of groups
+            raise ShapeError(f"Conv2d: takes {C} channels, got an input of shape {tuple(input_shape)}")
+        return found
 
     def __repr__(self) -> str:
         OC, C, KH, KW = self.weight.value.shape

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv._backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter
-from fastconv.nn.lanes import Together, chained, together
+from fastconv.nn.lanes import Together, chained, plain, together
 from fastconv.nn.program import Updater
 
 
@@ -68,7 +68,7 @@ class Sequential(Layer):
         """
         if on_numpy() or len(self._together) != 1 or not isinstance(self._together[0], Together):
             return None
-        if not all(isinstance(a, np.ndarray) for a in (x, labels)) or labels.dtype.kind not in "iu":
+        if not (plain(x) and plain(labels)) or labels.dtype.kind not in "iu":
             return None
         if x.ndim < 2 or labels.shape != x.shape[:1] or not labels.dtype.isnative:
             return None

@@ -344,6 +344,11 @@ def test_inference_in_many_threads():
         (lambda: nn.Linear(3, 2, rng=1.5), TypeError, "rng must be a numpy.random.Generator, an integer seed or None"),
         (lambda: nn.Linear(3, 2).output_shape((2, 4)), ShapeError, "Linear: takes 3 inputs, got an input of shape"),
         (
+            lambda: nn.Conv2d(3, 12, 1, groups=3).output_shape((1, 12, 2, 2)),
+            ShapeError,
+            r"Conv2d: takes 3 channels, got an input of shape \(1, 12, 2, 2\)",
+        ),
+        (
             lambda: nn.ConvTranspose2d(3, 4, 3, groups=2),
             ShapeError,
             "ConvTranspose2d: groups 2 must divide in_channels 3",
