@@ -106,7 +106,7 @@ class Draw:
         return nn.PartialConv2d(table, self.one(1, 3), self.one(1, 2), self.one(0, 1), rng=0, dtype=self.dtype)
 
     def pool(self, simple: bool) -> nn.Layer:
-        kernel = self.one(2, 2, 2, (2, 1), (1, 2), (2, 4), *(() if self.exact else (3, (3, 2), (1, 3))))
+        kernel = self.one(2, 2, 2, 2, 2, (2, 1), (1, 2), (2, 4), *(() if self.exact else (3, (3, 2), (1, 3))))
         if self.often(0.6):
             return nn.MaxPool2d(kernel) if simple else self.odd_max_pool()
         if simple or self.exact:
@@ -122,8 +122,8 @@ class Draw:
 
     def activation(self) -> nn.Layer:
         if self.exact:
-            return self.one(nn.ReLU(), nn.ReLU(), nn.ReLU(), nn.LeakyReLU(0.5))
-        return self.one(nn.ReLU(), nn.ReLU(), nn.Sigmoid(), nn.Tanh(), nn.LeakyReLU(0.1))
+            return self.one(*[nn.ReLU()] * 5, nn.LeakyReLU(0.5))
+        return self.one(*[nn.ReLU()] * 4, *[nn.Sigmoid(), nn.Tanh()] * 2, nn.LeakyReLU(0.1))
 
     def linear(self, shape: Shape) -> nn.Layer:
         out = self.one(1, 3, 8, 16, 17, 33)
@@ -143,7 +143,7 @@ class Draw:
             return [self.one(*self.drawn)]
         anywhere: list[Callable[[], nn.Layer]] = [
             self.activation, Doubled, nn.Flatten, lambda: nn.Dropout(0.5, rng=int(self.rng.integers(99))),
-            lambda: self.residual(shape), lambda: nn.Sequential(*self.layers(shape, 2)[0]),
+            lambda: self.residual(shape), lambda: self.residual(shape), lambda: nn.Sequential(*self.layers(shape, 2)[0]),
         ]  # fmt: skip
         images: list[Callable[[], nn.Layer]] = [
             lambda: self.conv(shape, False), lambda: self.transposed(shape), lambda: self.pool(False),
@@ -151,10 +151,11 @@ class Draw:
         ]  # fmt: skip
         if not self.exact:
             anywhere.append(lambda: nn.Softmax(1))
-            images += [
-                nn.GlobalAvgPool2d, lambda: nn.LocalResponseNorm(self.one(1, 3, 4), 0.1),
-                lambda: nn.BatchNorm2d(shape[0], 0.01, self.one(0.1, None), self.often(0.8), dtype=self.dtype),
-            ]  # fmt: skip
+            images += [nn.GlobalAvgPool2d, lambda: nn.LocalResponseNorm(self.one(1, 3, 4), 0.1)]
+        if not self.exact and self.N > 1:  # one value of a channel has no variance
+            images.append(
+                lambda: nn.BatchNorm2d(shape[0], 0.01, self.one(0.1, None), self.often(0.8), dtype=self.dtype)
+            )
         return [self.one(*anywhere, *(images * 2 if len(shape) == 3 else ()))()]
 
     def residual(self, shape: Shape) -> nn.Layer:
@@ -220,7 +221,7 @@ def draw_network(seed: int) -> Network:
     draw = Draw(rng, dtype, N, kind != "real")
     while True:
         draw.drawn.clear()
-        sizes = [draw.one(2, 3, 5), *(draw.one(1, 4, 7, 9, 12) for _ in "HW")]
+        sizes = [draw.one(2, 3, 5), *(draw.one(1, 4, 7, 8, 9, 12) for _ in "HW")]
         start = (draw.one(1, 5, 16, 40),) if draw.often(0.1) else tuple(sizes)
         layers, shape = draw.layers(start, draw.one(1, 2, 3, 4, 5))
         labelled = draw.often(0.5) and kind == "real"

@@ -94,9 +94,10 @@ def results(net: Network, run: Pass, infer: Callable = inferred, train: Callable
     found = {"inference": infer(model, net.x)}
     y, backward = run(model, net.x)
     found["result"] = y
-    found["gradient of x"] = backward(net.grad)
-    for name, p in model.named_parameters():
-        found[f"gradient of {name}"] = p.grad.copy()
+    for times in ("", ", added to the first"):
+        found[f"gradient of x{times}"] = backward(net.grad)
+        for name, p in model.named_parameters():
+            found[f"gradient of {name}{times}"] = p.grad.copy()
     for name in optimizers(model):
         model = copy.deepcopy(net.model)
         optimizer = optimizers(model)[name]
@@ -109,8 +110,10 @@ def results(net: Network, run: Pass, infer: Callable = inferred, train: Callable
 def as_users_call(model: nn.Layer, x: np.ndarray) -> tuple[np.ndarray, Callable]:
     """`forward`, with calls for other batches before the gradient is asked for."""
     y, backward = model.forward(x)
-    for images in (1, 9):
+    for images in (1, 9, 33):
         model(2 * x[:images])
+        if not model.buffers():  # which a pass of training changes
+            model.forward(2 * x[:images])
     return y, backward
 
 
@@ -134,7 +137,9 @@ def spoiled(net: Network, seed: int) -> Results:
         size = (ROUNDINGS + 2 * terms**0.5) * np.finfo(a.dtype).eps / 2 * np.abs(a).max(initial=0)
         return a + (rng.uniform(-1, 1, a.shape) * size).astype(a.dtype)
 
-    return results(net, lambda model, x: one_by_one(model, x, spoil), lambda model, x: spoil(inferred(model, x), 0))
+    return results(
+        net, lambda model, x: one_by_one(model, spoil(x, x.size), spoil), lambda model, x: spoil(inferred(model, x), 0)
+    )
 
 
 def bits(a: np.ndarray) -> int:
@@ -210,8 +215,9 @@ def programs(layer: nn.Layer) -> int:
 
 def judge(net: Network, findings: Findings) -> None:
     """Compare all ways to compute a network."""
-    users = copy.deepcopy(net)
-    found = results(users, as_users_call, lambda model, x: model(x), user_step)
+    found = results(net, as_users_call, lambda model, x: model(x), user_step)
+    net.model(net.x)
+    findings.counts["runs of layers with images side by side"] += programs(net.model)
     judge = Judge(net, on_numpy(net), findings)
     judge.compare(results(net, one_by_one), "layers one by one, not NumPy's")
     judge.compare(found, "fused, not NumPy's")
