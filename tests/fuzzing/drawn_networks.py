@@ -143,7 +143,8 @@ class Draw:
             return [self.one(*self.drawn)]
         anywhere: list[Callable[[], nn.Layer]] = [
             self.activation, Doubled, nn.Flatten, lambda: nn.Dropout(0.5, rng=int(self.rng.integers(99))),
-            lambda: self.residual(shape), lambda: self.residual(shape), lambda: nn.Sequential(*self.layers(shape, 2)[0]),
+            lambda: self.residual(shape), lambda: self.residual(shape),
+            lambda: nn.Sequential(*self.layers(shape, 2)[0]),
         ]  # fmt: skip
         images: list[Callable[[], nn.Layer]] = [
             lambda: self.conv(shape, False), lambda: self.transposed(shape), lambda: self.pool(False),
