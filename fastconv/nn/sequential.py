@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
@@ -31,7 +31,16 @@ class Sequential(Layer):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: layer {i} must be a Layer, got {type(layer).__name__}")
         self.layers = layers
-        self._together = together(layers)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, in order."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Iterable[Layer]) -> None:
+        self._layers = tuple(layers)
+        self._together = together(self._layers)
 
     def _steps(self) -> Sequence[Layer]:
         return self.layers if on_numpy() else self._together
@@ -100,7 +109,8 @@ class Sequential(Layer):
         for step in self._together:
             count = len(step.layers) if isinstance(step, Together) else 1
             if isinstance(step, Together):
-                dtype = next((p.value.dtype for p in step.parameters()), np.dtype(np.float32))
+                parameters = (p for layer in step.layers for p in layer.parameters())
+                dtype = next((p.value.dtype for p in parameters), np.dtype(np.float32))
                 why = step.declines(shape, dtype)
                 how = f"each for itself, or with its neighbours ({why})" if why else "together, images side by side"
                 yield f"layers {first} to {first + count - 1}: {how}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ class Draw:
         if len(shape) == 1:
             return [self.linear(shape)] + [self.activation()] * self.often(0.7)
         layers = [self.conv(shape, True)]
-        tail = [self.activation()] * self.often(0.7) + [self.pool(True)] * self.often(0.5)
+        tail = [self.activation()] * self.often(0.7) + [self.pool(self.often(0.85))] * self.often(0.5)
         return layers + (tail[::-1] if self.often(0.3) else tail)
 
     def other(self, shape: Shape) -> list[nn.Layer]:
@@ -160,14 +161,24 @@ class Draw:
         return [self.one(*anywhere, *(images * 2 if len(shape) == 3 else ()))()]
 
     def residual(self, shape: Shape) -> nn.Layer:
-        body, result = self.layers(shape, self.one(1, 2, 3))
+        if self.often(0.5):
+            body, result = self.layers(shape, self.one(1, 2, 3))
+        elif len(shape) == 1:
+            body, result = [self.activation(), nn.Linear(*shape, *shape, rng=0, dtype=self.dtype)], shape
+        else:
+            body = [nn.Conv2d(shape[0], shape[0], 3, padding=1, rng=0, dtype=self.dtype), self.activation()]
+            body, result = body * self.one(1, 1, 2) + [self.activation()], shape
         if result == shape and self.often(0.7):
             return nn.Residual(nn.Sequential(*body))
         if len(result) == 1:
             shortcut = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), result[0], rng=0, dtype=self.dtype))
             return nn.Residual(nn.Sequential(*body), shortcut)
-        body = [nn.Conv2d(shape[0], shape[0], 3, padding=1, rng=0, dtype=self.dtype), self.activation()]
-        return nn.Residual(nn.Sequential(*body), nn.Conv2d(shape[0], shape[0], 1, rng=0, dtype=self.dtype))
+        # whatever the body does to rows and columns, a shortcut of the same layers with other weights does as well
+        return nn.Residual(nn.Sequential(*body), nn.Sequential(*map(self.twin, body)))
+
+    def twin(self, layer: nn.Layer) -> nn.Layer:
+        """A layer of the same kind and options, with parameters of its own where it has any."""
+        return copy.deepcopy(layer) if layer.parameters() else layer
 
     def layers(self, shape: Shape, count: int) -> tuple[list[nn.Layer], Shape]:
         """About as many layers for images of a shape, and the shape of their result."""

@@ -439,6 +439,14 @@ def test_summary_tells_what_is_computed_together():
     assert lines[-2] == "layers 0 to 1: together, images side by side"
     assert lines[-1].startswith("layers 3 to 3: each for itself, or with its neighbours (Conv2d(5, 4")
     assert "7 images are fewer than 8" in net.summary((7, *IMAGES))
+    wide = nn.Sequential(conv(dtype=np.float64), nn.ReLU())
+    assert wide.summary((16, *IMAGES)).endswith("layers 0 to 1: together, images side by side")
+
+
+def test_other_layers_may_be_given():
+    net, x, _ = prepared(EXACT["convolution"], 9, np.float32, integers)
+    net.layers = [*net.layers, nn.MaxPool2d(2), nn.ReLU()]
+    assert_same_as_one_by_one(net, x, np.ones((9, 5, 3, 5), np.float32), assert_identical)
 
 
 @pytest.mark.parametrize("between", [nn.ReLU, Doubled])
