@@ -82,6 +82,8 @@ class PartialConv2d(Layer):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OC, OH, OW)."""
+        if len(input_shape) == 3:
+            return self.output_shape((1, *input_shape))[1:]
         full = (*self.connections.shape, *self.weight.value.shape[1:])
         return F.conv_output_shape(tuple(input_shape), full, *self.options)
 

@@ -141,7 +141,7 @@ class Draw:
     def other(self, shape: Shape) -> list[nn.Layer]:
         """Any other layer."""
         if self.drawn and self.often(0.2):
-            return [self.one(*self.drawn)]
+            return [self.one(*self.drawn)]  # if it takes such images
         anywhere: list[Callable[[], nn.Layer]] = [
             self.activation, Doubled, nn.Flatten, lambda: nn.Dropout(0.5, rng=int(self.rng.integers(99))),
             lambda: self.residual(shape), lambda: self.residual(shape),

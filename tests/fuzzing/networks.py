@@ -110,11 +110,14 @@ def results(net: Network, run: Pass, infer: Callable = inferred, train: Callable
 
 
 def as_users_call(model: nn.Layer, x: np.ndarray) -> tuple[np.ndarray, Callable]:
-    """`forward`, with calls for other batches before the gradient is asked for."""
+    """`forward`, with calls for other batches before it and before the gradient is asked for."""
+    if not model.buffers():  # which a pass of training changes; what is not a number must not stay in the memory used
+        with np.errstate(all="ignore"):
+            model.forward(np.full((48, *x.shape[1:]), np.nan, x.dtype))
     y, backward = model.forward(x)
     for images in (1, 9, 33):
         model(2 * x[:images])
-        if not model.buffers():  # which a pass of training changes
+        if not model.buffers():
             model.forward(2 * x[:images])
     with contextlib.suppress(ShapeError):
         model(2 * np.concatenate([x, x], axis=-1))
