@@ -111,11 +111,14 @@ class Draw:
         if self.often(0.6):
             return nn.MaxPool2d(kernel) if simple else self.odd_max_pool()
         if simple or self.exact:
-            return nn.AvgPool2d(kernel, divisor_override=None if simple else self.one(None, 2))
+            apart = None if simple else self.one(1, 2, 3, 4)
+            return nn.AvgPool2d(kernel, apart, divisor_override=None if simple else self.one(None, 2))
         padding, include = self.one(0, 0, 1, ((0, 1), (1, 0))), self.often(0.5)
         return nn.AvgPool2d(self.one(2, 3), self.one(1, 2, 3), padding, self.often(0.5), include, self.one(None, 3))
 
     def odd_max_pool(self) -> nn.Layer:
+        if self.often(0.5):
+            return nn.MaxPool2d(self.one(2, 3, (1, 2)), self.one(1, 2, 3, 4))
         padding = self.one(0, 0, 1, ((0, 1), (1, 0)))
         return nn.MaxPool2d(
             self.one(2, 3, (3, 2)), self.one(1, 2, 3, None), padding, self.one(1, 1, 2), self.often(0.5)
@@ -135,7 +138,7 @@ class Draw:
         if len(shape) == 1:
             return [self.linear(shape)] + [self.activation()] * self.often(0.7)
         layers = [self.conv(shape, True)]
-        tail = [self.activation()] * self.often(0.7) + [self.pool(self.often(0.85))] * self.often(0.5)
+        tail = [self.activation()] * self.often(0.7) + [self.pool(self.often(0.8))] * self.often(0.5)
         return layers + (tail[::-1] if self.often(0.3) else tail)
 
     def other(self, shape: Shape) -> list[nn.Layer]:

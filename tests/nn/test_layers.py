@@ -440,7 +440,7 @@ IMAGE_LAYERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", [(4,), (5, 4), (3, 4, 4), (2, 3, 4, 4), (2, 2, 3, 4, 4)])
+@pytest.mark.parametrize("shape", [(4,), (5, 4), (3, 4, 4), (2, 3, 4, 4), (2, 6, 4, 4), (2, 2, 3, 4, 4)])
 @pytest.mark.parametrize("layer", IMAGE_LAYERS, ids=lambda layer: type(layer).__name__)
 def test_output_shape_takes_what_the_layer_takes(layer, shape):
     try:
