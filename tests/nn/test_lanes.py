@@ -151,9 +151,7 @@ def test_input_gradient_with_padding_on_the_right():
     net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=((0, 0), (0, 4)), bias=False, dtype=np.float64))
     net[0].weight.value[...] = np.arange(1, 10).reshape(3, 3)
     y, backward = net.forward(np.zeros((16, 1, 3, 4)))
-    rows = (
-        2 * net[0].weight.value[0, 0].cumsum(axis=1)[:, [0, 1, 2, 2]]
-    )  # the first column is reached by one tap of a row
+    rows = 2 * net[0].weight.value[0, 0].cumsum(axis=1)[:, [0, 1, 2, 2]]  # one tap of a row reaches the first column
     assert_identical(backward(np.ones_like(y)), np.tile(rows, (16, 1, 1, 1)))
 
 
