@@ -170,10 +170,14 @@ def scattered(
     if on_numpy():
         if cells.size and (cells.min() < 0 or cells.max() >= H * W):
             raise outside(where, cells, H, W)
+        g = g if positive is None else reference.relu_backward(g, _arrays.channels_first(positive, layout))
         found = reference.max_pool2d_backward(g, cells, shape)
     else:
         found = _arrays.empty(where, shape, g.dtype, "grad_x")
-        gate = g if positive is None else ready(_arrays.channels_first(positive, layout), g.dtype)
+        gate = g
+        if positive is not None:  # a tiny number must not become zero in another dtype
+            gate = positive if positive.dtype == g.dtype else positive > 0
+            gate = ready(_arrays.channels_first(gate, layout), g.dtype)
         planes = (a.reshape(P, size) for a in (g, cells, gate))
         if kernels.backward(*planes, positive is not None, found.reshape(P, H * W)):
             raise outside(where, cells, H, W)

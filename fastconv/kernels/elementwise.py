@@ -139,11 +139,11 @@ def sgd(values, grads, velocities, tasks, numbers):
 def adam(values, grads, means, squares, tasks, numbers):
     """One step of Adam, in place, of all parameters.
 
-    Precondition and axis as for `sgd`; numbers (7,) the learning rate, beta1, beta2, eps, the weight decay, and
-    1 - beta**step of both.
+    Precondition and axis as for `sgd`; numbers (9,) the learning rate, beta1, beta2, eps, the weight decay,
+    1 - beta**step of both, and 1 - beta of both, which would lose five digits in float32.
     """
     lr, beta1, beta2, eps, weight_decay = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    scale1, scale2, one = numbers[5], numbers[6], numbers.dtype.type(1)
+    scale1, scale2, rest1, rest2 = numbers[5], numbers[6], numbers[7], numbers[8]
     for task in prange(tasks.shape[0]):
         p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
         value, grad = array_at(values[p], first + count, numbers), array_at(grads[p], first + count, numbers)
@@ -151,6 +151,6 @@ def adam(values, grads, means, squares, tasks, numbers):
         _claim(value, first, count)
         for i in range(np.uint64(first), np.uint64(first + count)):
             g = grad[i] + weight_decay * value[i]
-            m[i] = beta1 * m[i] + (one - beta1) * g
-            v[i] = beta2 * v[i] + (one - beta2) * g * g
+            m[i] = beta1 * m[i] + rest1 * g
+            v[i] = beta2 * v[i] + rest2 * g * g
             value[i] -= lr * (m[i] / scale1) / (np.sqrt(v[i] / scale2) + eps)

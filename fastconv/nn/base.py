@@ -182,5 +182,12 @@ class Layer:
         return f"{type(self).__name__}()"
 
 
+def check_images(layer: Layer, input_shape: tuple[int, ...]) -> None:
+    """Raise a ShapeError unless the shape is one of images (N, C, H, W), or of one image (C, H, W)."""
+    if len(input_shape) not in (3, 4):
+        where = type(layer).__name__
+        raise ShapeError(f"{where}: takes 4 dimensions, or 3 without a batch, got an input of shape {input_shape}")
+
+
 def _optional(value: Parameter | Buffer) -> bool:
     return isinstance(value, Buffer) and value.for_resuming

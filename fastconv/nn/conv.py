@@ -13,7 +13,7 @@ from fastconv._sizes import Int2, Padding, integer, pair
 from fastconv._transposed import conv_transpose_geometry
 from fastconv.errors import ShapeError
 from fastconv.nn import init
-from fastconv.nn.base import Backward, Layer, Parameter
+from fastconv.nn.base import Backward, Layer, Parameter, check_images
 
 
 class _Convolution(Layer):
@@ -96,7 +96,13 @@ class Conv2d(_Convolution):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OC, OH, OW)."""
-        return F.conv_output_shape(tuple(input_shape), self.weight.value.shape, *self.options[:3])
+        if len(input_shape) == 3:
+            return self.output_shape((1, *input_shape))[1:]
+        found = F.conv_output_shape(tuple(input_shape), self.weight.value.shape, *self.options[:3])
+        C = self.weight.value.shape[1] * self.options[3]
+        if input_shape[-3] != C:  # which might fit another number of groups
+            raise ShapeError(f"Conv2d: takes {C} channels, got an input of shape {tuple(input_shape)}")
+        return found
 
     def __repr__(self) -> str:
         OC, C, KH, KW = self.weight.value.shape
@@ -145,8 +151,9 @@ class ConvTranspose2d(_Convolution):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OC, OH, OW)."""
-        g = conv_transpose_geometry("ConvTranspose2d", input_shape[1:], self.weight.value.shape, *self.options)
-        return input_shape[0], g.C, g.rows.size, g.columns.size
+        check_images(self, input_shape)
+        g = conv_transpose_geometry("ConvTranspose2d", input_shape[-3:], self.weight.value.shape, *self.options)
+        return (*input_shape[:-3], g.C, g.rows.size, g.columns.size)
 
     def __repr__(self) -> str:
         C, OC, KH, KW = self.weight.value.shape

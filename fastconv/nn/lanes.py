@@ -6,11 +6,14 @@ the core's cache. This suits small networks and batches; where it does not, `Tog
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import numba
 import numpy as np
 
+from fastconv._arrays import numeric, promoted, same_shape
 from fastconv.nn.base import Backward, Layer
 from fastconv.nn.fusion import Fused, fused
 from fastconv.nn.program import FEW_IMAGES, Program, Updater
@@ -18,6 +21,7 @@ from fastconv.nn.stages import KINDS, Declined
 
 LEAST_IMAGES = FEW_IMAGES
 MOST_MULTIPLICATIONS = 2**21  # for one of a few images: more are worth several threads
+PLANNED = ("weight", "bias", "options")  # attributes of layers that a program is made of
 MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them
 
 
@@ -32,6 +36,8 @@ class Together(Layer):
         self.layers = tuple(layers)
         self._fused = fused(layers)
         self._programs: dict[tuple[tuple[int, ...], np.dtype], Program | str] = {}
+        self._names = [(layer, name) for layer in layers for name in PLANNED if name in vars(layer)]
+        self._planned: list[object] | None = None  # what was there under these names
 
     def __getstate__(self) -> dict[str, object]:
         """The layers: programs are of these parameters in this process."""
@@ -54,6 +60,9 @@ class Together(Layer):
         least = LEAST_IMAGES if least is None else least
         if shape[0] < least:
             return f"{shape[0]} images are fewer than {least}"
+        planned = [getattr(layer, name) for layer, name in self._names]
+        if self._planned is None or not all(map(operator.is_, planned, self._planned)):  # something has been replaced
+            self._programs, self._planned = {}, planned
         key = (shape[1:], dtype)
         if key not in self._programs:
             while len(self._programs) >= MOST_PROGRAMS:
@@ -64,12 +73,12 @@ class Together(Layer):
                 self._programs[key] = str(error)
         found = self._programs[key]
         if isinstance(found, Program) and not found.ready():
-            return f"the parameters are not all contiguous arrays of {dtype}"
+            return f"the parameters are not all contiguous, writeable arrays of {dtype}"
         return found
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
-        if isinstance(x, np.ndarray) and x.ndim > 1:
+        if plain(x) and x.ndim > 1:
             program = self._program(x.shape, x.dtype, 1)
             if isinstance(program, Program) and len(x) >= LEAST_IMAGES:
                 return program.run(x, False)[0]
@@ -82,17 +91,19 @@ class Together(Layer):
 
     def forward(self, x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:
         """The last layer's result, and the gradient; of the layers' parameters alone unless `need_x`."""
-        if isinstance(x, np.ndarray) and x.ndim > 1:
-            program = self._program(x.shape, x.dtype)
-            if isinstance(program, Program):
-                y, lease = program.run(x, True)
-                shape = y.shape
+        program = self._program(x.shape, x.dtype) if plain(x) and x.ndim > 1 else ""
+        if isinstance(program, str):
+            return chained(self._fused, x, need_x)
+        y, lease = program.run(x, True)
+        shape = y.shape
 
-                def backward(grad_y: np.ndarray) -> np.ndarray:
-                    return program.backward(grad_y.reshape(shape), lease, need_x)  # type: ignore[return-value]
+        def backward(grad_y: np.ndarray) -> np.ndarray:
+            same_shape("Sequential", "grad_output", numeric("Sequential", "grad_output", grad_y), shape)
+            if promoted((grad_y.dtype, x.dtype)) != x.dtype:  # computed in the gradient's precision
+                return chained(self._fused, x, need_x)[1](grad_y)
+            return program.backward(grad_y, lease, need_x)  # type: ignore[return-value]
 
-                return y, backward
-        return chained(self._fused, x, need_x)
+        return y, backward
 
     def learn(self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None, lr_factor: float) -> float | None:
         """The mean cross-entropy with class ids, its gradients added to the parameters'; None: not in one call.
@@ -107,6 +118,11 @@ class Together(Layer):
             return None
         update = optimizer.update_of(program.parameters, lr_factor) if optimizer else None
         return None if optimizer and update is None else program.learn(x, labels, update)
+
+
+def plain(x: object) -> TypeGuard[np.ndarray]:
+    """Whether x is an array whose numbers may be taken as they are: the layers refuse others, as masked ones."""
+    return type(x) is np.ndarray or (isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray))
 
 
 def chained(steps: Sequence[Layer], x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:

@@ -65,6 +65,8 @@ class Linear(Layer):
         OUT, IN = self.weight.value.shape
         if input_shape[-1] != IN:
             raise ShapeError(f"Linear: takes {IN} inputs, got an input of shape {tuple(input_shape)}")
+        if len(input_shape) > 2:
+            raise ShapeError(f"Linear: takes inputs (N, {IN}) or ({IN},), got an input of shape {tuple(input_shape)}")
         return (*input_shape[:-1], OUT)
 
     def __repr__(self) -> str:

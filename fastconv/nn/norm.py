@@ -9,7 +9,7 @@ from fastconv import functional as F
 from fastconv._scalars import number
 from fastconv._sizes import integer
 from fastconv.errors import ShapeError
-from fastconv.nn.base import Backward, Buffer, Layer, Parameter
+from fastconv.nn.base import Backward, Buffer, Layer, Parameter, check_images
 
 
 class BatchNorm2d(Layer):
@@ -89,6 +89,7 @@ class BatchNorm2d(Layer):
         C = len(self.running_mean.value)
         if len(input_shape) < 3 or input_shape[-3] != C:
             raise ShapeError(f"BatchNorm2d: takes {C} channels, got an input of shape {tuple(input_shape)}")
+        check_images(self, input_shape)
         return tuple(input_shape)
 
     def __repr__(self) -> str:
@@ -121,6 +122,11 @@ class LocalResponseNorm(Layer):
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The normalised batch, and its gradient."""
         return self(x), lambda grad_y: F.local_response_norm_backward(grad_y, x, *self.options)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the input."""
+        check_images(self, input_shape)
+        return tuple(input_shape)
 
     def __repr__(self) -> str:
         size, alpha, beta, k = self.options

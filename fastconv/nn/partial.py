@@ -82,7 +82,11 @@ class PartialConv2d(Layer):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OC, OH, OW)."""
+        if len(input_shape) == 3:
+            return self.output_shape((1, *input_shape))[1:]
         full = (*self.connections.shape, *self.weight.value.shape[1:])
+        if len(input_shape) == 4 and input_shape[1] != full[1]:  # which might fit a number of groups
+            raise ShapeError(f"PartialConv2d: takes {full[1]} channels, got an input of shape {tuple(input_shape)}")
         return F.conv_output_shape(tuple(input_shape), full, *self.options)
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from fastconv import functional as F
 from fastconv._geometry import pool_geometry
 from fastconv._sizes import Int2, Padding
-from fastconv.nn.base import Backward, Layer
+from fastconv.nn.base import Backward, Layer, check_images
 
 
 class MaxPool2d(Layer):
@@ -36,6 +36,7 @@ class MaxPool2d(Layer):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, C, OH, OW)."""
+        check_images(self, input_shape)
         geometry = pool_geometry("MaxPool2d", input_shape[-2:], *self.options)
         return (*input_shape[:-2], geometry.rows.out, geometry.columns.out)
 
@@ -68,6 +69,7 @@ class AvgPool2d(Layer):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, C, OH, OW)."""
+        check_images(self, input_shape)
         kernel_size, stride, padding, ceil_mode = self.options[:4]
         geometry = pool_geometry("AvgPool2d", input_shape[-2:], kernel_size, stride, padding, 1, ceil_mode)
         return (*input_shape[:-2], geometry.rows.out, geometry.columns.out)
@@ -95,4 +97,5 @@ class GlobalAvgPool2d(Layer):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, C, 1, 1)."""
+        check_images(self, input_shape)
         return (*input_shape[:-2], 1, 1)

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from fastconv._addresses import Table
+from fastconv._arrays import ready
 from fastconv._engine.pieces import parts
 from fastconv._geometry import conv_geometry, pool_geometry
 from fastconv._sizes import Int2, Padding
@@ -109,16 +110,16 @@ class Program:
         padding: Padding
         dilation: Int2
         main, unit = stage.main, dict.fromkeys(units.FIELDS, 0)
-        if isinstance(main, Linear):
-            features = math.prod(shape)
-            main.output_shape((1, features))
-            image, weight = (features, 1, 1), (*main.weight.value.shape, 1, 1)
-            stride, padding, dilation = 1, 0, 1
-        elif len(shape) != 3:
+        shape = (math.prod(shape),) if stage.flattened else shape
+        if len(shape) != (1 if isinstance(main, Linear) else 3):
             raise Declined(f"{main!r} does not take a shape of {shape}")
+        if isinstance(main, Linear):
+            main.output_shape((1, *shape))
+            image, weight = (shape[0], 1, 1), (*main.weight.value.shape, 1, 1)
+            stride, padding, dilation = 1, 0, 1
         else:
             stride, padding, dilation, groups = main.options
-            image, weight = shape, main.weight.value.shape
+            image, weight = (shape[0], shape[1], shape[2]), main.weight.value.shape
             if groups != 1:
                 raise Declined(f"{main!r} has groups")
         geometry = conv_geometry("Sequential", image, weight, stride, padding, dilation, 1)
@@ -127,8 +128,6 @@ class Program:
         OC, _, KH, KW = weight
         if geometry.phases != 1 or (geometry.rows.dilation, geometry.columns.dilation) != (1, 1):
             raise Declined(f"{main!r} has a stride or a dilation")
-        if pads[2] >= KW or pads[0] >= KH:
-            raise Declined(f"{main!r} has a padding as large as its kernel")
         out = OH, OW = geometry.rows.out, geometry.columns.out
         unit |= dict(
             channels=C, rows=H, columns=W, x_row=W + pads[2] + pads[3], out_channels=OC, kernel_rows=KH,
@@ -182,8 +181,10 @@ class Program:
     def _plan_backward(self, unit: dict[str, int]) -> None:
         C, OC, KH, KW = (unit[name] for name in ("channels", "out_channels", "kernel_rows", "kernel_columns"))
         unit["grad_y"] = self.scratch.take(OC, unit["y_rows"], unit["y_columns"])
-        unit["grad_row"] = unit["columns"] + KW - 1
-        unit["grad_left"] = KW - 1 - unit["left"]
+        # zeros beside a row of gradients where taps of pixels near the edge read; none where the padding is that wide
+        unit["grad_left"] = max(KW - 1 - unit["left"], 0)
+        first_read = unit["grad_left"] + unit["left"]  # by the first pixel's first tap
+        unit["grad_row"] = max(first_read + unit["columns"], unit["grad_left"] + unit["sum_columns"])
         unit["grad_plane"] = unit["sum_rows"] * unit["grad_row"]
         unit["grad_sums"] = (self.kept if unit["linear"] else self.scratch).take(OC, unit["grad_plane"])
         if unit["linear"]:
@@ -192,7 +193,7 @@ class Program:
             unit["parts"], self.parts = self.parts, self.parts + OC * (C * KH * KW + 1)
         ky, oc, kx = np.arange(KH)[:, None, None], np.arange(OC)[:, None], np.arange(KW)
         unit["back_terms"] = self._table((oc * C * KH * KW + ky * KW + kx).ravel())
-        inputs = oc * unit["grad_plane"] - ky * unit["grad_row"] + KW - 1 - kx
+        inputs = oc * unit["grad_plane"] - ky * unit["grad_row"] + first_read - kx
         unit["back_inputs"] = self._table(inputs.ravel() * LANES)
 
     def _connect(self, planned: list[dict[str, int]]) -> None:
@@ -227,7 +228,7 @@ class Program:
         arrays = [parameter.value for parameter in parameters] + [parameter.grad_array for parameter in parameters]
         if self._places.holds(arrays):
             return True
-        if any(a.dtype != self.dtype or not (a.flags.c_contiguous and a.flags.aligned) for a in arrays):
+        if any(a.dtype != self.dtype or not a.flags.carray for a in arrays):  # kernels write to them
             return False
         if any(a.shape != shape for a, shape in zip(arrays, self._shapes * 2)):
             return False
@@ -252,7 +253,7 @@ class Program:
         lease, y = self._take(FEW), np.empty((len(x), *self.result_shape), self.dtype)
         forward = few.forward_few.sized(len(x) * self.multiplications // MULTIPLICATIONS_AT_ONCE)
         forward(
-            self.units, self.tables, self.values, self.nothing, np.ascontiguousarray(x).reshape(-1), lease.arena.cells,
+            self.units, self.tables, self.values, self.nothing, ready(x, self.dtype).reshape(-1), lease.arena.cells,
             lease.arena.scratch, y.reshape(-1),
         )  # fmt: skip
         return y
@@ -262,7 +263,7 @@ class Program:
         lease = self._take(KEPT, -(-len(x) // LANES)) if keep else self._take(PASSED)
         arena = lease.arena
         y = np.empty((len(x), *self.result_shape), self.dtype)
-        flat = np.ascontiguousarray(x).reshape(-1)
+        flat = ready(x, self.dtype).reshape(-1)
         entries, size = kernels.entries_of(self.dtype, False), math.prod(self.shape)
         for part in parts(len(x), self.multiplications, LANES):
             cells = arena.cells[part.start // LANES :] if keep else arena.cells
@@ -276,8 +277,8 @@ class Program:
         """Add to the parameters' gradients; the gradient of the batch where it is needed."""
         grad_x = np.empty((len(grad_y), *self.shape) if need_x else 0, self.dtype)
         nothing, nobody = np.empty(0, self.dtype), np.empty(0, np.int64)
-        grad_y = np.ascontiguousarray(grad_y, self.dtype).reshape(-1)
-        self._backward(lease.arena, nothing, nobody, np.empty(0), grad_y, grad_x.reshape(-1))
+        flat = ready(grad_y, self.dtype).reshape(-1)
+        self._backward(lease.arena, nothing, nobody, np.empty(0), flat, grad_x.reshape(-1))
         return grad_x if need_x else None
 
     def learn(self, x: np.ndarray, labels: np.ndarray, update: Update | None = None) -> float:
@@ -286,8 +287,8 @@ class Program:
         With an update, the parameters are changed as well.
         """
         lease, losses = self._take(KEPT, -(-len(x) // LANES)), np.empty(len(x))
-        nothing, flat = np.empty(0, self.dtype), np.ascontiguousarray(x).reshape(-1)
-        ids = np.ascontiguousarray(labels, np.int64)
+        nothing, flat = np.empty(0, self.dtype), ready(x, self.dtype).reshape(-1)
+        ids = ready(labels, np.dtype(np.int64))
         self._backward(lease.arena, flat, ids, losses, nothing, nothing, update)
         return 0.0 + float(losses.sum()) / len(x)  # as `cross_entropy` does
 

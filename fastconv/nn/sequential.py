@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
 
 from fastconv._backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter
-from fastconv.nn.lanes import Together, chained, together
+from fastconv.nn.lanes import Together, chained, plain, together
 from fastconv.nn.program import Updater
 
 
@@ -31,7 +31,16 @@ class Sequential(Layer):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: layer {i} must be a Layer, got {type(layer).__name__}")
         self.layers = layers
-        self._together = together(layers)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, in order."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Iterable[Layer]) -> None:
+        self._layers = tuple(layers)
+        self._together = together(self._layers)
 
     def _steps(self) -> Sequence[Layer]:
         return self.layers if on_numpy() else self._together
@@ -68,7 +77,7 @@ class Sequential(Layer):
         """
         if on_numpy() or len(self._together) != 1 or not isinstance(self._together[0], Together):
             return None
-        if not all(isinstance(a, np.ndarray) for a in (x, labels)) or labels.dtype.kind not in "iu":
+        if not (plain(x) and plain(labels)) or labels.dtype.kind not in "iu":
             return None
         if x.ndim < 2 or labels.shape != x.shape[:1] or not labels.dtype.isnative:
             return None
@@ -100,7 +109,8 @@ class Sequential(Layer):
         for step in self._together:
             count = len(step.layers) if isinstance(step, Together) else 1
             if isinstance(step, Together):
-                dtype = next((p.value.dtype for p in step.parameters()), np.dtype(np.float32))
+                parameters = (p for layer in step.layers for p in layer.parameters())
+                dtype = next((p.value.dtype for p in parameters), np.dtype(np.float32))
                 why = step.declines(shape, dtype)
                 how = f"each for itself, or with its neighbours ({why})" if why else "together, images side by side"
                 yield f"layers {first} to {first + count - 1}: {how}"

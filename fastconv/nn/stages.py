@@ -27,11 +27,13 @@ class Stage:
 
     Attributes:
         main: the layer with the parameters.
+        flattened: whether its input is flattened first.
         activation: one of the kernels' numbers.
         pool: the layer, or None.
     """
 
     main: Conv2d | Linear
+    flattened: bool
     activation: int = units.NONE
     pool: MaxPool2d | AvgPool2d | None = None
 
@@ -43,7 +45,7 @@ def stages(layers: Sequence[Layer]) -> tuple[list[Stage], bool]:
     for layer in layers:
         last = found[-1] if found else None
         if isinstance(layer, Conv2d | Linear):
-            found.append(Stage(layer))
+            found.append(Stage(layer, flattened=not fresh))
         elif type(layer) is Flatten:
             fresh = False
             continue

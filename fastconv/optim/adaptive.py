@@ -170,7 +170,8 @@ class Adam(Optimizer):
 
     def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
         beta1, beta2 = self.betas
-        return (lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1**self.steps, 1 - beta2**self.steps), ()
+        scales = 1 - beta1**self.steps, 1 - beta2**self.steps
+        return (lr, beta1, beta2, self.eps, self.weight_decay, *scales, 1 - beta1, 1 - beta2), ()
 
 
 class AdamW(Adam):

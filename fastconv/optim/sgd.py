@@ -83,8 +83,8 @@ class Optimizer:
             self.kernel.sized(len(tasks) * TASK_ELEMENTS * 2)(*places, tasks, np.array(numbers, dtype), *others)
 
     def _require_contiguous(self, arrays: list[np.ndarray]) -> None:
-        if not all(array.flags.c_contiguous and array.flags.aligned for array in arrays):
-            raise ValueError(f"{type(self).__name__}: parameters and their gradients must be contiguous arrays")
+        if not all(array.flags.carray for array in arrays):
+            raise ValueError(f"{type(self).__name__}: parameters and gradients must be contiguous, writeable arrays")
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the state: `steps`, `lr`, and the slots as `"velocity.0"`."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from strategies import assert_same_bits, real
 
+import fastconv
 from fastconv import nn
 from fastconv.nn import lanes
 from fastconv.nn.fusion import Fused, fused
@@ -178,3 +179,21 @@ def test_frozen_parameters_stay():
 def test_only_the_layers_themselves_are_fused():
     layers = [Negated(3, 5, 3), nn.ReLU(), ClippedReLU(), nn.MaxPool2d(2), Doubled()]
     assert fused(layers) == layers
+
+
+def test_backward_on_another_backend_than_forward():
+    """The gradient of the ReLU is not left out."""
+    net, x, g = prepared(NETS["convolution, ReLU, pool"][0], IMAGES, np.float64)
+    expected = one_by_one(net.layers, x, g)[1]
+    backward = net.forward(x)[1]
+    with fastconv.use_backend("numpy"):
+        np.testing.assert_allclose(backward(g), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_tiny_results_keep_their_gradient_in_fewer_digits():
+    """1e-60 is greater than zero, though not as a float32."""
+    net = nn.Sequential(nn.Conv2d(1, 1, 1, dtype=np.float64), nn.ReLU(), nn.MaxPool2d(2))
+    net[0].weight.value[...] = 1e-60
+    x, g = np.ones((2, 1, 2, 2)), np.ones((2, 1, 1, 1), np.float32)
+    assert_same_as_one_by_one(net, x, g)
+    assert np.count_nonzero(net.forward(x)[1](g)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import threading
 import tracemalloc
@@ -14,6 +15,9 @@ from strategies import assert_identical, assert_same_bits, integers, real
 
 import fastconv
 from fastconv import nn
+from fastconv.errors import ShapeError
+from fastconv.kernels import few
+from fastconv.kernels import lanes as lanes_kernels
 from fastconv.kernels.tiles import VECTOR_BYTES
 from fastconv.models import lenet5
 from fastconv.nn import lanes
@@ -47,6 +51,12 @@ EXACT = {
         conv(OC=1, padding=1), nn.Conv2d(1, 2, 5, padding=((2, 1), (2, 2))), nn.MaxPool2d(2), nn.ReLU(),
     ],
     "padded, with ReLU": lambda: [conv(padding=1), nn.ReLU()],
+    "padding wider than the kernel": lambda: [
+        conv(padding=((1, 3), (0, 5))), nn.ReLU(), conv(5, 4, (1, 2), padding=((2, 0), (3, 2))), nn.MaxPool2d(2),
+    ],
+    "average pooling, padding wider than the kernel": lambda: [
+        conv(OC=2, kernel=2, padding=((3, 2), (2, 4))), nn.ReLU(), nn.AvgPool2d((2, 4)),
+    ],
     "odd kernel and padding": lambda: [conv(kernel=(2, 4), padding=((1, 0), (0, 3))), nn.ReLU()],
     "max-pooling": lambda: [conv(padding=1), nn.ReLU(), nn.MaxPool2d(2)],
     "pixels that no window takes": lambda: [conv(OC=9), nn.ReLU(), nn.MaxPool2d((2, 3))],
@@ -127,6 +137,43 @@ def test_exact_on_integers(name, dtype, N):
     net, x, g = prepared(EXACT[name], N, dtype, integers)
     assert not side_by_side(net)[0].declines(x.shape, dtype)
     assert_same_as_one_by_one(net, x, g, assert_identical)
+
+
+def test_bias_gradient_with_padding_on_the_right():
+    x = np.random.default_rng(0).standard_normal((16, 1, 3, 4))
+    net = nn.Sequential(nn.Conv2d(1, 4, 1, padding=((0, 0), (0, 1)), dtype=np.float64, rng=0))
+    y, backward = net.forward(x)
+    backward(np.ones_like(y))
+    assert net[0].bias.grad.tolist() == [240] * 4  # y.size / 4
+
+
+def test_input_gradient_with_padding_on_the_right():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=((0, 0), (0, 4)), bias=False, dtype=np.float64))
+    net[0].weight.value[...] = np.arange(1, 10).reshape(3, 3)
+    y, backward = net.forward(np.zeros((16, 1, 3, 4)))
+    rows = 2 * net[0].weight.value[0, 0].cumsum(axis=1)[:, [0, 1, 2, 2]]  # one tap of a row reaches the first column
+    assert_identical(backward(np.ones_like(y)), np.tile(rows, (16, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_any_padding(side):
+    """Rows of gradients have room for the kernel on both sides, and for the padding."""
+    rng, images = np.random.default_rng(side), 0
+    most = range(side + 2)
+    for left, right, top, bottom in itertools.product(most, range(side + 3), (0, side - 1, side), (0, side)):
+        for H, W in ((3, 4), (1, 1)):
+            pads = (top, bottom), (left, right)
+            if top + H + bottom < side or left + W + right < side:
+                continue
+            tail = [nn.MaxPool2d((1, 2))] if (left + W + right - side) % 4 == 1 else [nn.ReLU()]
+            net = nn.Sequential(conv(2, 3, side, padding=pads, dtype=np.float64, initialiser=nn.init.zeros), *tail)
+            for p in net.parameters():
+                p.value[...] = integers(rng, p.value.shape, np.float64)
+            x = integers(rng, (9, 2, H, W), np.float64)
+            assert not side_by_side(net)[0].declines(x.shape, np.float64)
+            assert_same_as_one_by_one(net, x, integers(rng, net.output_shape(x.shape), np.float64), assert_identical)
+            images += 1
+    assert images > 100
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -392,6 +439,14 @@ def test_summary_tells_what_is_computed_together():
     assert lines[-2] == "layers 0 to 1: together, images side by side"
     assert lines[-1].startswith("layers 3 to 3: each for itself, or with its neighbours (Conv2d(5, 4")
     assert "7 images are fewer than 8" in net.summary((7, *IMAGES))
+    wide = nn.Sequential(conv(dtype=np.float64), nn.ReLU())
+    assert wide.summary((16, *IMAGES)).endswith("layers 0 to 1: together, images side by side")
+
+
+def test_other_layers_may_be_given():
+    net, x, _ = prepared(EXACT["convolution"], 9, np.float32, integers)
+    net.layers = [*net.layers, nn.MaxPool2d(2), nn.ReLU()]
+    assert_same_as_one_by_one(net, x, np.ones((9, 5, 3, 5), np.float32), assert_identical)
 
 
 @pytest.mark.parametrize("between", [nn.ReLU, Doubled])
@@ -410,7 +465,6 @@ def test_a_layer_used_twice(between):
         (lambda: [conv(stride=2)], (8, *IMAGES), "stride or a dilation"),
         (lambda: [conv(dilation=2)], (8, *IMAGES), "stride or a dilation"),
         (lambda: [conv(3, 6, groups=3)], (8, *IMAGES), "has groups"),
-        (lambda: [conv(padding=3)], (8, *IMAGES), "as large as its kernel"),
         (lambda: [conv(), nn.MaxPool2d(3, 2)], (8, *IMAGES), "overlap"),
         (lambda: [conv(), nn.AvgPool2d(2, divisor_override=3)], (8, *IMAGES), "divisor"),
         (lambda: [nn.ReLU(), conv()], (8, *IMAGES), "does not follow"),
@@ -488,3 +542,115 @@ def test_threads_do_not_share_arenas():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("N", [3, 9])
+@pytest.mark.parametrize(
+    ("layers", "shape", "message"),
+    [
+        (lambda: [nn.Flatten(), conv(1, 2)], (1, 4, 6), "conv2d: x must have 4 dimensions, or 3 without"),
+        (lambda: [conv(1, 2), nn.Flatten(), conv(2, 2)], (1, 4, 6), "conv2d: x must have 4 dimensions, or 3 without"),
+        (lambda: [conv(1, 2, 1), nn.Linear(48, 2)], (1, 4, 6), r"linear: x must have shape \(N, IN\)"),
+        (lambda: [conv(1, 2, 1), nn.Linear(2, 2)], (1, 1, 1), r"linear: x must have shape \(N, IN\)"),
+        (lambda: [nn.Linear(24, 2)], (1, 24), r"linear: x must have shape \(N, IN\)"),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused_for_any_number_of_images(layers, shape, message, N):
+    net, x = nn.Sequential(*layers()), np.zeros((N, *shape), np.float32)
+    for run in (net, net.forward):
+        with pytest.raises(ShapeError, match=message):
+            run(x)
+
+
+def test_what_is_replaced_in_a_layer_is_used():
+    net, x, _ = prepared(EXACT["two convolutions"], 9, np.float32, integers)
+    rng = np.random.default_rng(0)
+    weight, few, many = (integers(rng, shape, np.float32) for shape in (net[0].weight.value.shape, 5, 7))
+    changes = [
+        lambda: None,
+        lambda: setattr(net[0], "weight", nn.Parameter(weight, "weight")),
+        lambda: setattr(net[3], "bias", None),
+        lambda: setattr(net[3], "bias", nn.Parameter(many, "bias")),
+        lambda: setattr(net[0], "bias", nn.Parameter(few, "bias")),
+        lambda: setattr(net[2], "options", (3, None, 0, 1, False)),
+        lambda: setattr(net[3], "options", (2, 1, 1, 1)),
+    ]
+    for change in changes:
+        change()
+        g = integers(rng, net.output_shape(x.shape), np.float32)
+        assert_same_as_one_by_one(net, x, g, assert_identical)
+
+
+@pytest.mark.parametrize(
+    ("grad", "error", "message"),
+    [
+        (np.ones((1, 5, 7, 10)), ShapeError, r"grad_output must have shape \(9, 5, 7, 10\), got \(1, 5, 7, 10\)"),
+        (np.ones((9, 350)), ShapeError, r"grad_output must have shape \(9, 5, 7, 10\), got \(9, 350\)"),
+        (1.0, TypeError, "grad_output must be a NumPy array, got float"),
+        (None, TypeError, "grad_output must be a NumPy array, got NoneType"),
+        (np.ones((9, 5, 7, 10), complex), TypeError, "grad_output must have dtype float32, float64"),
+        (np.ma.masked_array(np.ones((9, 5, 7, 10))), TypeError, "grad_output is a masked array"),
+    ],
+)
+def test_gradients_that_do_not_fit(grad, error, message):
+    net, x, _ = prepared(EXACT["convolution"], 9, np.float32, integers)
+    backward = net.forward(x)[1]
+    with pytest.raises(error, match=f"Sequential: {message}"):
+        backward(grad)
+    assert not any(p.grad.any() for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", ["everything", "own layer in between", "two convolutions"])
+def test_a_gradient_of_more_digits_keeps_them(name):
+    net, x, g = prepared(EXACT[name], 9, np.float32, real)
+    g = real(np.random.default_rng(0), g.shape, np.float64)
+    expected = one_by_one(net.layers, x, g)[1]
+    found = net.forward(x)[1](g)
+    assert found.dtype == np.float64
+    close(found, expected)
+
+
+def test_masks_are_not_ignored():
+    net, x, _ = prepared(EXACT["everything"], 9, np.float32, integers)
+    masked, labels = np.ma.masked_array(x), np.zeros(9, np.int64)
+    optimizer = SGD(net.parameters(), 0.5)
+    for run in (net, net.forward, lambda x: train_step(net, x, labels, optimizer)):
+        with pytest.raises(TypeError, match="x is a masked array"):
+            run(masked)
+    with pytest.raises(TypeError, match="labels is a masked array"):
+        train_step(net, x, np.ma.masked_array(labels), optimizer)
+
+
+def test_nothing_is_compiled_anew_for_arrays_that_lie_otherwise():
+    net, x, g = prepared(EXACT["everything"], 9, np.float32, integers)
+    labels, optimizer = np.zeros(9, np.int64), SGD(net.parameters(), 0.0)
+
+    def run(x, g, labels):
+        net(x[:3])
+        net.forward(x)[1](g)
+        return train_step(net, x, labels, optimizer)
+
+    def compiled():
+        kernels = lanes_kernels.forward, lanes_kernels.backward, few.forward_few
+        return [len(form.signatures) for kernel in kernels for form in (kernel.parallel, kernel.serial)]
+
+    expected, before = run(x, g, labels), compiled()
+    strange = [a.copy() for a in (x, g, labels)]
+    for a in strange:
+        a.flags.writeable = False
+    assert run(*strange) == expected
+    assert run(*(np.repeat(a, 2, axis=0)[::2] for a in (x, g, labels))) == expected
+    assert compiled() == before
+
+
+def test_parameters_that_cannot_be_written_to():
+    """A kernel that wrote to them would end the process where they are mapped from a file."""
+    net, x, g = prepared(EXACT["everything"], 9, np.float32, integers)
+    for p in net.parameters():
+        p.value = p.value.copy()
+        p.value.flags.writeable = False
+    assert "writeable" in side_by_side(net)[0].declines(x.shape, np.float32)
+    assert_same_as_one_by_one(net, x, g, assert_identical)
+    optimizer = SGD(net.parameters(), 0.5)
+    with pytest.raises(ValueError, match="SGD: parameters and gradients must be contiguous, writeable arrays"):
+        train_step(net, x, np.zeros(9, np.int64), optimizer)

@@ -344,6 +344,11 @@ def test_inference_in_many_threads():
         (lambda: nn.Linear(3, 2, rng=1.5), TypeError, "rng must be a numpy.random.Generator, an integer seed or None"),
         (lambda: nn.Linear(3, 2).output_shape((2, 4)), ShapeError, "Linear: takes 3 inputs, got an input of shape"),
         (
+            lambda: nn.Conv2d(3, 12, 1, groups=3).output_shape((1, 12, 2, 2)),
+            ShapeError,
+            r"Conv2d: takes 3 channels, got an input of shape \(1, 12, 2, 2\)",
+        ),
+        (
             lambda: nn.ConvTranspose2d(3, 4, 3, groups=2),
             ShapeError,
             "ConvTranspose2d: groups 2 must divide in_channels 3",
@@ -427,3 +432,21 @@ def test_initialisers(name):
     state = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     make(shape)
     np.testing.assert_array_equal(np.random.get_state(legacy=False)["state"]["key"], state)  # noqa: NPY002
+
+
+IMAGE_LAYERS = [
+    nn.Conv2d(3, 4, 2), nn.ConvTranspose2d(3, 4, 2), nn.PartialConv2d(np.ones((4, 3), bool), 2), nn.MaxPool2d(2),
+    nn.AvgPool2d(2), nn.GlobalAvgPool2d(), nn.BatchNorm2d(3), nn.LocalResponseNorm(3), nn.Linear(4, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(4,), (5, 4), (3, 4, 4), (2, 3, 4, 4), (2, 6, 4, 4), (2, 2, 3, 4, 4)])
+@pytest.mark.parametrize("layer", IMAGE_LAYERS, ids=lambda layer: type(layer).__name__)
+def test_output_shape_takes_what_the_layer_takes(layer, shape):
+    try:
+        expected = layer(np.zeros(shape, np.float32)).shape
+    except ShapeError:
+        with pytest.raises(ShapeError):
+            layer.output_shape(shape)
+    else:
+        assert layer.output_shape(shape) == expected

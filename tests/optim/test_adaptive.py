@@ -134,3 +134,16 @@ def test_slots_are_those_in_use():
     assert list(optim.RMSprop([p], momentum=0.9, centered=True).slots) == ["square", "velocity", "mean"]
     with pytest.raises(ValueError, match="not the state of RMSprop"):
         optim.RMSprop([p], momentum=0.9).load_state_dict(optim.RMSprop([p]).state_dict())
+
+
+def test_adam_in_float32_has_the_digits_of_float32():
+    """1 - 0.999 in float32 has lost five of them."""
+    changes = []
+    for dtype in (np.float32, np.float64):
+        p = nn.Parameter(np.zeros(3, dtype))
+        optimizer = optim.Adam([p], lr=1.0, eps=0.25)
+        for scale in (1, 3):
+            p.grad = scale * np.array([1, -0.5, 0.25], dtype)
+            optimizer.step()
+        changes.append(p.value)
+    np.testing.assert_allclose(changes[0], changes[1], rtol=1e-6)
