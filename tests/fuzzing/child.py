@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 TESTS = Path(__file__).parents[1]
 PATH = os.pathsep.join([str(TESTS), str(TESTS.parent)])
 
 
-def start(script: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """A Python process that runs a script, with the tests and the package on its path, in a group of its own."""
-    return subprocess.Popen(
+@dataclass
+class Started:
+    """A process that was started here, in a group of its own; what it says goes to files, which no child keeps open."""
+
+    process: subprocess.Popen[bytes]
+    out: IO[bytes]
+    err: IO[bytes]
+
+    def end(self) -> None:
+        """End it, with all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def said(self) -> str:
+        """What it has said until now."""
+        self.out.seek(0)
+        return self.out.read().decode(errors="replace")
+
+
+def start(script: str, *arguments: object, **environment: str) -> Started:
+    """A Python process that runs a script, with the tests and the package on its path."""
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         env={**os.environ, "OMP_WAIT_POLICY": "passive", "PYTHONPATH": PATH, **environment}, cwd=TESTS / "fuzzing",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=out, stderr=err, start_new_session=True,
     )  # fmt: skip
+    return Started(process, out, err)
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """End a process that was started here, with all that it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.communicate()
-
-
-def output(process: subprocess.Popen[str], seconds: float) -> str:
+def output(started: Started, seconds: float) -> str:
     """What a process says; an AssertionError if it fails, dies or takes longer than so many seconds."""
     try:
-        out, err = process.communicate(timeout=seconds)
+        code = started.process.wait(seconds)
     except subprocess.TimeoutExpired:
-        end(process)
         raise AssertionError(f"no end after {seconds:.0f} s") from None
     finally:
-        end(process)  # and what it may have left
-    assert process.returncode == 0, f"ended with {process.returncode}: {err.strip()[-1500:]}"
-    return out
+        started.end()  # and what it may have left
+    started.err.seek(0)
+    assert code == 0, f"ended with {code}: {started.err.read().decode(errors='replace').strip()[-1500:]}"
+    return started.said()
 
 
 def in_fork(work: Callable[[], str], seconds: float) -> str:
