@@ -186,12 +186,13 @@ def test_an_entry_with_any_bit_flipped_is_not_looked_at(tmp_path):
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     assert files.load(("key", 1)) == {"code": bytes(range(40))}
-    with mock.patch.object(pickle, "loads", side_effect=AssertionError("damaged bytes are unpickled")):
+    with mock.patch.object(pickle, "loads") as unpickle:
         for bit in range(0, 8 * len(whole), 11):
             changed = bytearray(whole)
             changed[bit // 8] ^= 1 << bit % 8
             path.write_bytes(changed)
             assert files.load(("key", 1)) is None
+        unpickle.assert_not_called()
     path.write_bytes(whole)
     assert files.load(("key", 2)) is None
     path.rename(files._path(repr(("key", 2))))  # a whole entry under another's name
