@@ -12,22 +12,27 @@ import numpy as np
 from fastconv.errors import DTypeError, ShapeError, TooLargeError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# by type, not by kind: other packages' dtypes, as the small floats of ml_dtypes, may call themselves floats too
+_NUMBERS = frozenset(np.dtype(code).type for code in "?bBhHiIlLqQefd")
 _HALF = np.dtype(np.float16)
 
 
 def numeric(where: str, name: str, value: Any) -> np.ndarray:
-    """`value` itself if it is a NumPy array of booleans, integers or floats; a DTypeError otherwise."""
+    """`value` if it is a NumPy array of booleans, integers or floats, a DTypeError otherwise; never of a subclass.
+
+    The operators of a subclass may mean something else, and what is made of one would be one.
+    """
     if type(value) is np.ndarray and value.dtype in FLOATS:
         return value
     if not isinstance(value, np.ndarray):
         raise DTypeError(f"{where}: {name} must be a NumPy array, got {type(value).__name__}")
-    if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+    if value.dtype.type not in _NUMBERS:
         raise DTypeError(
             f"{where}: {name} must have dtype float32, float64, float16, an integer dtype or bool, got {value.dtype}"
         )
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(f"{where}: {name} is a masked array, whose mask would be ignored; fill it first")
-    return value
+    return np.asarray(value)
 
 
 def result_dtype(*arrays: np.ndarray | None) -> np.dtype:
@@ -154,7 +159,7 @@ def result(where: str, shape: tuple[int, ...], dtype: np.dtype, out: Any, *input
         raise ValueError(f"{where}: out must be writeable, C-contiguous and aligned")
     if any(a is not None and _overlap(out, a) for a in inputs):
         raise ValueError(f"{where}: out must not share memory with an input")
-    return out
+    return np.asarray(out)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:

@@ -66,7 +66,8 @@ def avg_pool2d(
         P = shape[0] * shape[1]
         planes = images.reshape(P, *images.shape[2:])
         kernels.forward(planes, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:]))
-    return delivered(found, y, layout)
+    delivered(found, y, layout)
+    return y if out is None else out
 
 
 def avg_pool2d_backward(
@@ -116,7 +117,7 @@ def avg_pool2d_backward(
         P = shape[0] * shape[1]
         flat = g.reshape(P, *g.shape[2:])
         kernels.backward(flat, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:]))
-    return as_given(found, grad_output, layout, unbatched)
+    return as_given(found, _arrays.result_dtype(grad_output), layout, unbatched)
 
 
 def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any) -> tuple[np.ndarray, np.ndarray]:

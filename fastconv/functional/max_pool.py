@@ -61,7 +61,8 @@ def max_pool2d(
             kernels.forward_in_vectors(planes, window, results, np.empty((0, 0, 0), np.int64), False)
         else:
             kernels.forward(planes, window, _lowest(planes.dtype), results)
-    return delivered(found, y, layout)
+    delivered(found, y, layout)
+    return y if out is None else out
 
 
 def max_pool2d_with_indices(
@@ -172,7 +173,7 @@ def scattered(
         planes = (a.reshape(P, size) for a in (g, cells, gate))
         if kernels.backward(*planes, positive is not None, found.reshape(P, H * W)):
             raise outside(where, cells, H, W)
-    return as_given(found, grad_output, layout, unbatched)
+    return as_given(found, _arrays.result_dtype(grad_output), layout, unbatched)
 
 
 def outside(where: str, indices: np.ndarray, H: int, W: int) -> RangeError:
