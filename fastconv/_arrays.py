@@ -151,15 +151,16 @@ def result(where: str, shape: tuple[int, ...], dtype: np.dtype, out: Any, *input
         return empty(where, shape, dtype)
     if not isinstance(out, np.ndarray):
         raise DTypeError(f"{where}: out must be a NumPy array, got {type(out).__name__}")
+    out = np.asarray(out)
     if out.shape != shape:
         raise ShapeError(f"{where}: out must have shape {shape}, got {out.shape}")
     if out.dtype != dtype or not out.dtype.isnative:
         raise DTypeError(f"{where}: out must have dtype {dtype}, got {out.dtype}")
     if not (out.flags.writeable and out.flags.c_contiguous and out.flags.aligned):
         raise ValueError(f"{where}: out must be writeable, C-contiguous and aligned")
-    if any(a is not None and _overlap(out, a) for a in inputs):
+    if any(a is not None and _overlap(out, np.asarray(a)) for a in inputs):
         raise ValueError(f"{where}: out must not share memory with an input")
-    return np.asarray(out)
+    return out
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:

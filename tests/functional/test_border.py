@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import nn, reference
+from fastconv import models, nn, reference
 from fastconv.functional import correlate
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -184,7 +184,7 @@ def test_arguments_that_are_one_of_some_names(value):
         r"col2im: order": lambda: fastconv.col2im(ROW, (1, 2, 4, 4), 2, order=value),
         r"correlate2d: mode": lambda: fastconv.correlate2d(ROW, ROW, value),
         r"use_backend: name": lambda: fastconv.use_backend(value).__enter__(),
-        r"lenet5: variant": lambda: fastconv.models.lenet5(value),
+        r"lenet5: variant": lambda: models.lenet5(value),
     }
     for start, call in calls.items():
         with pytest.raises(ValueError, match=f"^{start} must be one of "):
