@@ -165,6 +165,9 @@ def compare(found: list[Any], expected: list[Any], given: list[Any]) -> None:
         assert one.dtype == other.dtype and one.shape == other.shape, (
             f"{one.dtype}{one.shape} {other.dtype}{other.shape}"
         )
+        if one.dtype.kind not in "biuf" or one.dtype.itemsize > 8:  # a view of what is not computed with
+            assert np.array_equal(one, other)
+            continue
         half = one.dtype == np.float16
         scale = max(1.0, float(np.max(np.abs(other), where=np.isfinite(other), initial=0.0)))
         np.testing.assert_allclose(one, other, rtol=1e-2 if half else 1e-4, atol=(1e-3 if half else 1e-5) * scale)
