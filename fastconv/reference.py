@@ -520,7 +520,7 @@ def sigmoid(x: Array) -> Array:
 
 def sigmoid_backward(grad_output: Array, y: Array) -> Array:
     """Gradient of sigmoid, grad_output * y * (1 - y); y is sigmoid's result."""
-    return _array(grad_output * y * (1 - y))
+    return _array(grad_output * (y * (1 - y)))
 
 
 def tanh(x: Array) -> Array:

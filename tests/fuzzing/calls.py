@@ -60,7 +60,7 @@ NAMES = (
 )
 DTYPES = ("f4",) * 8 + ("f8",) * 3 + ("f2", "f2", ">f4", ">f8", "i8", "i8", "u1", "?", "c8", "O", "S2", "g", "m8[s]")
 FOREIGN = ("bfloat16", "float8_e5m2", "float8_e4m3fn", "float4_e2m1fn", "int4")
-VALUES = (np.nan, np.inf, -np.inf, -0.0, 1e30, -1e-30)
+VALUES = (np.nan, np.inf, -np.inf, -0.0, 1e15, -1e-30)  # whose squares float32 can hold: the judge sums in it
 DIES = 6  # deaths of processes after which a run is given up
 
 
@@ -166,7 +166,7 @@ def compare(found: list[Any], expected: list[Any], given: list[Any]) -> None:
             f"{one.dtype}{one.shape} {other.dtype}{other.shape}"
         )
         if one.dtype.kind not in "biuf" or one.dtype.itemsize > 8:  # a view of what is not computed with
-            assert np.array_equal(one, other)
+            assert str(one.tolist()) == str(other.tolist())
             continue
         half = one.dtype == np.float16
         scale = max(1.0, float(np.max(np.abs(other), where=np.isfinite(other), initial=0.0)))
