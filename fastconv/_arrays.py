@@ -12,22 +12,27 @@ import numpy as np
 from fastconv.errors import DTypeError, ShapeError, TooLargeError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# by type, not by kind: other packages' dtypes, as the small floats of ml_dtypes, may call themselves floats too
+_NUMBERS = frozenset(np.dtype(code).type for code in "?bBhHiIlLqQefd")
 _HALF = np.dtype(np.float16)
 
 
 def numeric(where: str, name: str, value: Any) -> np.ndarray:
-    """`value` itself if it is a NumPy array of booleans, integers or floats; a DTypeError otherwise."""
+    """`value` if it is a NumPy array of booleans, integers or floats, a DTypeError otherwise; never of a subclass.
+
+    The operators of a subclass may mean something else, and what is made of one would be one.
+    """
     if type(value) is np.ndarray and value.dtype in FLOATS:
         return value
     if not isinstance(value, np.ndarray):
         raise DTypeError(f"{where}: {name} must be a NumPy array, got {type(value).__name__}")
-    if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+    if value.dtype.type not in _NUMBERS:
         raise DTypeError(
             f"{where}: {name} must have dtype float32, float64, float16, an integer dtype or bool, got {value.dtype}"
         )
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(f"{where}: {name} is a masked array, whose mask would be ignored; fill it first")
-    return value
+    return np.asarray(value)
 
 
 def result_dtype(*arrays: np.ndarray | None) -> np.dtype:
@@ -146,13 +151,14 @@ def result(where: str, shape: tuple[int, ...], dtype: np.dtype, out: Any, *input
         return empty(where, shape, dtype)
     if not isinstance(out, np.ndarray):
         raise DTypeError(f"{where}: out must be a NumPy array, got {type(out).__name__}")
+    out = np.asarray(out)
     if out.shape != shape:
         raise ShapeError(f"{where}: out must have shape {shape}, got {out.shape}")
     if out.dtype != dtype or not out.dtype.isnative:
         raise DTypeError(f"{where}: out must have dtype {dtype}, got {out.dtype}")
     if not (out.flags.writeable and out.flags.c_contiguous and out.flags.aligned):
         raise ValueError(f"{where}: out must be writeable, C-contiguous and aligned")
-    if any(a is not None and _overlap(out, a) for a in inputs):
+    if any(a is not None and _overlap(out, np.asarray(a)) for a in inputs):
         raise ValueError(f"{where}: out must not share memory with an input")
     return out
 

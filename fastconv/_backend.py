@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
+from fastconv._names import one_of
+
 BACKENDS = ("numba", "numpy")
 
 _backend: ContextVar[str] = ContextVar("fastconv_backend", default="numba")
@@ -36,9 +38,7 @@ def use_backend(name: str) -> Iterator[None]:
         ...     get_backend()
         'numpy'
     """
-    if name not in BACKENDS:
-        raise ValueError(f"use_backend: name must be one of {', '.join(BACKENDS)}, got {name!r}")
-    token = _backend.set(name)
+    token = _backend.set(one_of("use_backend", "name", name, BACKENDS))
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv._axes import NAMED_PADDINGS, NUMBERS, Margins, check_range
+from fastconv._names import one_of
 from fastconv.errors import ShapeError
 
 Int2: TypeAlias = int | tuple[int, int]
@@ -69,6 +70,4 @@ def padding_argument(where: str, value: Any) -> Margins:
 
 def layout_argument(where: str, value: Any) -> str:
     """`layout`, checked."""
-    if value not in LAYOUTS:
-        raise ValueError(f"{where}: layout must be one of {', '.join(LAYOUTS)}, got {value!r}")
-    return value
+    return one_of(where, "layout", value, LAYOUTS)

@@ -40,6 +40,7 @@ def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
         The seconds it took.
 
     Raises:
+        TypeError: dtypes is not a list or another iterable, as a single dtype is not, or holds what is no dtype.
         ValueError: a dtype is neither.
 
     Example:
@@ -48,15 +49,27 @@ def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
     """
     from tqdm import tqdm
 
-    wanted = [np.dtype(dtype) for dtype in dtypes]
-    for dtype in wanted:
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"warmup: dtypes must be float32 or float64, got {dtype}")
+    wanted = _wanted(dtypes)
     start = time.perf_counter()
     calls = [(call, dtype) for dtype in wanted for call in (_convolutions, _windows, _normalisation, _training)]
     for call, dtype in tqdm(calls, desc="compiling", disable=None, leave=False):
         call(dtype)
     return time.perf_counter() - start
+
+
+def _wanted(dtypes: Any) -> list[np.dtype]:
+    if isinstance(dtypes, str | bytes) or not isinstance(dtypes, Iterable):
+        raise TypeError(f"warmup: dtypes must be a list of dtypes, got {dtypes!r}")
+    wanted = []
+    for given in dtypes:
+        try:
+            dtype = np.dtype(given)
+        except TypeError:
+            raise TypeError(f"warmup: dtypes must hold float32 or float64, got {given!r}") from None
+        if given is None or dtype not in (np.float32, np.float64):
+            raise ValueError(f"warmup: dtypes must be float32 or float64, got {given if given is None else dtype}")
+        wanted.append(dtype)
+    return wanted
 
 
 def _convolutions(dtype: np.dtype[Any]) -> None:

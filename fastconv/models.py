@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv._names import one_of
 from fastconv._sizes import Int2, Padding, integer, pair
 from fastconv.nn import (
     AvgPool2d,
@@ -69,8 +70,7 @@ def lenet5(
 
     Source: Y. LeCun et al., Gradient-based learning applied to document recognition (1998), section II.B.
     """
-    if variant not in LENET5_VARIANTS:
-        raise ValueError(f"lenet5: variant must be one of {', '.join(LENET5_VARIANTS)}, got {variant!r}")
+    one_of("lenet5", "variant", variant, LENET5_VARIANTS)
     if integer("lenet5", "image_size", image_size) not in (28, 32):
         raise ValueError(f"lenet5: image_size must be 28 or 32, got {image_size}")
     activation, pool, initialiser = LENET5_VARIANTS[variant]

@@ -287,11 +287,15 @@ def convolve2d(x: Array, kernel: Array, mode: str = "valid") -> Array:
 
 
 def _overlaps(x: Array, kernel: Array, mode: str, middle: Pair) -> Array:
-    """The convolution of two planes, every tap of the kernel adding its multiple of x where it lies."""
+    """The convolution of two planes, every tap of the kernel adding its multiple of x, which is zero outside."""
+    if mode == "valid" and kernel.shape[0] >= x.shape[0] and kernel.shape[1] >= x.shape[1]:
+        x, kernel = kernel, x  # the same sums, none of which reaches outside
     (h, w), (kh, kw) = x.shape, kernel.shape
+    framed = np.pad(x, ((kh - 1, kh - 1), (kw - 1, kw - 1)))
     full = np.zeros((h + kh - 1, w + kw - 1), x.dtype)
     for ky, kx in np.ndindex(kh, kw):
-        full[ky : ky + h, kx : kx + w] += kernel[ky, kx] * x
+        top, left = kh - 1 - ky, kw - 1 - kx
+        full += kernel[ky, kx] * framed[top : top + len(full), left : left + full.shape[1]]
     if mode == "same":
         full = full[middle[0] : middle[0] + h, middle[1] : middle[1] + w]
     if mode == "valid":
@@ -476,73 +480,79 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
 def linear_backward(
     grad_output: Array, x: Array, weight: Array, *, needs: tuple[bool, bool, bool] = (True, True, True)
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Gradients of linear: grad_output (N, OUT) -> grad_x (N, IN), grad_weight (OUT, IN), grad_bias (OUT,)."""
-    grad_x = grad_output @ weight if needs[0] else None
-    grad_weight = grad_output.T @ x if needs[1] else None
-    return grad_x, grad_weight, grad_output.sum(0) if needs[2] else None
+    """Gradients of linear: grad_output (N, OUT) or (OUT,) -> grad_x like x, grad_weight (OUT, IN), grad_bias (OUT,)."""
+    g, rows = np.atleast_2d(grad_output), np.atleast_2d(x)
+    grad_x = (g @ weight).reshape(x.shape) if needs[0] else None
+    grad_weight = g.T @ rows if needs[1] else None
+    return grad_x, grad_weight, g.sum(0) if needs[2] else None
+
+
+def _array(y: Any) -> Array:
+    """Y in C order, as an array, which NumPy's results without dimensions are not."""
+    return np.asarray(y, order="C")
 
 
 def relu(x: Array) -> Array:
     """Rectifier y = max(x, 0), any shape; NaN stays."""
-    return np.maximum(x, 0, order="C")
+    return _array(np.maximum(x, 0))
 
 
 def relu_backward(grad_output: Array, y: Array) -> Array:
     """Gradient of relu, grad_output where y > 0, else 0; y is relu's result."""
-    return np.ascontiguousarray(np.where(y > 0, grad_output, 0))
+    return _array(np.where(y > 0, grad_output, 0))
 
 
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """X where x > 0, else negative_slope * x, any shape."""
-    return np.ascontiguousarray(np.where(x > 0, x, x * negative_slope))
+    return _array(np.where(x > 0, x, x * negative_slope))
 
 
 def leaky_relu_backward(grad_output: Array, x: Array, negative_slope: float = 0.01) -> Array:
     """Gradient of leaky_relu, grad_output where x > 0, else negative_slope * grad_output."""
-    return np.ascontiguousarray(np.where(x > 0, grad_output, grad_output * negative_slope))
+    return _array(np.where(x > 0, grad_output, grad_output * negative_slope))
 
 
 def sigmoid(x: Array) -> Array:
     """Logistic y = 1 / (1 + exp(-x)), for x < 0 as exp(x) / (1 + exp(x)) so that nothing overflows; any shape."""
     e = np.exp(-np.abs(x))
-    return np.divide(np.where(x < 0, e, 1), 1 + e, order="C")
+    return _array(np.where(x < 0, e, 1) / (1 + e))
 
 
 def sigmoid_backward(grad_output: Array, y: Array) -> Array:
     """Gradient of sigmoid, grad_output * y * (1 - y); y is sigmoid's result."""
-    return np.ascontiguousarray(grad_output * y * (1 - y))
+    return _array(grad_output * (y * (1 - y)))
 
 
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent of every element, any shape."""
-    return np.tanh(x, order="C")
+    return _array(np.tanh(x))
 
 
 def tanh_backward(grad_output: Array, y: Array) -> Array:
     """Gradient of tanh, grad_output * (1 - y**2); y is tanh's result."""
-    return np.ascontiguousarray(grad_output * (1 - y * y))
+    return _array(grad_output * (1 - y * y))
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
     """Shares y = exp(x) / sum(exp(x)) along axis, shifted by the maximum so that nothing overflows; any shape."""
     e = np.exp(x - x.max(axis, keepdims=True))
-    return np.ascontiguousarray(e / e.sum(axis, keepdims=True))
+    return _array(e / e.sum(axis, keepdims=True))
 
 
 def softmax_backward(grad_output: Array, y: Array, axis: int = -1) -> Array:
     """Gradient of softmax, y * (grad_output - sum(grad_output * y)) along axis; y is softmax's result."""
-    return np.ascontiguousarray(y * (grad_output - (grad_output * y).sum(axis, keepdims=True)))
+    return _array(y * (grad_output - (grad_output * y).sum(axis, keepdims=True)))
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """Logarithm of softmax, y = x - log(sum(exp(x))) along axis, shifted by the maximum like it; any shape."""
     shifted = x - x.max(axis, keepdims=True)
-    return np.ascontiguousarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)))
+    return _array(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)))
 
 
 def log_softmax_backward(grad_output: Array, y: Array, axis: int = -1) -> Array:
     """Gradient of log_softmax, grad_output - exp(y) * sum(grad_output) along axis; y is log_softmax's result."""
-    return np.ascontiguousarray(grad_output - np.exp(y) * grad_output.sum(axis, keepdims=True))
+    return _array(grad_output - np.exp(y) * grad_output.sum(axis, keepdims=True))
 
 
 def cross_entropy(
@@ -631,7 +641,7 @@ def local_response_norm(
     x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, layout: str = "NCHW"
 ) -> Array:
     """X / (k + alpha/size * the sum of x*x over size neighbouring channels) ** beta: x (N, C, H, W) -> like x."""
-    planes = _nchw(x, layout)
+    planes, size = _nchw(x, layout), int(size)
     base = k + alpha / size * _sum_of_neighbours(planes * planes, size // 2, (size - 1) // 2)
     return _finish(planes / base**beta, x.ndim == 4, layout)
 
@@ -642,6 +652,7 @@ def local_response_norm_backward(
 ) -> Array:  # fmt: skip
     """Gradient of local_response_norm: g / base**beta, less what x does to the bases of its neighbours."""
     planes, g = _nchw(x, layout), _nchw(grad_output, layout)
+    size = int(size)
     before, after = size // 2, (size - 1) // 2
     base = k + alpha / size * _sum_of_neighbours(planes * planes, before, after)
     through_base = _sum_of_neighbours(g * planes * base ** (-beta - 1), after, before)

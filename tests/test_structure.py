@@ -18,7 +18,7 @@ PACKAGE = Path(fastconv.__file__).parent
 # from low to high; modules of one line may not import each other
 LAYERS = (
     ("errors",),
-    ("_files", "_cache", "_forks"),
+    ("_files", "_names", "_cache", "_forks"),
     ("_threads", "_backend"),
     ("_jit", "_addresses", "_calls"),
     ("_axes",),

@@ -149,7 +149,7 @@ def _conv2d(
 ) -> Any:  # fmt: skip
     where = "conv2d"
     way = known(where, "algorithm", algorithm)
-    if way not in ("auto", "direct"):
+    if not isinstance(way, str) or way not in ("auto", "direct"):
         raise ValueError(f"{where}: algorithm must be auto or direct inside jitted code, got {way!r}")
     order = checked(where, x, weight, layout, stride, padding, dilation, groups)
     dtype = arguments.result_dtype(x, weight, arguments.optional_array(where, "bias", bias))

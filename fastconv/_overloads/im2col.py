@@ -52,6 +52,8 @@ def input_windows(where, image, kernel, stride, margins, dilation):
     """`windows` of a shape that is an argument itself."""
     for i in range(4):
         check_range(where, "input_shape", image[i], 0)
+    if min(image[1], image[2], image[3]) < 1:
+        raise ShapeError("{}: input_shape must have at least one channel and one pixel, got {}", where, image)
     return windows((where, image, kernel, stride, margins, dilation))
 
 

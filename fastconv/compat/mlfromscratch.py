@@ -37,7 +37,7 @@ def determine_padding(filter_shape: Int2, output_shape: str = "same") -> Pads:
     """
     where = "determine_padding"
     FH, FW = pair(where, "filter_shape", filter_shape, 1)
-    if output_shape not in ("same", "valid"):
+    if not isinstance(output_shape, str) or output_shape not in ("same", "valid"):
         raise ValueError(f"{where}: output_shape must be 'same' or 'valid', got {output_shape!r}")
     if output_shape == "valid":
         return (0, 0), (0, 0)

@@ -1,7 +1,7 @@
 """Activations and their gradients.
 
 ReLU and leaky ReLU run on the kernels' threads. The others are NumPy's: its vectorised exp and tanh beat a scalar loop
-on two cores.
+on two cores. NumPy gives scalars for arrays without dimensions; what is returned here is always an array.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def relu(x: np.ndarray) -> np.ndarray:
     """
     values, dtype = _float("relu", "x", x)
     if on_numpy():
-        return reference.relu(values).astype(dtype, copy=False)
+        return np.asarray(reference.relu(values), dtype)
     y = _arrays.empty("relu", values.shape, values.dtype)
     elementwise.relu(values.reshape(-1), y.reshape(-1))
-    return y.astype(dtype, copy=False)
+    return np.asarray(y, dtype)
 
 
 def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -66,10 +66,10 @@ def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     g, result, dtype = _both("relu_backward", grad_output, y)
     if on_numpy():
-        return reference.relu_backward(g, result).astype(dtype, copy=False)
+        return np.asarray(reference.relu_backward(g, result), dtype)
     grad_x = _arrays.empty("relu_backward", g.shape, g.dtype)
     elementwise.relu_backward(g.reshape(-1), result.reshape(-1), grad_x.reshape(-1))
-    return grad_x.astype(dtype, copy=False)
+    return np.asarray(grad_x, dtype)
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
@@ -86,8 +86,8 @@ def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
     values, dtype = _float("leaky_relu", "x", x)
     slope = number("leaky_relu", "negative_slope", negative_slope)
     if on_numpy():
-        return reference.leaky_relu(values, slope).astype(dtype, copy=False)
-    return _leaked("leaky_relu", values, values, slope).astype(dtype, copy=False)
+        return np.asarray(reference.leaky_relu(values, slope), dtype)
+    return np.asarray(_leaked("leaky_relu", values, values, slope), dtype)
 
 
 def leaky_relu_backward(grad_output: np.ndarray, x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
@@ -105,8 +105,8 @@ def leaky_relu_backward(grad_output: np.ndarray, x: np.ndarray, negative_slope: 
     g, values, dtype = _both("leaky_relu_backward", grad_output, x, "x")
     slope = number("leaky_relu_backward", "negative_slope", negative_slope)
     if on_numpy():
-        return reference.leaky_relu_backward(g, values, slope).astype(dtype, copy=False)
-    return _leaked("leaky_relu_backward", values, g, slope).astype(dtype, copy=False)
+        return np.asarray(reference.leaky_relu_backward(g, values, slope), dtype)
+    return np.asarray(_leaked("leaky_relu_backward", values, g, slope), dtype)
 
 
 def _leaked(where: str, x: np.ndarray, a: np.ndarray, slope: float) -> np.ndarray:
@@ -127,9 +127,9 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     """
     values, dtype = _float("sigmoid", "x", x)
     if on_numpy():
-        return reference.sigmoid(values).astype(dtype, copy=False)
+        return np.asarray(reference.sigmoid(values), dtype)
     small = np.exp(-np.abs(values))
-    return (np.where(values >= 0, values.dtype.type(1), small) / (1 + small)).astype(dtype, copy=False)
+    return np.asarray(np.where(values >= 0, values.dtype.type(1), small) / (1 + small), dtype)
 
 
 def sigmoid_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -145,8 +145,8 @@ def sigmoid_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     g, result, dtype = _both("sigmoid_backward", grad_output, y)
     if on_numpy():
-        return reference.sigmoid_backward(g, result).astype(dtype, copy=False)
-    return (g * (result * (1 - result))).astype(dtype, copy=False)
+        return np.asarray(reference.sigmoid_backward(g, result), dtype)
+    return np.asarray(g * (result * (1 - result)), dtype)
 
 
 def tanh(x: np.ndarray) -> np.ndarray:
@@ -160,7 +160,7 @@ def tanh(x: np.ndarray) -> np.ndarray:
         array([0.])
     """
     values, dtype = _float("tanh", "x", x)
-    return (reference.tanh(values) if on_numpy() else np.tanh(values)).astype(dtype, copy=False)
+    return np.asarray(reference.tanh(values) if on_numpy() else np.tanh(values), dtype)
 
 
 def tanh_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -176,8 +176,8 @@ def tanh_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     g, result, dtype = _both("tanh_backward", grad_output, y)
     if on_numpy():
-        return reference.tanh_backward(g, result).astype(dtype, copy=False)
-    return (g * (1 - result * result)).astype(dtype, copy=False)
+        return np.asarray(reference.tanh_backward(g, result), dtype)
+    return np.asarray(g * (1 - result * result), dtype)
 
 
 def _axis(where: str, array: np.ndarray, axis: Any) -> int:
@@ -206,9 +206,9 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     values, dtype = _float("log_softmax", "x", x)
     axis = _axis("log_softmax", values, axis)
     if on_numpy():
-        return reference.log_softmax(values, axis).astype(dtype, copy=False)
+        return np.asarray(reference.log_softmax(values, axis), dtype)
     shifted = values - values.max(axis=axis, keepdims=True)
-    return (shifted - np.log(_total(np.exp(shifted), axis))).astype(dtype, copy=False)
+    return np.asarray(shifted - np.log(_total(np.exp(shifted), axis)), dtype)
 
 
 def log_softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -225,8 +225,8 @@ def log_softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1)
     g, result, dtype = _both("log_softmax_backward", grad_output, y)
     axis = _axis("log_softmax_backward", result, axis)
     if on_numpy():
-        return reference.log_softmax_backward(g, result, axis).astype(dtype, copy=False)
-    return (g - np.exp(result) * _total(g, axis)).astype(dtype, copy=False)
+        return np.asarray(reference.log_softmax_backward(g, result, axis), dtype)
+    return np.asarray(g - np.exp(result) * _total(g, axis), dtype)
 
 
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -243,9 +243,9 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     values, dtype = _float("softmax", "x", x)
     axis = _axis("softmax", values, axis)
     if on_numpy():
-        return reference.softmax(values, axis).astype(dtype, copy=False)
+        return np.asarray(reference.softmax(values, axis), dtype)
     powers = np.exp(values - values.max(axis=axis, keepdims=True))
-    return (powers / _total(powers, axis)).astype(dtype, copy=False)
+    return np.asarray(powers / _total(powers, axis), dtype)
 
 
 def softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -262,5 +262,5 @@ def softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> 
     g, result, dtype = _both("softmax_backward", grad_output, y)
     axis = _axis("softmax_backward", result, axis)
     if on_numpy():
-        return reference.softmax_backward(g, result, axis).astype(dtype, copy=False)
-    return (result * (g - _total(g * result, axis))).astype(dtype, copy=False)
+        return np.asarray(reference.softmax_backward(g, result, axis), dtype)
+    return np.asarray(result * (g - _total(g * result, axis)), dtype)

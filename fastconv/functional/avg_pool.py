@@ -67,7 +67,8 @@ def avg_pool2d(
         planes, results = images.reshape(P, *images.shape[2:]), found.reshape(P, *shape[2:])
         for part, rows, window in pool_pieces(P, geometry, mean_window(geometry.rows, geometry.columns)):
             kernels.forward(planes[part], window, divisors[0][rows], divisors[1], results[part, rows])
-    return delivered(found, y, layout)
+    delivered(found, y, layout)
+    return y if out is None else out
 
 
 def avg_pool2d_backward(
@@ -117,7 +118,7 @@ def avg_pool2d_backward(
         P = shape[0] * shape[1]
         flat = g.reshape(P, *g.shape[2:])
         kernels.backward(flat, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:]))
-    return as_given(found, grad_output, layout, unbatched)
+    return as_given(found, _arrays.result_dtype(grad_output), layout, unbatched)
 
 
 def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -60,9 +60,8 @@ def batch_norm2d(
     momentum = number(where, "momentum", momentum, 0, 1)
     images, unbatched = images_of(where, x, layout)
     C = images.shape[1]
-    _check_statistics(where, images, running_mean, running_var, training)
-    for name, array in (("weight", weight), ("bias", bias)):
-        _check_channels(where, name, array, C)
+    running_mean, running_var = _checked_statistics(where, images, running_mean, running_var, training)
+    weight, bias = _of_channels(where, "weight", weight, C), _of_channels(where, "bias", bias, C)
     dtype = _arrays.result_dtype(x, weight, bias)
     compute = _arrays.compute_dtype(dtype)
     images = ready(images, compute)
@@ -124,8 +123,8 @@ def batch_norm2d_backward(
     needs = needed(where, needs)
     images, unbatched = images_of(where, x, layout)
     C = images.shape[1]
-    _check_statistics(where, images, running_mean, running_var, training, updated=False)
-    _check_channels(where, "weight", weight, C)
+    running_mean, running_var = _checked_statistics(where, images, running_mean, running_var, training, updated=False)
+    weight = _of_channels(where, "weight", weight, C)
     g = _arrays.numeric(where, "grad_output", grad_output)
     _arrays.same_shape(where, "grad_output", g, x.shape)
     dtype = _arrays.result_dtype(g, x, weight)
@@ -170,19 +169,21 @@ def _gradients(
     return grad_x, grad_weight if needs[1] else None, plain if needs[2] else None
 
 
-def _check_channels(where: str, name: str, array: Any, C: int) -> None:
+def _of_channels(where: str, name: str, array: Any, C: int) -> np.ndarray | None:
     if array is not None:
-        _arrays.same_shape(where, name, _arrays.numeric(where, name, array), (C,))
+        array = _arrays.numeric(where, name, array)
+        _arrays.same_shape(where, name, array, (C,))
+    return array
 
 
-def _check_statistics(
+def _checked_statistics(
     where: str, x: np.ndarray, running_mean: Any, running_var: Any, training: bool, updated: bool = True
-) -> None:
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     C = x.shape[1]
     if training and x.size == C:
         raise ShapeError(f"{where}: training needs more than one value for each channel, x has shape {x.shape}")
-    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
-        _check_channels(where, name, array, C)
+    found = _of_channels(where, "running_mean", running_mean, C), _of_channels(where, "running_var", running_var, C)
+    for name, array in zip(("running_mean", "running_var"), found):
         if array is None and not training:
             raise ValueError(f"{where}: {name} must be given where training is False")
         if array is None or not (training and updated):
@@ -191,6 +192,7 @@ def _check_statistics(
             raise DTypeError(f"{where}: {name}, which training updates, must hold floats, got {array.dtype}")
         if not array.flags.writeable:
             raise ValueError(f"{where}: {name}, which training updates, must be writeable")
+    return found
 
 
 def _statistics(

@@ -15,7 +15,9 @@ from fastconv._engine.forward import direct
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
 from fastconv._geometry import conv_geometry
+from fastconv._names import one_of
 from fastconv._sizes import Int2, Padding, sizes
+from fastconv.errors import ShapeError
 from fastconv.functional.im2col import convolve_columns
 
 ALGORITHMS = ("auto", "direct", "im2col")
@@ -45,6 +47,8 @@ def conv_output_shape(
     where = "conv_output_shape"
     N, C, H, W = sizes(where, "input_shape", input_shape, (4,))
     weight = sizes(where, "weight_shape", weight_shape, (4,))
+    if min(C, H, W) < 1:
+        raise ShapeError(f"{where}: input_shape must have at least one channel and one pixel, got {(N, C, H, W)}")
     groups = C // weight[1] if weight[1] else 1
     geometry = conv_geometry(where, (C, H, W), weight, stride, padding, dilation, max(groups, 1))
     return N, geometry.OC, geometry.rows.out, geometry.columns.out
@@ -90,8 +94,7 @@ def conv2d(
 
     Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning (2016), sections 2 and 5.
     """
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"conv2d: algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    one_of("conv2d", "algorithm", algorithm, ALGORITHMS)
     return convolution(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out)
 
 
@@ -103,12 +106,15 @@ def convolution(
     """`conv2d` inside the function `where`, with ReLU applied to the sums before they are stored where `relu`."""
     call = call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, algorithm)
     geometry, compute = call.geometry, call.compute
+    x, weight = np.asarray(x), np.asarray(weight)
     y = _arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
     x = x[None] if call.unbatched else x
     target = y.reshape(call.ordered) if call.straight else _arrays.empty(where, call.ordered, compute)
     if on_numpy():
         x, weight = (_arrays.channels_first(a, layout).astype(compute, copy=False) for a in (x, weight))
-        target[...] = reference.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        target[...] = reference.conv2d(
+            x, weight, bias if bias is None else ready(bias, compute), stride, padding, dilation, groups
+        )
         if relu:
             target[...] = reference.relu(target)
     elif target.size:
@@ -121,12 +127,12 @@ def convolution(
             x, weight = _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout)
             run(where, channels_last.first(where, x, compute), ready(weight, compute), zeros, floor, geometry, target)
     if call.straight:
-        return y
-    if call.order == layout:
+        pass  # it was computed where the caller has it
+    elif call.order == layout:
         y[...] = target.reshape(call.shape)
     else:
         channels_last.put(target, layout, y)
-    return y
+    return y if out is None else out
 
 
 def conv2d_backward(
@@ -176,7 +182,8 @@ def convolution_backward(
     call = call_of(where, x, weight, grad_output, "grad_output", stride, padding, dilation, groups, layout)
     geometry, compute = call.geometry, call.compute
     _arrays.same_shape(where, "grad_output", grad_output, call.shape)
-    g, x = (grad_output[None], x[None]) if call.unbatched else (grad_output, x)
+    g, x, weight = np.asarray(grad_output), np.asarray(x), np.asarray(weight)
+    g, x = (g[None], x[None]) if call.unbatched else (g, x)
     grads: tuple[np.ndarray | None, ...]
     if layout == "NHWC" and len(x) and not on_numpy():
         g, x, weight = (ready(a, compute) for a in (g, x, weight))
@@ -201,12 +208,15 @@ def gradients_as(
     grads: tuple[np.ndarray | None, ...], dtype: np.dtype, unbatched: bool
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The gradients of x, weight and bias, in the caller's order, as arrays of their own of the result's dtype."""
-    grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
+    grad_x, grad_weight, grad_bias = grads
+    if grad_x is not None and not grad_x.flags.c_contiguous:
+        moved = np.empty(grad_x.shape, grad_x.dtype)  # not in the result's dtype: kernels do not know float16
+        channels_last.put(grad_x.transpose(0, 3, 1, 2), "NHWC", moved)
+        grad_x = moved
+    grad_x, grad_weight, grad_bias = (
+        None if a is None else a.astype(dtype, copy=False) for a in (grad_x, grad_weight, grad_bias)
+    )
     if grad_x is not None:
-        if not grad_x.flags.c_contiguous:
-            moved = np.empty(grad_x.shape, dtype)
-            channels_last.put(grad_x.transpose(0, 3, 1, 2), "NHWC", moved)
-            grad_x = moved
         grad_x = grad_x[0] if unbatched else grad_x
     if grad_weight is not None:
         grad_weight = np.ascontiguousarray(grad_weight)

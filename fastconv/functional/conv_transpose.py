@@ -86,7 +86,7 @@ def conv_transpose2d(
         input_gradient(where, x, weight, geometry, target, bias)
     if not straight:
         channels_last.put(target, layout, y)
-    return y
+    return y if out is None else out
 
 
 def conv_transpose2d_backward(

@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 
 from fastconv import _arrays
+from fastconv._geometry import conv_geometry
+from fastconv._names import one_of
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import convolution
 
 MODES = ("valid", "same", "full")
+# pixels of a larger image are taken in strips, whose copies, in the dtype that is computed in and padded, are small
+STRIP = 2**22
 
 
 def correlate2d(x: np.ndarray, kernel: np.ndarray, mode: str = "valid") -> np.ndarray:
@@ -79,12 +83,33 @@ def convolve2d(x: np.ndarray, kernel: np.ndarray, mode: str = "valid") -> np.nda
 
 
 def _slid(where: str, x: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
+    if x.size > STRIP:
+        return _slid_in_strips(where, x, kernel, padding)
     return convolution(x[None], kernel[None, None], None, 1, padding, 1, 1, where=where)[0]
 
 
+def _slid_in_strips(where: str, x: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
+    """As `_slid`, one part of the longer axis after the other."""
+    geometry = conv_geometry(where, (1, *x.shape), (1, 1, *kernel.shape), 1, padding, 1, 1)
+    y = _arrays.empty(where, (geometry.rows.out, geometry.columns.out), _arrays.result_dtype(x, kernel))
+    wide = x.shape[1] > x.shape[0]
+    along, across = (geometry.columns, geometry.rows) if wide else (geometry.rows, geometry.columns)
+    images, results = (x.T, y.T) if wide else (x, y)
+    step = max(STRIP // across.size, along.kernel)
+    for first in range(0, along.out, step):
+        last = min(first + step, along.out)
+        begin, end = first - along.before, last - along.before + along.kernel - 1
+        part = images[max(begin, 0) : end]
+        margins = (max(-begin, 0), max(end - along.size, 0)), (across.before, across.after)
+        image, pads = (part.T, margins[::-1]) if wide else (part, margins)
+        found = convolution(image[None], kernel[None, None], None, 1, pads, 1, 1, where=where)[0]
+        results[first:last] = found.T if wide else found
+    return y
+
+
 def _planes(where: str, x: Any, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
+    x, kernel = _arrays.numeric(where, "x", x), _arrays.numeric(where, "kernel", kernel)
     for name, array in (("x", x), ("kernel", kernel)):
-        _arrays.numeric(where, name, array)
         if array.ndim != 2 or 0 in array.shape:
             raise ShapeError(f"{where}: {name} must have 2 dimensions without a zero, got shape {array.shape}")
     return x, kernel
@@ -92,9 +117,7 @@ def _planes(where: str, x: Any, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def checked_mode(where: str, mode: Any) -> str:
     """`mode`, checked."""
-    if mode not in MODES:
-        raise ValueError(f"{where}: mode must be one of {', '.join(MODES)}, got {mode!r}")
-    return mode
+    return one_of(where, "mode", mode, MODES)
 
 
 def padding_of(mode: str, flips: bool) -> str:

@@ -42,7 +42,7 @@ def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
         y = reference.global_avg_pool2d(images)
     else:
         y = (images.reshape(N, C, H * W).sum(axis=2) / (H * W)).reshape(N, C, 1, 1)
-    return as_given(y, x, layout, unbatched)
+    return as_given(y, dtype, layout, unbatched)
 
 
 def global_avg_pool2d_backward(
@@ -78,4 +78,4 @@ def global_avg_pool2d_backward(
     else:
         found = _arrays.empty(where, shape, g.dtype, "grad_x")
         found[...] = g / (shape[2] * shape[3])
-    return as_given(found, grad_output, layout, unbatched)
+    return as_given(found, _arrays.result_dtype(grad_output), layout, unbatched)

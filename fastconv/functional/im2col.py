@@ -13,7 +13,9 @@ from fastconv._axes import taps_window
 from fastconv._backend import on_numpy
 from fastconv._engine import pieces
 from fastconv._geometry import ConvGeometry, window_geometry
+from fastconv._names import one_of
 from fastconv._sizes import Int2, Padding, sizes
+from fastconv.errors import ShapeError
 from fastconv.kernels import im2col as kernels
 from fastconv.kernels.gemm import matmul
 
@@ -44,9 +46,7 @@ def unfold(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
 
 def order_argument(where: str, order: Any) -> str:
     """`order`, checked."""
-    if order not in ORDERS:
-        raise ValueError(f"{where}: order must be one of {', '.join(ORDERS)}, got {order!r}")
-    return order
+    return one_of(where, "order", order, ORDERS)
 
 
 def im2col(
@@ -97,7 +97,7 @@ def im2col(
         wider = np.empty(cols.size, compute)
         COPY[order](ready(x, compute), _window(geometry), wider)
         cols[...] = wider.reshape(cols.shape)
-    return cols
+    return cols if out is None else out
 
 
 def col2im(
@@ -134,6 +134,8 @@ def col2im(
     dtype = _arrays.result_dtype(given)
     image_shape = sizes(where, "input_shape", input_shape, (3, 4))
     full = image_shape if len(image_shape) == 4 else (1, *image_shape)
+    if min(full[1:]) < 1:
+        raise ShapeError(f"{where}: input_shape must have at least one channel and one pixel, got {full}")
     geometry = window_geometry(where, full[1:], kernel_size, stride, padding, dilation)
     shape = _shape(order, full[0], geometry)
     _arrays.same_shape(where, "cols", given, shape[1:] if full != image_shape and order == "unfold" else shape)
@@ -148,7 +150,7 @@ def col2im(
         ADD[order](cols.reshape(-1), _window(geometry), target)
     if compute != dtype:
         x[...] = target.reshape(x.shape)
-    return x
+    return x if out is None else out
 
 
 def convolve_columns(

@@ -51,10 +51,10 @@ def delivered(found: np.ndarray, y: np.ndarray, layout: str) -> np.ndarray:
     return y
 
 
-def as_given(found: np.ndarray, given: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
-    """`found`, in NCHW order, as the caller gave `given`: in its layout, with or without a batch, in its dtype."""
+def as_given(found: np.ndarray, dtype: np.dtype, layout: str, unbatched: bool) -> np.ndarray:
+    """`found`, in NCHW order, as the caller has it: in that layout, with or without a batch, in the result's dtype."""
     result = np.ascontiguousarray(_arrays.channels_as(found, layout)[0 if unbatched else slice(None)])
-    return result.astype(_arrays.result_dtype(given), copy=False)
+    return result.astype(dtype, copy=False)
 
 
 def pooled_images(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastconv import _arrays, reference
@@ -41,7 +43,7 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
 def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: bool = False) -> np.ndarray:
     """`linear`, with ReLU applied to the sums before they are stored where `relu`."""
     where = "linear"
-    _check(where, x, weight)
+    x, weight = _checked(where, x, weight)
     if bias is not None:
         _arrays.same_shape(where, "bias", _arrays.numeric(where, "bias", bias), weight.shape[:1])
     dtype = _arrays.result_dtype(x, weight, bias)
@@ -86,7 +88,7 @@ def linear_backward(
     """
     where = "linear_backward"
     needs = needed(where, needs)
-    _check(where, x, weight)
+    x, weight = _checked(where, x, weight)
     g = _arrays.numeric(where, "grad_output", grad_output)
     _arrays.same_shape(where, "grad_output", g, (*x.shape[:-1], len(weight)))
     dtype = _arrays.result_dtype(g, x, weight)
@@ -120,12 +122,12 @@ def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) ->
     return c[0]
 
 
-def _check(where: str, x: np.ndarray, weight: np.ndarray) -> None:
-    _arrays.numeric(where, "x", x)
-    _arrays.numeric(where, "weight", weight)
+def _checked(where: str, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
+    x, weight = _arrays.numeric(where, "x", x), _arrays.numeric(where, "weight", weight)
     if x.ndim not in (1, 2):
         raise ShapeError(f"{where}: x must have shape (N, IN) or (IN,), got {x.shape}")
     if weight.ndim != 2 or 0 in weight.shape:
         raise ShapeError(f"{where}: weight must have shape (OUT, IN) without a zero, got {weight.shape}")
     if x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"{where}: weight takes {weight.shape[1]} inputs, x has shape {x.shape}")
+    return x, weight

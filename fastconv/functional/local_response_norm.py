@@ -48,12 +48,13 @@ def local_response_norm(
     where = "local_response_norm"
     images, unbatched = images_of(where, x, layout)
     size, alpha, beta, k = _numbers(where, size, alpha, beta, k)
-    images = ready(images, _arrays.compute_dtype(_arrays.result_dtype(x)))
+    dtype = _arrays.result_dtype(x)
+    images = ready(images, _arrays.compute_dtype(dtype))
     if on_numpy():
         y = reference.local_response_norm(images, size, alpha, beta, k)
     else:
         y = images * _base(images, size, alpha, k) ** -beta
-    return as_given(y, x, layout, unbatched)
+    return as_given(y, dtype, layout, unbatched)
 
 
 def local_response_norm_backward(
@@ -103,7 +104,7 @@ def local_response_norm_backward(
         direct = g * base**-beta
         through_base = _neighbours(direct * images / base, (size - 1) // 2, size // 2)
         grad = direct - images * through_base * (2 * alpha * beta / size)
-    return as_given(grad, x, layout, unbatched).astype(dtype, copy=False)
+    return as_given(grad, dtype, layout, unbatched)
 
 
 def _numbers(where: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, float, float, float]:

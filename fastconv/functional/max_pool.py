@@ -63,7 +63,8 @@ def max_pool2d(
                 kernels.forward_in_vectors(planes[part], own, results[part, rows], nothing, False)
             else:
                 kernels.forward(planes[part], own, _lowest(planes.dtype), results[part, rows])
-    return delivered(found, y, layout)
+    delivered(found, y, layout)
+    return y if out is None else out
 
 
 def max_pool2d_with_indices(
@@ -181,7 +182,7 @@ def scattered(
         planes = (a.reshape(P, size) for a in (g, cells, gate))
         if kernels.backward(*planes, positive is not None, found.reshape(P, H * W)):
             raise outside(where, cells, H, W)
-    return as_given(found, grad_output, layout, unbatched)
+    return as_given(found, _arrays.result_dtype(grad_output), layout, unbatched)
 
 
 def outside(where: str, indices: np.ndarray, H: int, W: int) -> RangeError:

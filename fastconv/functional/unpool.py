@@ -48,7 +48,8 @@ def max_unpool2d(
     images = _arrays.channels_first(images, layout)
     if images.shape[:2] != (N, C) or min(C, H, W) < 1:
         raise ShapeError(f"{where}: output_shape {tuple(output_shape)} does not fit x of {x.shape}")
-    _arrays.same_shape(where, "indices", _arrays.numeric(where, "indices", indices), x.shape)
+    indices = _arrays.numeric(where, "indices", indices)
+    _arrays.same_shape(where, "indices", indices, x.shape)
     cells = _cells(where, indices, unbatched, (H, W), layout)
     values = ready(images, x.dtype.newbyteorder("="))
     if on_numpy():
@@ -87,7 +88,8 @@ def max_unpool2d_backward(grad_output: np.ndarray, indices: np.ndarray, *, layou
     g, unbatched = _arrays.batched(where, "grad_output", _arrays.numeric(where, "grad_output", grad_output))
     g = _arrays.channels_first(g, layout)
     N, C, H, W = g.shape
-    if _arrays.numeric(where, "indices", indices).ndim != grad_output.ndim or min(C, H, W) < 1:
+    indices = _arrays.numeric(where, "indices", indices)
+    if indices.ndim != grad_output.ndim or min(C, H, W) < 1:
         raise ShapeError(f"{where}: indices {indices.shape} do not fit grad_output of {grad_output.shape}")
     cells = _cells(where, indices, unbatched, (H, W), layout)
     if cells.shape[:2] != (N, C):

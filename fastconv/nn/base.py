@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastconv.errors import ShapeError
+from fastconv._arrays import same_shape
+from fastconv.errors import DTypeError, ShapeError
 
 Backward: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+
+def array_of(layer: Layer, name: str, value: Any) -> np.ndarray:
+    """`value` if it is an array, a DTypeError that names the layer otherwise; never of a subclass."""
+    if type(value) is np.ndarray:
+        return value
+    if not isinstance(value, np.ndarray):
+        raise DTypeError(f"{type(layer).__name__}: {name} must be a NumPy array, got {type(value).__name__}")
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{type(layer).__name__}: {name} is a masked array, whose mask would be ignored; fill it first"
+        )
+    return np.asarray(value)
+
+
+def gradient_of(layer: Layer, grad_y: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """`grad_y` if it is an array of the shape of the layer's result, otherwise an error that names the layer."""
+    grad_y = array_of(layer, "grad_y", grad_y)
+    same_shape(type(layer).__name__, "grad_y", grad_y, shape)
+    return grad_y
 
 
 class Parameter:

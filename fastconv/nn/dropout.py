@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import functional as F
+from fastconv._arrays import numeric
 from fastconv._scalars import generator, number
 from fastconv.nn import init
 from fastconv.nn.base import Backward, Buffer, Layer
@@ -41,10 +42,11 @@ class Dropout(Layer):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The batch as it is."""
-        return x
+        return numeric("Dropout", "x", x)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The batch with some values dropped, and the gradient."""
+        x = numeric("Dropout", "x", x)
         source = np.random.default_rng([self._seed, int(self.draws.value)])
         self.draws.value += 1
         y, mask = F.dropout_with_mask(x, self.p, source)

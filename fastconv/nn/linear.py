@@ -12,7 +12,7 @@ from fastconv import functional as F
 from fastconv._sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.nn import init
-from fastconv.nn.base import Backward, Layer, Parameter
+from fastconv.nn.base import Backward, Layer, Parameter, array_of, gradient_of
 
 
 class Linear(Layer):
@@ -84,13 +84,17 @@ class Flatten(Layer):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The flattened batch, a view where possible."""
+        x = array_of(self, "x", x)
         return x.reshape(self.output_shape(x.shape))
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The flattened batch, and the way back."""
-        shape = x.shape
-        return self(x), lambda grad_y: grad_y.reshape(shape)
+        y = self(x)
+        shape, flat = x.shape, y.shape
+        return y, lambda grad_y: gradient_of(self, grad_y, flat).reshape(shape)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, C*H*W)."""
+        if not input_shape:
+            raise ShapeError("Flatten: takes a batch, got an input without dimensions")
         return input_shape[0], math.prod(input_shape[1:])

@@ -64,8 +64,9 @@ class AvgPool2d(Layer):
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The pooled batch, and its gradient."""
+        y = self(x)
         shape = x.shape
-        return self(x), lambda grad_y: F.avg_pool2d_backward(grad_y, shape, *self.options)
+        return y, lambda grad_y: F.avg_pool2d_backward(grad_y, shape, *self.options)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, C, OH, OW)."""
@@ -92,8 +93,9 @@ class GlobalAvgPool2d(Layer):
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The means of a batch, and their gradient."""
+        y = self(x)
         shape = x.shape
-        return self(x), lambda grad_y: F.global_avg_pool2d_backward(grad_y, shape)
+        return y, lambda grad_y: F.global_avg_pool2d_backward(grad_y, shape)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, C, 1, 1)."""

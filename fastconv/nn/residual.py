@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.errors import ShapeError
-from fastconv.nn.base import Backward, Layer
+from fastconv.nn.base import Backward, Layer, array_of, gradient_of
 
 
 class Residual(Layer):
@@ -32,15 +32,20 @@ class Residual(Layer):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The sum for a batch."""
+        x = array_of(self, "x", x)
         return _sum(self.body(x), x if self.shortcut is None else self.shortcut(x))
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The sum for a batch, and its gradient."""
+        x = array_of(self, "x", x)
         y, through_body = self.body.forward(x)
-        if self.shortcut is None:
-            return _sum(y, x), lambda grad_y: through_body(grad_y) + grad_y
-        side, through_shortcut = self.shortcut.forward(x)
-        return _sum(y, side), lambda grad_y: through_body(grad_y) + through_shortcut(grad_y)
+        side, through_shortcut = (x, _same) if self.shortcut is None else self.shortcut.forward(x)
+
+        def backward(grad_y: np.ndarray) -> np.ndarray:
+            grad_y = gradient_of(self, grad_y, side.shape)
+            return np.asarray(through_body(grad_y) + through_shortcut(grad_y))
+
+        return _sum(y, side), backward
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the body's result."""
@@ -55,7 +60,11 @@ class Residual(Layer):
 
 def _sum(y: np.ndarray, side: np.ndarray) -> np.ndarray:
     _check(y.shape, side.shape)  # NumPy would broadcast
-    return y + side
+    return np.asarray(y + side)  # a sum without dimensions is no array
+
+
+def _same(grad_y: np.ndarray) -> np.ndarray:
+    return grad_y
 
 
 def _check(body: tuple[int, ...], shortcut: tuple[int, ...]) -> None:

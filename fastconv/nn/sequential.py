@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 
 from fastconv._backend import on_numpy
-from fastconv.nn.base import Backward, Layer, Parameter
+from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.lanes import Together, chained, plain, together
 from fastconv.nn.program import Updater
 
@@ -47,17 +47,22 @@ class Sequential(Layer):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
+        x = array_of(self, "x", x)
         for step in self._steps():
             x = step(x)
         return x
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The last layer's result, and the function that carries a gradient back through all layers."""
-        return chained(self._steps(), x)
+        return self._chained(x, True)
 
     def forward_from_data(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """As `forward`, for an x that is data: the layer in front does not compute a gradient nobody needs."""
-        return chained(self._steps(), x, need_x=False)
+        return self._chained(x, False)
+
+    def _chained(self, x: np.ndarray, need_x: bool) -> tuple[np.ndarray, Backward]:
+        y, backward = chained(self._steps(), array_of(self, "x", x), need_x)
+        return y, lambda grad_y: backward(array_of(self, "grad_y", grad_y))
 
     def learn(
         self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None = None, lr_factor: float = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastconv._names import one_of
 from fastconv.viz.figures import library
 
 LANGUAGES = ("en", "zh")
@@ -76,8 +77,7 @@ def lettering(language: str = "en") -> Lettering:
         ValueError: it is another one.
         MissingExtraError: matplotlib is not installed.
     """
-    if language not in LANGUAGES:
-        raise ValueError(f"lettering: language must be one of {', '.join(LANGUAGES)}, got {language!r}")
+    one_of("lettering", "language", language, LANGUAGES)
     matplotlib = library()
     from matplotlib.font_manager import fontManager
 
