@@ -1,22 +1,18 @@
-"""The only place with Numba flags: the decorators of kernels and helpers, the cache policy, safe launches."""
+"""The only place with Numba flags: the decorators of kernels and helpers, safe launches."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
-import pickle
-import tempfile
 import threading
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
 
-from fastconv import _threads
+from fastconv import _forks, _threads
+from fastconv._cache import PackageCache, serial_only
 
 # contract: a product and a sum may become one fused multiply-add; reassoc: a dot product may be summed in lanes.
 # Never nnan or ninf: NaN and infinity are results that users may rely on.
@@ -25,101 +21,9 @@ FASTMATH = {"contract", "reassoc"}
 # Elements that one thread gets through while a launch on threads would take place (measured: about 10 µs).
 SERIAL_ELEMENTS = 2**16
 
-# Set in a child process that was forked after the parent's first kernel: its thread pool is gone.
-_forked = False
+# Whether Numba's threads have started, and the lock for a threading layer that takes one thread at a time.
 _launched = False
 _one_at_a_time: contextlib.AbstractContextManager[Any] | None = None
-_launching = threading.Lock()
-
-
-PACKAGE = Path(__file__).parent
-
-
-def kernel_sources() -> list[Path]:
-    """The source files that compiled code may come from, with all that they import: not those of layers and above."""
-    rooms = [*PACKAGE.glob("_*"), PACKAGE / "kernels", PACKAGE / "functional", PACKAGE / "errors.py"]
-    return sorted(path for room in rooms for path in (room.rglob("*.py") if room.is_dir() else [room]))
-
-
-def digest(sources: Iterable[Path]) -> str:
-    """A digest of what is in source files (100 files: 2 ms)."""
-    found = hashlib.sha256()
-    for path in sources:
-        found.update(path.read_bytes())
-    return found.hexdigest()
-
-
-@functools.cache
-def _kernel_digest() -> str:
-    """Numba's own key sees the file of one function only."""
-    return digest(kernel_sources())
-
-
-def fingerprint() -> str:
-    """What compiled kernels depend on besides Numba's own key: their sources and the options of compilation."""
-    return f"{_kernel_digest()} {numba.__version__} {numba.config.BOUNDSCHECK} {_serial_only()}"
-
-
-class _KeyedFiles:
-    """One file for each compiled signature, named by a digest of its whole key.
-
-    Numba's index file maps signatures to numbered data files and is read, changed and written back without a lock:
-    two processes that fill it at once can exchange each other's machine code. Without an index there is no such race.
-    """
-
-    def __init__(self, folder: str, base: str):
-        self._folder, self._base = Path(folder), base
-
-    def _path(self, key: object) -> Path:
-        return self._folder / f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
-
-    def load(self, key: object) -> Any:
-        try:
-            stored, data = pickle.loads(self._path(key).read_bytes())
-        except Exception:  # missing, truncated, or of another version: compile again
-            return None
-        return data if stored == repr(key) else None
-
-    def save(self, key: object, data: Any) -> None:
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix=self._base, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                pickle.dump((repr(key), data), file, protocol=-1)
-            os.replace(name, self._path(key))
-        except BaseException:
-            os.unlink(name)
-            raise
-
-    def flush(self) -> None:
-        for path in self._folder.glob(f"{self._base}.*.nbc"):
-            path.unlink(missing_ok=True)
-
-
-class _PackageCache(FunctionCache):
-    """Numba's disk cache with a key that covers the package's sources and the options of compilation.
-
-    Never stale: an edited helper in another file changes the key. Never fatal: what cannot be read or written is
-    compiled again.
-    """
-
-    def __init__(self, function: Callable, options: str):
-        super().__init__(function)
-        self._options = options
-        self._cache_file = _KeyedFiles(self._cache_path, self._impl.filename_base)
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        key = super()._index_key(sig, codegen)
-        return (*key, self._options, fingerprint())
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        with contextlib.suppress(Exception):
-            super().save_overload(sig, data)
 
 
 def _compiled(function: Callable, fastmath: bool, parallel: bool = False, inline: str = "never") -> Any:
@@ -127,8 +31,8 @@ def _compiled(function: Callable, fastmath: bool, parallel: bool = False, inline
     dispatcher = numba.njit(function, error_model="numpy", nogil=True, **options)
     if not numba.config.DISABLE_JIT:
         # a read-only or home-less install has no folder for a cache: then every process compiles anew
-        with contextlib.suppress(RuntimeError, OSError, AttributeError):
-            dispatcher._cache = _PackageCache(function, f"fastmath={fastmath} parallel={parallel}")
+        with contextlib.suppress(Exception):
+            dispatcher._cache = PackageCache(function, f"fastmath={fastmath} parallel={parallel}")
     return dispatcher
 
 
@@ -152,7 +56,7 @@ def strict_helper(function: Callable) -> Any:
 
 
 class Kernel:
-    """A compiled function with a parallel form and a serial twin; calling it picks the one that is safe here.
+    """A compiled function with a parallel form and a serial twin; calling it runs it on threads, where there are any.
 
     Attributes:
         function: the Python function itself.
@@ -171,15 +75,19 @@ class Kernel:
         return self if elements >= SERIAL_ELEMENTS else self.serial
 
     def __call__(self, *args: Any) -> Any:
-        if _forked or numba.config.DISABLE_JIT or _serial_only():
+        if numba.config.DISABLE_JIT or serial_only():
             return self.serial(*args)
         if not _launched:
             _launch()
-        _threads.apply()
-        if _one_at_a_time is None:
-            return self.parallel(*args)
-        with _one_at_a_time:
-            return self.parallel(*args)
+        before = _threads.apply()
+        try:
+            if _one_at_a_time is None:
+                return self.parallel(*args)
+            with _one_at_a_time:
+                return self.parallel(*args)
+        finally:
+            if before:
+                _threads.restore(before)
 
 
 def kernel(function: Callable) -> Kernel:
@@ -192,21 +100,16 @@ def strict_kernel(function: Callable) -> Kernel:
     return Kernel(function, fastmath=False)
 
 
-@functools.cache
-def _serial_only() -> bool:
-    """FASTCONV_SERIAL=1 runs the serial twins, which NUMBA_BOUNDSCHECK=1 can check (it cannot inside `prange`)."""
-    return os.environ.get("FASTCONV_SERIAL", "0") not in ("", "0")
-
-
 def _launch() -> None:
     """Start Numba's threads and note whether its threading layer may be entered by two threads at once."""
     global _launched, _one_at_a_time
     from numba.np.ufunc.parallel import _launch_threads
 
-    with _launching:
+    with _forks.launching:
         if _launched:  # by another thread meanwhile, whose lock must stay the only one
             return
         _launch_threads()
+        _forks.stay_alone_in_children()
         if numba.threading_layer() == "workqueue":
             # two threads inside the workqueue layer abort the process
             _one_at_a_time = threading.RLock()
@@ -214,10 +117,8 @@ def _launch() -> None:
 
 
 def _after_fork() -> None:
-    # OpenMP kills, and workqueue hangs, a child that enters a parallel loop after its parent did
-    global _forked, _launching
-    _forked = _forked or _launched
-    _launching = threading.Lock()  # another thread of the parent may have held the old one
+    global _one_at_a_time
+    _one_at_a_time = None  # the layer is not entered any more, and another thread of the parent may be in it
 
 
 if hasattr(os, "register_at_fork"):

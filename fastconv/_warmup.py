@@ -29,6 +29,10 @@ CHANNELS_LAST: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
     """Compile the kernels, or read them from the disk cache, so that later calls do not wait for it.
 
+    Processes that are forked afterwards (`multiprocessing.Pool` on Linux, workers of a data loader) have what was
+    compiled here: they run it on their one thread and compile nothing. Processes that are started anew (`spawn`,
+    `forkserver`, joblib) read it from the disk cache. A fork while another thread compiles waits until it has done.
+
     Args:
         dtypes: float32, float64 or both.
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import compileall
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
+import numba
 import pytest
+from numba import types
 
 import fastconv
+from fastconv import _cache
 
 pytestmark = pytest.mark.process
 
@@ -21,6 +27,14 @@ import fastconv
 x = np.arange(32).reshape(1, 2, 4, 4)
 print(*fastconv.max_pool2d(x, 2).ravel().astype(int))
 """
+COUNTED = (
+    SCRIPT
+    + """
+from fastconv.kernels import max_pool
+stats = max_pool.forward.parallel.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+)
 RIGHT = "5 7 13 15 21 23 29 31"
 
 
@@ -66,15 +80,7 @@ def test_a_warm_cache_compiles_nothing(copy):
     assert copy.run() == RIGHT
     files = copy.files()
     assert files
-    counted = (
-        SCRIPT
-        + """
-from fastconv.kernels import max_pool
-stats = max_pool.forward.parallel.stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
-"""
-    )
-    assert copy.run(counted).splitlines() == [RIGHT, "1 0"]
+    assert copy.run(COUNTED).splitlines() == [RIGHT, "1 0"]
     assert copy.files() == files
     assert not list(copy.cache.rglob("*.tmp"))
 
@@ -171,3 +177,98 @@ def test_two_processes_fill_it_at_once(copy):
     files = copy.files()
     assert copy.run() == RIGHT
     assert copy.files() == files
+
+
+def test_an_entry_with_any_bit_flipped_is_not_looked_at(tmp_path):
+    """A single bit of machine code, or of a pickle, may end the process: nothing is read that fails its checksum."""
+    files = _cache.KeyedFiles(str(tmp_path), "kernel")
+    files.save(("key", 1), {"code": bytes(range(40))})
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    assert files.load(("key", 1)) == {"code": bytes(range(40))}
+    with mock.patch.object(pickle, "loads") as unpickle:
+        for bit in range(0, 8 * len(whole), 11):
+            changed = bytearray(whole)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            assert files.load(("key", 1)) is None
+        unpickle.assert_not_called()
+    path.write_bytes(whole)
+    assert files.load(("key", 2)) is None
+    path.rename(files._path(repr(("key", 2))))  # a whole entry under another's name
+    assert files.load(("key", 2)) is None
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    files = _cache.KeyedFiles(str(tmp_path), "kernel")
+    old, new, others = (tmp_path / name for name in ("kernel-a.tmp", "kernel-b.tmp", "other-a.tmp"))
+    for path in (old, new, others):
+        path.write_bytes(b"half")
+    for path in (old, others):
+        os.utime(path, (0, 0))
+    files.save("key", 1)
+    assert [path.exists() for path in (old, new, others)] == [False, True, True]
+    assert files.load("key") == 1
+
+
+def test_a_need_that_is_damaged_or_of_other_sources_is_compiled_again():
+    """FileNotFoundError is the one that Numba takes for an entry that is not there."""
+    import fastconv._overloads
+    from fastconv._overloads import linking
+
+    assert fastconv._overloads
+    signature = (types.Array(types.float64, 1, "C"),)
+    with mock.patch.dict(linking._signatures, {7: signature}), mock.patch.object(linking, "_filled") as filled:
+        build, (stamp, slot, kinds) = linking.Need(7).__reduce__()
+        build(stamp, slot, kinds)
+        filled.assert_called_once_with(7, signature)
+        wrong = bytes([stamp[0] ^ 1]) + stamp[1:]
+        for arguments in ((wrong, slot, kinds), (stamp, slot ^ 1, kinds), (stamp, slot, kinds * 2)):
+            with pytest.raises(FileNotFoundError):
+                build(*arguments)
+        filled.assert_called_once()
+
+
+def test_a_package_without_sources_has_a_cache(copy):
+    assert compileall.compile_dir(copy.root / "fastconv", quiet=1, legacy=True)
+    for path in (copy.root / "fastconv").rglob("*.py"):
+        path.unlink()
+    environment = {"NUMBA_CACHE_DIR": None, "HOME": str(copy.root), "XDG_CACHE_HOME": None}
+    assert copy.run(COUNTED, **environment).splitlines() == [RIGHT, "0 1"]
+    assert list((copy.root / "fastconv" / "__pycache__").glob("*.nbc"))
+    assert copy.run(COUNTED, **environment).splitlines() == [RIGHT, "1 0"]
+
+
+def test_a_package_in_an_archive_has_a_cache_in_the_users_folder(tmp_path, monkeypatch):
+    archive = tmp_path / "packed.zip"
+    archive.write_bytes(b"content")
+    monkeypatch.setattr(_cache, "PACKAGE", archive / "fastconv")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert _cache.kernel_sources() == [archive]
+    locator = _cache._WithoutSources.from_function(_cache.digest, str(archive / "fastconv" / "_cache.py"))
+    assert Path(locator.get_cache_path()).parent == tmp_path / "home" / "numba"
+    assert Path(locator.get_cache_path()).is_dir()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "asked"))
+    locator = _cache._WithoutSources.from_function(_cache.digest, "not there")
+    assert Path(locator.get_cache_path()).parent == tmp_path / "asked"
+    assert _cache._WithoutSources.from_function(_cache.digest, __file__) is None  # Numba's own find those with sources
+
+
+def test_other_compiled_files_are_other_sources(copy):
+    package = copy.root / "fastconv"
+    assert compileall.compile_dir(package, quiet=1, legacy=True)
+    for path in package.rglob("*.py"):
+        path.unlink()
+    with mock.patch.object(_cache, "PACKAGE", package):
+        files = _cache.kernel_sources()
+        assert {path.suffix for path in files} == {".pyc"}
+        assert package / "kernels" / "tiles.pyc" in files
+        before = _cache.digest(files)
+        (package / "kernels" / "tiles.pyc").write_bytes(b"other")
+        assert _cache.digest(files) != before
+
+
+def test_modules_that_are_no_files_have_no_cache(tmp_path):
+    with mock.patch.object(_cache, "PACKAGE", tmp_path / "nowhere"), pytest.raises(FileNotFoundError, match="nowhere"):
+        _cache.kernel_sources()

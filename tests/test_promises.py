@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from unittest import mock
 
+import numba
 import numpy as np
 import pytest
 import variants
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from strategies import assert_identical, assert_same_bits, conv_cases, inner, pool_cases, real
 
 import fastconv
-from fastconv import nn, optim, reference
+from fastconv import _forks, _threads, nn, optim, reference
 from fastconv._jit import Kernel
 from fastconv.kernels import (
     avg_pool,
@@ -507,26 +509,75 @@ def test_two_threads_at_once():
     assert wrong == []
 
 
-def test_number_of_threads_holds_in_other_threads():
-    import numba
+def threads_of_a_launch(call):
+    """Numba's number of threads inside the launches of kernels that a call makes."""
+    seen = []
+    for_launch = _threads.apply
 
+    def apply():
+        before = for_launch()
+        seen.append(numba.get_num_threads())
+        return before
+
+    with mock.patch.object(_threads, "apply", apply):
+        call()
+    assert seen
+    return set(seen)
+
+
+def relu():
+    fastconv.relu(np.ones(3))
+
+
+def test_number_of_threads_holds_in_other_threads():
     fastconv.set_num_threads(1)
     seen = []
 
     def work():
-        fastconv.relu(np.ones(3))
-        seen.append((fastconv.get_num_threads(), numba.get_num_threads()))
+        seen.append((fastconv.get_num_threads(), threads_of_a_launch(relu)))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [(1, 1)]
+    assert seen == [(1, {1})]
     with fastconv.num_threads(3):
         assert fastconv.get_num_threads() == 3
-        fastconv.relu(np.ones(3))
-        assert numba.get_num_threads() == 3
-    fastconv.relu(np.ones(3))
-    assert (fastconv.get_num_threads(), numba.get_num_threads()) == (1, 1)
+        assert threads_of_a_launch(relu) == {3}
+    assert threads_of_a_launch(relu) == {1}
+    assert fastconv.get_num_threads() == 1
+
+
+@pytest.fixture
+def numbas_number():
+    """Numba's number of the main thread, which a test changes."""
+    relu()  # the threads have started
+    before = numba.get_num_threads()
+    yield before
+    numba.set_num_threads(before)
+
+
+def test_numbas_number_of_threads_is_put_back(numbas_number):
+    for own, ours in ((1, 2), (3, 2), (2, 2), (4, 1)):
+        numba.set_num_threads(own)
+        fastconv.set_num_threads(ours)
+        assert threads_of_a_launch(relu) == {ours}
+        assert numba.get_num_threads() == own
+        with fastconv.num_threads(3):
+            assert threads_of_a_launch(relu) == {3}
+            assert (fastconv.get_num_threads(), numba.get_num_threads()) == (3, own)
+        fails = mock.Mock(side_effect=ZeroDivisionError)
+        with mock.patch.object(elementwise.relu, "parallel", fails), pytest.raises(ZeroDivisionError):
+            relu()
+        assert numba.get_num_threads() == own
+
+
+def test_numbas_number_of_threads_counts_while_none_is_set_here(numbas_number, monkeypatch):
+    monkeypatch.setattr(_threads, "_wanted", None)
+    for own in (1, 3, 2):
+        numba.set_num_threads(own)
+        assert fastconv.get_num_threads() == own
+        assert threads_of_a_launch(relu) == {own}
+        assert numba.get_num_threads() == own
 
 
 MODULES = (avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes)
@@ -627,6 +678,127 @@ def test_fork(layer, before):
     # Python itself warns of forking a process with threads; that is the situation tested
     script = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n" + FORK.format(before=before)
     assert run(script, NUMBA_THREADING_LAYER=layer).stderr == ""
+
+
+# What runs in a process that forks, and is to print "right"; `forked` is what a child says, within a time.
+FORKED = """
+import os, signal, sys, threading, time, warnings
+warnings.simplefilter('ignore', DeprecationWarning)
+import numba
+import numpy as np
+import fastconv
+from numba.core import dispatcher
+from fuzzing.child import in_fork
+x = np.arange(12.0).reshape(1, 3, 4)
+expected = fastconv.max_pool2d(x, 2)
+def pooled():
+    return "right" if (fastconv.max_pool2d(x, 2) == expected).all() else "wrong"
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_a_child_runs_what_its_parent_compiled(layer):
+    """On its one thread, as it says; also a child's child, and users' loops on threads."""
+    script = """
+@numba.njit(parallel=True)
+def total(a):
+    found = 0.0
+    for i in numba.prange(len(a)):
+        found += a[i]
+    return found
+assert total(np.ones(100)) == 100
+def refuse(*arguments):
+    raise AssertionError("something is compiled")
+def work():
+    dispatcher._FunctionCompiler.compile = refuse
+    found = pooled(), fastconv.get_num_threads(), total(np.ones(100))
+    with fastconv.num_threads(2):
+        found += fastconv.get_num_threads(), pooled()
+    return str(found)
+print(in_fork(work, 60))
+print(in_fork(lambda: in_fork(work, 60), 60))
+print(pooled(), fastconv.get_num_threads())
+"""
+    found = run(FORKED + script, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2").stdout.splitlines()
+    assert found == ["('right', 1, 100.0, 1, 'right')"] * 2 + ["right 2"]
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_whose_parents_threads_numba_has_started():
+    """OpenMP would end it."""
+    script = """
+import warnings
+warnings.simplefilter('ignore', DeprecationWarning)
+import numba
+import numpy as np
+import fastconv
+from fuzzing.child import in_fork
+numba.set_num_threads(1)
+print(in_fork(lambda: str(fastconv.max_pool2d(np.ones((1, 4, 4)), 2).sum()), 60))
+"""
+    assert run(script, NUMBA_THREADING_LAYER="omp").stdout.split() == ["4.0"]
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_fork_while_another_thread_compiles():
+    """The child would wait for good for the compiler's lock, which nobody in it can release."""
+    script = """
+def compiled(number):
+    return numba.njit(lambda x: x + number)(1)
+stop = threading.Event()
+def compile_on():
+    number = 0
+    while not stop.is_set():
+        number += 1
+        compiled(number)
+def work():
+    return pooled() if compiled(-1) == 0 else "wrong"
+thread = threading.Thread(target=compile_on)
+thread.start()
+found = []
+for pause in (0.3, 0.05, 0.1):
+    time.sleep(pause)
+    found.append(in_fork(work, 30))
+stop.set()
+thread.join()
+print(*found, compiled(-2))
+"""
+    assert run(FORKED + script).stdout.split() == ["right"] * 3 + ["-1"]
+
+
+def test_the_locks_of_numba_and_llvm_are_found_and_free_after_a_fork():
+    locks = list(_forks.locks())
+    assert len(locks) == 4
+    with locks[0]:  # a fork by the thread that compiles
+        _forks._before()
+        assert all(lock._is_owned() for lock in locks)
+        _forks._after()
+        assert [lock._is_owned() for lock in locks] == [True, False, False, False]
+    assert not locks[0]._is_owned()
+
+
+def test_a_fork_does_not_wait_for_good(monkeypatch):
+    """As where two threads wait for each other."""
+    monkeypatch.setattr(_forks, "PATIENCE", 0.01)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with _forks.launching:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    _forks._before()
+    _forks._after()
+    done.set()
+    thread.join()
+    assert not any(lock._is_owned() for lock in _forks.locks())
 
 
 @pytest.mark.process

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import fastconv
-from fastconv._jit import kernel_sources
+from fastconv._cache import kernel_sources
 
 PACKAGE = Path(fastconv.__file__).parent
 # from low to high; modules of one line may not import each other
 LAYERS = (
     ("errors",),
-    ("_files",),
+    ("_files", "_cache", "_forks"),
     ("_threads", "_backend"),
     ("_jit", "_addresses", "_calls"),
     ("_axes",),

@@ -215,7 +215,8 @@ def demanded(
 @contextlib.contextmanager
 def as_in_jitted_code() -> Iterator[None]:
     """Make Python call the kernels that jitted code calls, which then need not be compiled for threads as well."""
-    with demanded(packed=False, shared=False, turned=False, last=False), mock.patch.object(_jit, "_forked", True):
+    serial = mock.patch.object(_jit.Kernel, "__call__", lambda kernel, *arguments: kernel.serial(*arguments))
+    with demanded(packed=False, shared=False, turned=False, last=False), serial:
         yield
 
 

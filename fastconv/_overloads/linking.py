@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv._jit import fingerprint
+from fastconv._cache import checksum, fingerprint
 
 # a helper has one signature for each dtype that it is called with, the last standing for any other
 DTYPES = (types.float32, types.float64, types.int64, types.uint64, types.none)
@@ -36,15 +36,21 @@ class Need:
     def __init__(self, slot: int):
         self.slot = slot
 
-    def __reduce__(self) -> tuple[Callable, tuple[str, int, tuple[types.Type, ...]]]:
-        return _needed, (fingerprint(), self.slot, _signatures[self.slot])
+    def __reduce__(self) -> tuple[Callable, tuple[bytes, int, tuple[types.Type, ...]]]:
+        signature = _signatures[self.slot]
+        return _needed, (_stamp(self.slot, signature), self.slot, signature)
 
 
-def _needed(digest: str, slot: int, signature: tuple[types.Type, ...]) -> Need:
-    if digest != fingerprint():
+def _stamp(slot: int, signature: tuple[types.Type, ...]) -> bytes:
+    """What shows that a `Need` is of these sources, and that it is whole: another slot would call another helper."""
+    return checksum(f"{fingerprint()} {slot} {signature}".encode())
+
+
+def _needed(stamp: bytes, slot: int, signature: tuple[types.Type, ...]) -> Need:
+    if stamp != _stamp(slot, signature):
         # Numba's cache looks at the user's file alone, and would go on with code for an older fastconv; of all errors
         # it takes this one for a file that is not there, and compiles again
-        raise FileNotFoundError("compiled for other sources of fastconv")
+        raise FileNotFoundError("compiled for other sources of fastconv, or damaged")
     _filled(slot, signature)
     return Need(slot)
 
