@@ -158,17 +158,6 @@ def test_gradient_of_average_pooling(window):
         assert_within(grad[counts == count], int(count), 0.7)
 
 
-@pytest.mark.parametrize("window", [(3, 3), (40, 15), (1, 700), (700, 1)])
-@pytest.mark.parametrize("order", ["rows", "cols", "unfold"])
-def test_col2im(order, window):
-    shape = (1, 1, *(side + 70 if side > 1 else 3 for side in window))
-    cols = fastconv.im2col(np.ones(shape), window, order=order)
-    counts = fastconv.col2im(cols, shape, window, order=order)
-    grad = fastconv.col2im(np.full(cols.shape, 0.7, np.float32), shape, window, order=order)
-    for count in np.unique(counts):
-        assert_within(grad[counts == count], int(count), 0.7)
-
-
 @pytest.mark.parametrize("pool", [None, nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AvgPool2d(60), nn.MaxPool2d(60)])
 @pytest.mark.parametrize("OC, kernel, padding", [(4, 3, 1), (6, 5, 2), (8, 13, 6), (1, 1, 0)])
 def test_networks(pool, OC, kernel, padding):
