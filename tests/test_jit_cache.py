@@ -114,8 +114,10 @@ def test_a_convolution_sees_an_edited_tile(copy):
     """The helper that every convolution and matrix product rests on."""
     script = "import numpy as np, fastconv\nprint(fastconv.conv2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 1))).sum())"
     assert copy.run(script) == "4.0"
-    tripled = "total = builder.fmul(builder.load(slot), ir.Constant(vectors.type, [3.0] * vectors.lanes))"
-    copy.edit("kernels/tiles.py", "total = builder.load(slot)", tripled)
+    tripled = "builder.fmul(builder.load(slot), ir.Constant(vectors.type, [3.0] * vectors.lanes))"
+    copy.edit(
+        "kernels/tiles.py", "vectors.store(builder.load(slot), row, j, m)", f"vectors.store({tripled}, row, j, m)"
+    )
     assert copy.run(script) == "12.0"
 
 

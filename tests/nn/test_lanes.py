@@ -586,10 +586,10 @@ def test_what_is_replaced_in_a_layer_is_used():
     [
         (np.ones((1, 5, 7, 10)), ShapeError, r"grad_output must have shape \(9, 5, 7, 10\), got \(1, 5, 7, 10\)"),
         (np.ones((9, 350)), ShapeError, r"grad_output must have shape \(9, 5, 7, 10\), got \(9, 350\)"),
-        (1.0, TypeError, "grad_output must be a NumPy array, got float"),
-        (None, TypeError, "grad_output must be a NumPy array, got NoneType"),
+        (1.0, TypeError, "grad_y must be a NumPy array, got float"),
+        (None, TypeError, "grad_y must be a NumPy array, got NoneType"),
         (np.ones((9, 5, 7, 10), complex), TypeError, "grad_output must have dtype float32, float64"),
-        (np.ma.masked_array(np.ones((9, 5, 7, 10))), TypeError, "grad_output is a masked array"),
+        (np.ma.masked_array(np.ones((9, 5, 7, 10))), TypeError, "grad_y is a masked array"),
     ],
 )
 def test_gradients_that_do_not_fit(grad, error, message):
