@@ -49,7 +49,7 @@ assert_type(fc.conv2d(x, weight, stride=(1, 1), padding=((1, 1), (0, 2)), dilati
 assert_type(fc.conv2d_backward(y, x, weight, padding="same"), tuple[Array | None, Array | None, Array | None])
 assert_type(fc.conv_output_shape(x.shape, weight.shape, padding=1), tuple[int, int, int, int])
 assert_type(F.max_pool2d_with_indices(x, 2), tuple[Array, Array])
-assert_type(F.avg_pool2d(x, (2, 2), padding=[1, 1]), Array)
+assert_type(F.avg_pool2d(x, (2, 2), padding=(1, 1)), Array)
 assert_type(F.relu(x), Array)
 assert_type(F.cross_entropy(np.zeros((2, 3)), np.array([0, 1])), tuple[float, Array])
 assert_type(fc.im2col(x, 3, order="rows"), Array)
@@ -71,7 +71,7 @@ class Double(Layer):
 block = Residual(Sequential(Conv2d(4, 4, 3, padding="same", dtype=np.float32)))
 model = Sequential(
     Conv2d(3, 4, (3, 3), padding=1, rng=0), nn.BatchNorm2d(4), ReLU(), block, Double(), MaxPool2d(2), Flatten(),
-    Linear(64, 10, rng=np.random.default_rng(0)), rng=0,
+    Linear(64, 10, rng=np.random.default_rng(0)),
 )
 assert_type(model(x), Array)
 out, backward = model.forward(x)
@@ -115,6 +115,7 @@ errors: list[type[Exception]] = [ShapeError, DTypeError]
 '''
 WRONG = '''
 import fastconv as fc
+from fastconv.data import load_digits
 from fastconv.models import lenet5
 from fastconv.nn import Conv2d
 from fastconv.optim import SGD
@@ -124,7 +125,7 @@ fc.conv2d("x", "w")  # E: arg-type
 Conv2d("3", 4, 3)  # E: arg-type
 SGD(lenet5())  # E: arg-type
 fc.conv3d  # E: attr-defined
-fit(lenet5(), None, epochs="two")  # E: arg-type
+fit(lenet5(), load_digits()[0], optimizer=SGD(lenet5().parameters(), 0.1), epochs="two")  # E: arg-type
 fc.get_num_threads().upper()  # E: attr-defined
 '''
 
