@@ -20,6 +20,7 @@ from fastconv.cli.log_styles import STYLES
 from fastconv.cli.settings import new_optimizer
 from fastconv.data import FASHION_MNIST_CLASSES, load_digits, write_idx
 from fastconv.data.mnist import FILES
+from fastconv.models import small_resnet
 from fastconv.optim import SGD, Adam
 from fastconv.training import Position, Run, predict
 from fastconv.weights import load_weights
@@ -28,7 +29,7 @@ KEYS = {
     "model", "data", "epochs", "train_loss", "test_loss", "test_accuracy", "seconds", "images_per_second", "threads"
 }  # fmt: skip
 COMPARISON = {
-    "batch_size": 64, "numba_float32": 1e-3, "numba_float64": 2e-3, "numpy_float32": 1e-2, "numpy_float64": 2e-2,
+    "batch_size": 64, "dtype": "float32", "numba": 1e-3, "numpy_float32": 1e-2, "numpy_float64": 2e-2,
     "ratio_float64": 20.0, "ratio_float32": 10.0,
 }  # fmt: skip
 
@@ -109,6 +110,28 @@ def test_train_options(run, folder, words):
     assert last_row(out).keys() == KEYS
     assert last_row(out)["threads"] == (1 if "--threads" in words else 2)
     assert fastconv.get_backend() == "numba"
+
+
+def test_the_model_that_was_trained_is_compared(run, folder, monkeypatch):
+    asked = []
+
+    def compare(make, x, labels, **options):
+        asked.append((make, x, labels, options))
+        return {"batch_size": 20, "dtype": "float64", "numba": 1e-3, "numpy_float64": 2e-2, "ratio_float64": 20.0}
+
+    monkeypatch.setattr("fastconv.cli.train.compare_backends", compare)
+    words = ("small-resnet", "--optimizer", "adam", "--clip-norm", 1, "--batch-size", 20)
+    code, out, _ = run("train", *words, "--data", folder, "--epochs", 1)
+    ((make, x, labels, options),) = asked
+    assert (x.shape, x.dtype, labels.shape) == ((20, 1, 28, 28), np.float32, (20,))
+    assert (options["clip_norm"], options["clip_value"]) == (1, None)
+    model, optimizer = make("float64")
+    assert type(optimizer) is Adam and optimizer.parameters == model.parameters()
+    assert model.state_dict().keys() == small_resnet().state_dict().keys()
+    assert all(parameter.value.dtype == np.float64 for parameter in model.parameters())
+    assert code == 0 and out.endswith(
+        "a training step of 20 images: 1.00 ms; the NumPy backend takes 20.0 ms in float64 (20.0 times as long)\n"
+    )
 
 
 def test_the_numpy_backend_makes_no_comparison(run, folder):
@@ -497,7 +520,11 @@ def test_info(run):
     code, out, _ = run("info")
     assert code == 0 and fastconv.__version__ in out
     code, out, _ = run("info", "--json")
-    assert code == 0 and fastconv.__version__ in last_row(out).values()
+    facts = last_row(out)
+    assert code == 0 and facts["fastconv"] == fastconv.__version__ and facts == fastconv.config.config()
+    assert list(facts) == ["fastconv", "python", "numpy", "numba", "llvmlite", "processor", "vector_bits", "threads",
+                           "processors", "backend", "kernel_cache", "extras"]  # fmt: skip
+    assert facts["threads"] == facts["processors"] == 2 and isinstance(facts["extras"], list)
     code, out, _ = run("info", "--model", "lenet5")
     assert code == 0 and "layers 0 to 11: together, images side by side" in out and "61,706" in out
     code, out, _ = run("info", "--model", "lenet5", "--batch-size", 1, "--json")

@@ -18,7 +18,7 @@ import fastconv
 mypy = pytest.importorskip("mypy")
 
 PACKAGE = Path(fastconv.__file__).parent
-RIGHT = '''
+RIGHT = """
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -112,8 +112,8 @@ assert_type(load_model("m.npz"), tuple[Sequential, Checkpoint])
 save_weights(Path("w.npz"), model.state_dict())
 assert_type(load_weights(Path("w.npz")), dict[str, Array])
 errors: list[type[Exception]] = [ShapeError, DTypeError]
-'''
-WRONG = '''
+"""
+WRONG = """
 import fastconv as fc
 from fastconv.data import load_digits
 from fastconv.models import lenet5
@@ -127,7 +127,7 @@ SGD(lenet5())  # E: arg-type
 fc.conv3d  # E: attr-defined
 fit(lenet5(), load_digits()[0], optimizer=SGD(lenet5().parameters(), 0.1), epochs="two")  # E: arg-type
 fc.get_num_threads().upper()  # E: attr-defined
-'''
+"""
 
 
 @pytest.fixture(scope="module")

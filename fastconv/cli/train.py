@@ -93,7 +93,7 @@ def _run(
         if arguments.save:
             print(f"saved to {arguments.save}")
         if arguments.backend == "numba":
-            _print_comparison(compare_backends(size, steps=5, rounds=2))
+            _print_comparison(settings, train[0][:size], train[1][:size])
     return 0
 
 
@@ -152,9 +152,17 @@ def _free_name(stem: str) -> str:
     return str(path)
 
 
-def _print_comparison(found: dict[str, Any]) -> None:
-    print(
-        f"a training step of {found['batch_size']} images: {1e3 * found['numba_float32']:.2f} ms; the NumPy backend "
-        f"takes {1e3 * found['numpy_float64']:.1f} ms in float64 ({found['ratio_float64']:.1f} times as long) and "
-        f"{1e3 * found['numpy_float32']:.1f} ms in float32 ({found['ratio_float32']:.1f} times)"
-    )
+def _print_comparison(settings: dict[str, Any], x: np.ndarray, labels: np.ndarray) -> None:
+    def make(dtype: str) -> tuple[Sequential, Optimizer]:
+        model = build_model({**settings, "dtype": dtype})
+        return model, new_optimizer(settings, model)
+
+    clip = {name: settings[name] for name in ("clip_norm", "clip_value")}
+    found = compare_backends(make, x, labels, steps=5, rounds=2, **clip)
+    times = [
+        f"{1e3 * found[f'numpy_{dtype}']:.1f} ms in {dtype} ({found[f'ratio_{dtype}']:.1f} times{words})"
+        for dtype, words in (("float64", " as long"), ("float32", ""))
+        if f"numpy_{dtype}" in found
+    ]
+    print(f"a training step of {found['batch_size']} images: {1e3 * found['numba']:.2f} ms; the NumPy backend takes "
+          f"{' and '.join(times)}")  # fmt: skip
