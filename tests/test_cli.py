@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fastconv
+from fastconv import config
 from fastconv.checkpoint import Checkpoint, build_model, load_checkpoint, load_model, save_checkpoint
 from fastconv.cli import main, train
 from fastconv.cli.log_styles import STYLES
@@ -516,15 +517,36 @@ def test_export_onnx_without_onnx(run, saved, tmp_path, monkeypatch):
     assert not (tmp_path / "m.onnx").exists()
 
 
+def test_what_is_timed_has_run_before(run, saved, folder, monkeypatch):
+    """With every size of batch, since compilation is no speed; a training's with its limit of gradients."""
+    sizes, steps = [], []
+
+    def evaluated(model, x, labels):
+        sizes.append(len(x))
+        return 1.0, 0.5
+
+    monkeypatch.setattr("fastconv.cli.compiling.EVALUATION_BATCH", 8)
+    monkeypatch.setattr("fastconv.cli.compiling.evaluate", evaluated)
+    monkeypatch.setattr("fastconv.cli.evaluate.evaluate", evaluated)
+    assert run("eval", saved, "--json")[0] == 0
+    assert sizes == [8, 4, 20]
+    monkeypatch.setattr("fastconv.cli.compiling.train_step", lambda m, x, *_, **clip: steps.append((len(x), clip)))
+    words = ("--batch-size", 28, "--epochs", 1, "--clip-value", 2, "--json")
+    assert run("train", "--data", folder, *words)[0] == 0
+    assert steps == [(28, {"clip_norm": None, "clip_value": 2}), (4, {"clip_norm": None, "clip_value": 2})]
+    assert sizes[3:] == [8, 4]
+
+
 def test_info(run):
     code, out, _ = run("info")
     assert code == 0 and fastconv.__version__ in out
     code, out, _ = run("info", "--json")
     facts = last_row(out)
-    assert code == 0 and facts["fastconv"] == fastconv.__version__ and facts == fastconv.config.config()
+    assert code == 0 and facts["fastconv"] == fastconv.__version__ and facts == config.facts()
     assert list(facts) == ["fastconv", "python", "numpy", "numba", "llvmlite", "processor", "vector_bits", "threads",
-                           "processors", "backend", "kernel_cache", "extras"]  # fmt: skip
-    assert facts["threads"] == facts["processors"] == 2 and isinstance(facts["extras"], list)
+                           "most_threads", "backend", "kernel_cache", "extras"]  # fmt: skip
+    assert facts["threads"] == fastconv.get_num_threads() <= facts["most_threads"]
+    assert isinstance(facts["extras"], list) and set(facts["extras"]) <= set(config.EXTRAS)
     code, out, _ = run("info", "--model", "lenet5")
     assert code == 0 and "layers 0 to 11: together, images side by side" in out and "61,706" in out
     code, out, _ = run("info", "--model", "lenet5", "--batch-size", 1, "--json")

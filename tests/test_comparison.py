@@ -94,4 +94,10 @@ def test_the_steps_of_a_backend(monkeypatch):
     np.testing.assert_array_equal(model.state_dict()["1.weight"], weight)
     monkeypatch.setattr(backends, "MOST_SECONDS", 0)
     assert backends.step_seconds("numpy", "float64", make, x, labels, 2) > 0
-    assert len(steps) == 6 + 2
+    assert len(steps) == 6 + 1
+    assert backends.step_seconds("numba", "float32", make, x, labels, 2) > 0
+    assert len(steps) == 6 + 1 + 2
+    asked = []
+    monkeypatch.setattr(backends, "step_seconds", lambda backend, *_, **__: asked.append(backend) or 2.0)
+    compare_backends(make, x, labels, rounds=3)
+    assert asked == ["numba", "numpy", "numpy"]
