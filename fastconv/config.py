@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import numba
@@ -26,6 +27,30 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def facts() -> dict[str, Any]:
+    """What fastconv runs on, as JSON can hold it; None where there are no vectors or is no cache.
+
+    Example:
+        >>> facts()["fastconv"] == VERSION
+        True
+    """
+    cache = getattr(getattr(conv.forward.parallel, "_cache", None), "cache_path", None)
+    return {
+        "fastconv": VERSION,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "processor": _processor(),
+        "vector_bits": 8 * tiles.VECTOR_BYTES if tiles.ENABLED else None,
+        "threads": get_num_threads(),
+        "most_threads": numba.config.NUMBA_NUM_THREADS,
+        "backend": get_backend(),
+        "kernel_cache": str(cache) if cache else None,
+        "extras": [extra for extra, module in EXTRAS.items() if importlib.util.find_spec(module)],
+    }
+
+
 def show_config() -> str:
     """A table of what fastconv runs on; `print(fastconv.show_config())` belongs in every bug report.
 
@@ -33,18 +58,16 @@ def show_config() -> str:
         >>> "numba" in show_config()
         True
     """
-    cache = getattr(getattr(conv.forward.parallel, "_cache", None), "cache_path", None)
-    there = [extra for extra, module in EXTRAS.items() if importlib.util.find_spec(module)]
-    facts = {
-        "fastconv": VERSION,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": f"{numba.__version__} (llvmlite {llvmlite.__version__})",
-        "processor": _processor(),
-        "vectors": f"{8 * tiles.VECTOR_BYTES} bits" if tiles.ENABLED else "plain loops",
-        "threads": f"{get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}",
-        "backend": get_backend(),
-        "kernel cache": cache or "none: every process compiles anew",
-        "extras": ", ".join(there) or "none",
+    found = facts()
+    bits = found["vector_bits"]
+    lines = {
+        **{name: found[name] for name in ("fastconv", "python", "numpy")},
+        "numba": f"{found['numba']} (llvmlite {found['llvmlite']})",
+        "processor": found["processor"],
+        "vectors": f"{bits} bits" if bits else "plain loops",
+        "threads": f"{found['threads']} of {found['most_threads']}",
+        "backend": found["backend"],
+        "kernel cache": found["kernel_cache"] or "none: every process compiles anew",
+        "extras": ", ".join(found["extras"]) or "none",
     }
-    return "\n".join(f"{name:<14}{value}" for name, value in facts.items())
+    return "\n".join(f"{name:<14}{value}" for name, value in lines.items())

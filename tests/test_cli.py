@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 import fastconv
+from fastconv import config
 from fastconv.checkpoint import Checkpoint, build_model, load_checkpoint, load_model, save_checkpoint
 from fastconv.cli import main, train
 from fastconv.cli.log_styles import STYLES
 from fastconv.cli.settings import new_optimizer
 from fastconv.data import FASHION_MNIST_CLASSES, load_digits, write_idx
 from fastconv.data.mnist import FILES
+from fastconv.models import small_resnet
 from fastconv.optim import SGD, Adam
 from fastconv.training import Position, Run, predict
 from fastconv.weights import load_weights
@@ -28,7 +30,7 @@ KEYS = {
     "model", "data", "epochs", "train_loss", "test_loss", "test_accuracy", "seconds", "images_per_second", "threads"
 }  # fmt: skip
 COMPARISON = {
-    "batch_size": 64, "numba_float32": 1e-3, "numba_float64": 2e-3, "numpy_float32": 1e-2, "numpy_float64": 2e-2,
+    "batch_size": 64, "dtype": "float32", "numba": 1e-3, "numpy_float32": 1e-2, "numpy_float64": 2e-2,
     "ratio_float64": 20.0, "ratio_float32": 10.0,
 }  # fmt: skip
 
@@ -109,6 +111,28 @@ def test_train_options(run, folder, words):
     assert last_row(out).keys() == KEYS
     assert last_row(out)["threads"] == (1 if "--threads" in words else 2)
     assert fastconv.get_backend() == "numba"
+
+
+def test_the_model_that_was_trained_is_compared(run, folder, monkeypatch):
+    asked = []
+
+    def compare(make, x, labels, **options):
+        asked.append((make, x, labels, options))
+        return {"batch_size": 20, "dtype": "float64", "numba": 1e-3, "numpy_float64": 2e-2, "ratio_float64": 20.0}
+
+    monkeypatch.setattr("fastconv.cli.train.compare_backends", compare)
+    words = ("small-resnet", "--optimizer", "adam", "--clip-norm", 1, "--batch-size", 20)
+    code, out, _ = run("train", *words, "--data", folder, "--epochs", 1)
+    ((make, x, labels, options),) = asked
+    assert (x.shape, x.dtype, labels.shape) == ((20, 1, 28, 28), np.float32, (20,))
+    assert (options["clip_norm"], options["clip_value"]) == (1, None)
+    model, optimizer = make("float64")
+    assert type(optimizer) is Adam and optimizer.parameters == model.parameters()
+    assert model.state_dict().keys() == small_resnet().state_dict().keys()
+    assert all(parameter.value.dtype == np.float64 for parameter in model.parameters())
+    assert code == 0 and out.endswith(
+        "a training step of 20 images: 1.00 ms; the NumPy backend takes 20.0 ms in float64 (20.0 times as long)\n"
+    )
 
 
 def test_the_numpy_backend_makes_no_comparison(run, folder):
@@ -493,11 +517,36 @@ def test_export_onnx_without_onnx(run, saved, tmp_path, monkeypatch):
     assert not (tmp_path / "m.onnx").exists()
 
 
+def test_what_is_timed_has_run_before(run, saved, folder, monkeypatch):
+    """With every size of batch, since compilation is no speed; a training's with its limit of gradients."""
+    sizes, steps = [], []
+
+    def evaluated(model, x, labels):
+        sizes.append(len(x))
+        return 1.0, 0.5
+
+    monkeypatch.setattr("fastconv.cli.compiling.EVALUATION_BATCH", 8)
+    monkeypatch.setattr("fastconv.cli.compiling.evaluate", evaluated)
+    monkeypatch.setattr("fastconv.cli.evaluate.evaluate", evaluated)
+    assert run("eval", saved, "--json")[0] == 0
+    assert sizes == [8, 4, 20]
+    monkeypatch.setattr("fastconv.cli.compiling.train_step", lambda m, x, *_, **clip: steps.append((len(x), clip)))
+    words = ("--batch-size", 28, "--epochs", 1, "--clip-value", 2, "--json")
+    assert run("train", "--data", folder, *words)[0] == 0
+    assert steps == [(28, {"clip_norm": None, "clip_value": 2}), (4, {"clip_norm": None, "clip_value": 2})]
+    assert sizes[3:] == [8, 4]
+
+
 def test_info(run):
     code, out, _ = run("info")
     assert code == 0 and fastconv.__version__ in out
     code, out, _ = run("info", "--json")
-    assert code == 0 and fastconv.__version__ in last_row(out).values()
+    facts = last_row(out)
+    assert code == 0 and facts["fastconv"] == fastconv.__version__ and facts == config.facts()
+    assert list(facts) == ["fastconv", "python", "numpy", "numba", "llvmlite", "processor", "vector_bits", "threads",
+                           "most_threads", "backend", "kernel_cache", "extras"]  # fmt: skip
+    assert facts["threads"] == fastconv.get_num_threads() <= facts["most_threads"]
+    assert isinstance(facts["extras"], list) and set(facts["extras"]) <= set(config.EXTRAS)
     code, out, _ = run("info", "--model", "lenet5")
     assert code == 0 and "layers 0 to 11: together, images side by side" in out and "61,706" in out
     code, out, _ = run("info", "--model", "lenet5", "--batch-size", 1, "--json")

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv.comparison import compare_backends, compare_libraries, libraries, sides, table
+from fastconv import nn
+from fastconv.comparison import backends, compare_backends, compare_libraries, libraries, sides, table
+from fastconv.optim import SGD
+from fastconv.training import train_step
 
 
 def test_libraries_take_turns(monkeypatch):
@@ -50,14 +53,51 @@ def test_sides_that_are_not_installed_are_left_out(monkeypatch):
     assert sides.installed() == ["fastconv", "NumPy, float64", "NumPy, float32", "PyTorch"]
 
 
-def test_backends(monkeypatch):
+@pytest.mark.parametrize("dtype, numpys", [("float32", ["float32", "float64"]), ("float64", ["float64"])])
+def test_backends(monkeypatch, dtype, numpys):
     asked = []
 
-    def seconds(backend, dtype, batch_size, steps):
-        asked.append((backend, dtype, batch_size))
+    def seconds(backend, dtype, make, x, labels, steps, **clip):
+        asked.append((backend, dtype, make, len(x), len(labels), clip))
         return {"numba": 1e-3, "numpy": 5e-3}[backend]
 
     monkeypatch.setattr("fastconv.comparison.backends.step_seconds", seconds)
-    found = compare_backends(8, rounds=1)
-    assert len(asked) == 4 and {batch_size for *_, batch_size in asked} == {8}
-    assert found["ratio_float64"] == pytest.approx(5) and found["numpy_float32"] == 5e-3
+    make, x, labels = object(), np.zeros((8, 1, 28, 28), dtype), np.zeros(8, np.int64)
+    found = compare_backends(make, x, labels, rounds=1, clip_norm=1.0)
+    # the kernels in the dtype of the training alone: nothing is compiled
+    assert [side[:2] for side in asked] == [("numba", dtype), *(("numpy", name) for name in numpys)]
+    assert all(side[2:] == (make, 8, 8, {"clip_norm": 1.0}) for side in asked)
+    assert (found["batch_size"], found["dtype"], found["numba"]) == (8, dtype, 1e-3)
+    for name in numpys:
+        assert found[f"ratio_{name}"] == pytest.approx(5) and found[f"numpy_{name}"] == 5e-3
+
+
+def test_the_steps_of_a_backend(monkeypatch):
+    """Of the model that is made, with its weights left as they are; few where a step takes long."""
+    steps, made = [], []
+
+    def make(dtype):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, rng=0, dtype=dtype))
+        made.append((model, model.state_dict()["1.weight"].copy()))
+        return model, SGD(model.parameters(), 0.5)
+
+    def step(model, x, labels, optimizer, **options):
+        steps.append((model, fastconv.get_backend(), x.dtype.name, options))
+        return train_step(model, x, labels, optimizer, **options)
+
+    monkeypatch.setattr(backends, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(backends, "train_step", step)
+    x, labels = np.ones((2, 4), np.float32), np.array([0, 1])
+    assert backends.step_seconds("numpy", "float64", make, x, labels, 2, clip_value=1.0) > 0
+    ((model, weight),) = made
+    assert steps == [(model, "numpy", "float64", {"lr_factor": 0.0, "clip_value": 1.0})] * (1 + 3 + 2)
+    np.testing.assert_array_equal(model.state_dict()["1.weight"], weight)
+    monkeypatch.setattr(backends, "MOST_SECONDS", 0)
+    assert backends.step_seconds("numpy", "float64", make, x, labels, 2) > 0
+    assert len(steps) == 6 + 1
+    assert backends.step_seconds("numba", "float32", make, x, labels, 2) > 0
+    assert len(steps) == 6 + 1 + 2
+    asked = []
+    monkeypatch.setattr(backends, "step_seconds", lambda backend, *_, **__: asked.append(backend) or 2.0)
+    compare_backends(make, x, labels, rounds=3)
+    assert asked == ["numba", "numpy", "numpy"]

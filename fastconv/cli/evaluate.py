@@ -9,6 +9,7 @@ from typing import Any
 
 from fastconv._threads import get_num_threads
 from fastconv.checkpoint import load_model
+from fastconv.cli.compiling import compile_evaluation
 from fastconv.cli.sources import SOURCE, check_labels, load
 from fastconv.training import evaluate
 
@@ -28,8 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
     data = arguments.data or settings["data"]
     _, (x, labels) = load(data)
     check_labels(data, settings["classes"], test=labels)
+    x = x.astype(settings["dtype"], copy=False)
+    compile_evaluation(model, x, labels)
     start = time.perf_counter()
-    loss, accuracy = evaluate(model, x.astype(settings["dtype"], copy=False), labels)
+    loss, accuracy = evaluate(model, x, labels)
     seconds = time.perf_counter() - start
     rows = checkpoint.history.rows
     row = {

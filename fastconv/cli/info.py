@@ -8,7 +8,7 @@ from typing import Any
 
 from fastconv._plan import explain
 from fastconv.cli.arguments import sizes, whole
-from fastconv.config import show_config
+from fastconv.config import facts, show_config
 from fastconv.models import MODELS
 
 
@@ -37,6 +37,5 @@ def run(arguments: argparse.Namespace) -> int:
         summary = MODELS[arguments.model](rng=0).summary((arguments.batch_size, 1, 28, 28))
         print(json.dumps({"model": summary.splitlines()}) if arguments.json else summary)
         return 0
-    text = show_config()
-    print(json.dumps(dict(line.split(None, 1) for line in text.splitlines())) if arguments.json else text)
+    print(json.dumps(facts()) if arguments.json else show_config())
     return 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import shlex
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 
 from fastconv._threads import get_num_threads
 from fastconv.checkpoint import build_model, load_checkpoint
+from fastconv.cli.compiling import compile_training
 from fastconv.cli.reporter import Reporter
 from fastconv.cli.settings import add_outputs, add_settings, check_outputs, new_optimizer, settled
 from fastconv.cli.sources import check_labels, load
@@ -24,7 +23,7 @@ from fastconv.errors import DivergenceError
 from fastconv.history import History
 from fastconv.nn import Sequential
 from fastconv.optim import SCHEDULES, Optimizer
-from fastconv.training import EVALUATION_BATCH, Pair, Position, evaluate, fit, train_step
+from fastconv.training import Pair, Position, evaluate, fit
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -65,7 +64,8 @@ def _run(
     size = settings["batch_size"]
     say(f"{settings['model']} on {settings['data']}: {len(train[0]):,} images to learn from, {len(test[0]):,} to test, "
         f"{get_num_threads()} threads")  # fmt: skip
-    compile_seconds = _compile(model, optimizer, *train, size)
+    clip = {name: settings[name] for name in ("clip_norm", "clip_value")}
+    compile_seconds = compile_training(model, optimizer, train, test, size, **clip)
     say(f"kernels ready after {compile_seconds:.1f} s (compiled once, then cached)")
     reporter = Reporter(arguments, settings, len(train[0]), position)
     reporter.say(reporter.style.start(model, (size, *settings["shape"])))
@@ -73,8 +73,7 @@ def _run(
     try:
         fit(
             model, train, test, optimizer=optimizer, epochs=settings["epochs"], batch_size=size, rng=settings["seed"],
-            schedule=SCHEDULES[settings["schedule"]], callbacks=[reporter], history=history, position=position,
-            clip_norm=settings["clip_norm"], clip_value=settings["clip_value"],
+            schedule=SCHEDULES[settings["schedule"]], callbacks=[reporter], history=history, position=position, **clip,
         )  # fmt: skip
     except DivergenceError:
         if arguments.save:
@@ -93,18 +92,8 @@ def _run(
         if arguments.save:
             print(f"saved to {arguments.save}")
         if arguments.backend == "numba":
-            _print_comparison(compare_backends(size, steps=5, rounds=2))
+            _print_comparison(settings, train[0][:size], train[1][:size], clip)
     return 0
-
-
-def _compile(model: Sequential, optimizer: Optimizer, x: np.ndarray, labels: np.ndarray, batch_size: int) -> float:
-    """Take a step with a copy, so that compilation is not counted as training; returns the seconds it took."""
-    start = time.perf_counter()
-    spare_model, spare_optimizer = copy.deepcopy((model, optimizer))
-    train_step(spare_model, x[:batch_size], labels[:batch_size], spare_optimizer)
-    for images in (x[:EVALUATION_BATCH], x[:1]):
-        spare_model(images)
-    return time.perf_counter() - start
 
 
 def _final(
@@ -152,9 +141,18 @@ def _free_name(stem: str) -> str:
     return str(path)
 
 
-def _print_comparison(found: dict[str, Any]) -> None:
-    print(
-        f"a training step of {found['batch_size']} images: {1e3 * found['numba_float32']:.2f} ms; the NumPy backend "
-        f"takes {1e3 * found['numpy_float64']:.1f} ms in float64 ({found['ratio_float64']:.1f} times as long) and "
-        f"{1e3 * found['numpy_float32']:.1f} ms in float32 ({found['ratio_float32']:.1f} times)"
-    )
+def _print_comparison(
+    settings: dict[str, Any], x: np.ndarray, labels: np.ndarray, clip: dict[str, float | None]
+) -> None:
+    def make(dtype: str) -> tuple[Sequential, Optimizer]:
+        model = build_model({**settings, "dtype": dtype})
+        return model, new_optimizer(settings, model)
+
+    found = compare_backends(make, x, labels, steps=5, rounds=2, **clip)
+    times = [
+        f"{1e3 * found[f'numpy_{dtype}']:.1f} ms in {dtype} ({found[f'ratio_{dtype}']:.1f} times{words})"
+        for dtype, words in (("float64", " as long"), ("float32", ""))
+        if f"numpy_{dtype}" in found
+    ]
+    print(f"a training step of {found['batch_size']} images: {1e3 * found['numba']:.2f} ms; the NumPy backend takes "
+          f"{' and '.join(times)}")  # fmt: skip
