@@ -29,6 +29,7 @@ _HEADER = re.compile(r"\s*\{(?:\s*'\w+'\s*:\s*(?:'[^']*'|True|False|\([\dL,\s]*\
 _PAIR = re.compile(r"'(\w+)'\s*:\s*(?:'([^']*)'|(True|False)|\(([\dL,\s]*)\))", re.ASCII)
 _NUMBERS_OR_TEXT = re.compile(r"[<>=|]?[?biufcSU]\d*", re.ASCII)
 _STARTS = {
+    b"PK": "an npz or other zip file",
     b"\x93NUMPY": "a NumPy array (.npy)",
     b"\x80\x02": "a pickle, as older PyTorch writes it; write its state_dict as .safetensors or .npz",
     b"\x80\x04": "a pickle; write its arrays as .safetensors or .npz",
@@ -42,7 +43,6 @@ _STARTS = {
     b"<html": "an HTML page",
 }
 _SAFETENSORS = "a safetensors file; load_weights reads its weights"
-_NPZ = "an npz or other zip file"
 _PYTORCH = "a PyTorch file; write its state_dict as .safetensors or .npz"
 
 
@@ -89,10 +89,8 @@ def damage(path: str | os.PathLike[str], wanted: str, content: bytes = b"") -> I
         raise  # it names the file already
     except MemoryError as error:
         raise TooLargeError(f"{path}: does not fit into memory as {wanted}") from error
-    except (
-        Exception
-    ) as error:  # not a list: zipfile, NumPy, JSON and Pillow raise whatever damage makes them stumble on
-        kind = _kind(content)
+    except Exception as error:  # no list of them: what zipfile, NumPy, JSON and Pillow stumble over has no end
+        kind = _kind(content, wanted)
         said = str(error.args[0] if isinstance(error, KeyError) and error.args else error) or type(error).__name__
         reason = f": it is {kind}" if kind else f", or is damaged ({said})"
         raise DataError(f"{path}: is not {wanted}{reason}") from error
@@ -120,7 +118,8 @@ def read_npz(
     path = as_path(who, path)
     content = content_of(path, wanted)
     limit = unpacked_limit(who, len(content), max_bytes)
-    with damage(path, wanted, content), zipfile.ZipFile(io.BytesIO(content)) as archive:
+    beginning = b"" if content.startswith(b"PK") else content
+    with damage(path, wanted, beginning), zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.NameToInfo
         if any(name.endswith("data.pkl") for name in members):
             raise DataError(f"{path}: is not {wanted}: it is {_PYTORCH}")
@@ -152,10 +151,10 @@ def _array(stream: IO[bytes], size: int) -> np.ndarray:
     if size - start != needed:
         raise ValueError(f"{size - start} bytes follow the header, {needed} were needed for {shape} of {dtype}")
     array = np.empty(shape[::-1] if fortran else shape, dtype)
-    view = memoryview(array.reshape(-1).view(np.uint8)) if needed else memoryview(b"")
+    view = array.reshape(-1).view(np.uint8) if needed else np.empty(0, np.uint8)
     for place in range(0, needed, _CHUNK):
         chunk = stream.read(min(_CHUNK, needed - place))
-        view[place : place + len(chunk)] = chunk
+        view[place : place + len(chunk)] = np.frombuffer(chunk, np.uint8)
         if len(chunk) < min(_CHUNK, needed - place):
             raise ValueError(f"{place + len(chunk)} bytes follow the header, {needed} were needed")
     return array.transpose() if fortran else array
@@ -187,8 +186,10 @@ def _header(stream: IO[bytes]) -> tuple[np.dtype, bool, tuple[int, ...], int]:
     return dtype, found["fortran_order"] == "True", shape, 8 + count + length
 
 
-def _kind(content: bytes) -> str | None:
+def _kind(content: bytes, wanted: str) -> str | None:
     """What another kind of file this is, by its beginning; None if that is not known."""
     if content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content):
-        return _SAFETENSORS
-    return next((kind for start, kind in _STARTS.items() if content.startswith(start)), None)
+        kind = _SAFETENSORS
+    else:
+        kind = next((kind for start, kind in _STARTS.items() if content.startswith(start)), "")
+    return None if wanted.partition(" ")[2] in kind else kind or None
