@@ -130,7 +130,7 @@ def _images(value: Any) -> bool:
 
 # what the settings of a run may be; a file may say anything
 _SETTINGS: dict[str, Callable[[Any], bool]] = {
-    "model": lambda value: isinstance(value, str), "data": lambda value: isinstance(value, str),
+    "model": lambda value: value in list(MODELS), "data": lambda value: isinstance(value, str),
     "dtype": lambda value: value in ("float32", "float64"), "seed": _whole, "shape": _images,
     "classes": lambda value: _whole(value, 1), "epochs": lambda value: value is None or _whole(value),
     "batch_size": lambda value: _whole(value, 1), "lr": _rate, "momentum": _rate, "clip_norm": _rate,
