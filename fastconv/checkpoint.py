@@ -6,30 +6,27 @@ Nothing in the file is ever unpickled.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
+import math
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastconv._files import written_whole
+from fastconv.data.reading import damage, read_npz
 from fastconv.errors import DataError
 from fastconv.history import History
 from fastconv.models import MODELS
 from fastconv.nn import Sequential
+from fastconv.optim import OPTIMIZERS, SCHEDULES
 from fastconv.training import Position
 
 _MARK = "fastconv-checkpoint-1"
-# what NumPy and zipfile raise for files that are something else, or damaged
-NPZ_ERRORS = (
-    zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError, AttributeError, RuntimeError
-)  # fmt: skip
+_WANTED = "a fastconv checkpoint"
+_LARGEST_PICTURE = 1 << 26  # pixels
 
 
 @dataclass
@@ -76,29 +73,91 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
         np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def load_checkpoint(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Checkpoint:
     """Read what `save_checkpoint` wrote.
+
+    Args:
+        path: the file.
+        max_bytes: how many bytes it may unpack to; by default 1 GiB, or its own size if that is more.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: the file is not a checkpoint, or damaged.
+        DataError: the file is not a checkpoint, or damaged, or unpacks to more.
     """
-    try:
-        # read here, because NumPy leaves a damaged file open
-        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        facts = json.loads(str(arrays.pop("facts")))
+    return checkpoint_of(path, read_npz("load_checkpoint", path, _WANTED, max_bytes))
+
+
+def checkpoint_of(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> Checkpoint:
+    """The checkpoint that the arrays of a file are, a DataError if they are none."""
+    if "facts" not in arrays:
+        raise DataError(f"{path}: is not {_WANTED}: it is an npz file of other arrays, which load_weights reads")
+    with damage(path, _WANTED):
+        facts = json.loads(str(arrays["facts"]))
         if facts["mark"] != _MARK:
             raise DataError(f"{path}: is a checkpoint of another version, {facts['mark']!r}, {_MARK!r} was needed")
-        return Checkpoint(
-            {name.removeprefix("model/"): v for name, v in arrays.items() if name.startswith("model/")},
-            {name.removeprefix("optimizer/"): v for name, v in arrays.items() if name.startswith("optimizer/")},
-            facts["settings"],
-            History(facts["history"]),
-            Position(**facts["position"]),
-        )
-    except NPZ_ERRORS as error:
-        raise DataError(f"{path}: is not a fastconv checkpoint, or is damaged ({error})") from error
+        settings, rows, position = facts["settings"], facts["history"], Position(**facts["position"])
+        if not isinstance(settings, dict):
+            raise ValueError(f"its settings are a {type(settings).__name__}, an object was needed")
+        if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
+            raise ValueError("its history is no list of objects")
+        if not (_whole(position.epoch) and _whole(position.step) and _whole(position.images)):
+            raise ValueError("its position is not in whole numbers")
+        if not (_real(position.loss) and _real(position.seconds)):
+            raise ValueError("its position is not in numbers")
+        return Checkpoint(_below(arrays, "model/"), _below(arrays, "optimizer/"), settings, History(rows), position)
+
+
+def _below(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, Any]:
+    return {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+
+
+def _whole(value: Any, least: int = 0) -> bool:
+    return type(value) is int and least <= value < 1 << 63
+
+
+def _real(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _rate(value: Any) -> bool:
+    return value is None or (_real(value) and 0 <= value < math.inf)
+
+
+def _images(value: Any) -> bool:
+    sizes = isinstance(value, list) and len(value) == 3 and all(_whole(size, 1) for size in value)
+    return sizes and value[1] * value[2] <= _LARGEST_PICTURE
+
+
+# what the settings of a run may be; a file may say anything
+_SETTINGS: dict[str, Callable[[Any], bool]] = {
+    "model": lambda value: value in list(MODELS), "data": lambda value: isinstance(value, str),
+    "dtype": lambda value: value in ("float32", "float64"), "seed": _whole, "shape": _images,
+    "classes": lambda value: _whole(value, 1), "epochs": lambda value: value is None or _whole(value),
+    "batch_size": lambda value: _whole(value, 1), "lr": _rate, "momentum": _rate, "clip_norm": _rate,
+    "clip_value": _rate, "optimizer": lambda value: value in list(OPTIMIZERS),
+    "schedule": lambda value: value in list(SCHEDULES),
+}  # fmt: skip
+
+
+def check_settings(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Raise a DataError unless the settings of a checkpoint are what a run can have, and of its own weights' sizes."""
+    settings = checkpoint.settings
+    axes = {size for array in checkpoint.model.values() for size in np.shape(array)}
+    for name, fits in _SETTINGS.items():
+        if name in settings and not fits(settings[name]):
+            raise DataError(f"{path}: is damaged: no run has the setting {name} = {settings[name]!r:.60}")
+    for name, size in (("classes", settings.get("classes")), ("shape", settings.get("shape", [None])[0])):
+        if size is not None and size not in axes:  # found before a model of that size is made
+            raise DataError(f"{path}: is damaged: its weights do not have the setting {name} = {settings[name]!r}")
+
+
+def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, name: str, model: Sequential) -> None:
+    """Give a model the weights of a checkpoint, or raise a DataError that says which model they do not fit."""
+    with damage(path, f"a checkpoint of {name}"):
+        for array in checkpoint.model.values():
+            if array.dtype.kind not in "biuf":
+                raise ValueError(f"it holds {array.dtype}, numbers were needed")
+        model.load_state_dict(checkpoint.model)
 
 
 def build_model(settings: Mapping[str, Any]) -> Sequential:
@@ -110,7 +169,7 @@ def build_model(settings: Mapping[str, Any]) -> Sequential:
     Raises:
         DataError: there is no model of that name.
     """
-    if settings.get("model") not in MODELS:
+    if settings.get("model") not in list(MODELS):  # a list compares with anything
         raise DataError(f"the checkpoint names a model {settings.get('model')!r}, which does not exist")
     return MODELS[settings["model"]](
         num_classes=settings["classes"], in_channels=settings["shape"][0], rng=settings["seed"],
@@ -118,16 +177,24 @@ def build_model(settings: Mapping[str, Any]) -> Sequential:
     )  # fmt: skip
 
 
-def load_model(path: str | os.PathLike[str]) -> tuple[Sequential, Checkpoint]:
+def load_model(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> tuple[Sequential, Checkpoint]:
     """The whole model of a checkpoint that `fastconv train --save` wrote, with its weights, and the checkpoint.
+
+    Args:
+        path: the file.
+        max_bytes: how many bytes it may unpack to; by default 1 GiB, or its own size if that is more.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: the file is not such a checkpoint, or damaged.
+        DataError: the file is not such a checkpoint, or damaged, or unpacks to more.
     """
-    checkpoint = load_checkpoint(path)
-    if not {"classes", "shape", "model", "dtype", "seed", "data"} <= checkpoint.settings.keys():
+    checkpoint = load_checkpoint(path, max_bytes=max_bytes)
+    settings = checkpoint.settings
+    if not {"classes", "shape", "model", "dtype", "seed", "data"} <= settings.keys():
         raise DataError(f"{path}: holds no settings of a model; it must come from fastconv train --save")
-    model = build_model(checkpoint.settings)
-    model.load_state_dict(checkpoint.model)
+    check_settings(path, checkpoint)
+    model = build_model(settings)
+    restore(path, checkpoint, settings["model"], model)
+    with damage(path, f"a checkpoint of {settings['model']}"):
+        model.output_shape((1, *settings["shape"]))
     return model, checkpoint

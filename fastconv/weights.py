@@ -5,17 +5,16 @@ Nothing in a file is ever unpickled.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastconv import _arrays
 from fastconv._files import written_whole
-from fastconv.checkpoint import NPZ_ERRORS, load_checkpoint
+from fastconv.checkpoint import checkpoint_of
+from fastconv.data.reading import as_path, content_of, damage, read_npz
 from fastconv.errors import DataError, DTypeError, MissingExtraError
 
 SUFFIXES = (".safetensors", ".npz")
@@ -59,33 +58,28 @@ def save_weights(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) 
             file.write(content)
 
 
-def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def load_weights(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> dict[str, np.ndarray]:
     """Read arrays by name, as for a model's `load_state_dict`; of a fastconv checkpoint, the model's.
 
     Args:
         path: a file whose name ends in `.safetensors` or `.npz`; bfloat16 becomes float32, which holds it exactly.
+        max_bytes: how many bytes an npz file may unpack to; by default 1 GiB, or its own size if that is more.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: the file is damaged, or holds something else.
+        DataError: the file is damaged, holds something else, or unpacks to more.
         ValueError: the name has another ending.
         MissingExtraError: safetensors is not installed.
     """
     if check_weights_name("load_weights: path", path) == ".safetensors":
-        return _from_safetensors(path, Path(path).read_bytes())
-    try:
-        # read here, because NumPy leaves a damaged file open
-        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-            if "facts" not in file.files:
-                return {name: file[name] for name in file.files}
-    except NPZ_ERRORS as error:
-        raise DataError(f"{path}: is not an npz file of numeric arrays, or is damaged ({error})") from error
-    return load_checkpoint(path).model
+        return _from_safetensors(path)
+    arrays = read_npz("load_weights", path, "an npz file of numeric arrays", max_bytes)
+    return checkpoint_of(path, arrays).model if "facts" in arrays else arrays
 
 
 def check_weights_name(where: str, path: str | os.PathLike[str]) -> str:
     """The ending of a file's name, or the error now that `save_weights` would raise after an hour of training."""
-    suffix = Path(path).suffix
+    suffix = as_path(where.partition(":")[0], path).suffix
     if suffix not in SUFFIXES:
         raise ValueError(f"{where} must end in {' or '.join(SUFFIXES)}, got {str(path)!r}")
     if suffix == ".safetensors":
@@ -108,16 +102,15 @@ def _safetensors() -> Any:
     return safetensors
 
 
-def _from_safetensors(path: str | os.PathLike[str], content: bytes) -> dict[str, np.ndarray]:
-    library = _safetensors()
-    try:
+def _from_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    library, wanted = _safetensors(), "a safetensors file"
+    content = content_of(path, wanted)
+    with damage(path, wanted, content):
         found = library.deserialize(content)
-    except library.SafetensorError as error:
-        raise DataError(f"{path}: is not a safetensors file, or is damaged ({error})") from error
-    unknown = sorted({part["dtype"] for _, part in found} - _TYPES.keys())
-    if unknown:
-        raise DataError(f"{path}: holds arrays of {', '.join(unknown)}; {', '.join(_TYPES)} can be read")
-    return {name: _array(**part) for name, part in found}
+        unknown = sorted({part["dtype"] for _, part in found} - _TYPES.keys())
+        if unknown:
+            raise DataError(f"{path}: holds arrays of {', '.join(unknown)}; {', '.join(_TYPES)} can be read")
+        return {name: _array(**part) for name, part in found}
 
 
 def _array(dtype: str, shape: list[int], data: bytes) -> np.ndarray:

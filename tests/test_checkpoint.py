@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+
 import numpy as np
 import pytest
 
-from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fastconv.checkpoint import Checkpoint, load_checkpoint, load_model, save_checkpoint
 from fastconv.errors import DataError
 from fastconv.models import lenet5
 from fastconv.optim import SGD
@@ -122,3 +125,65 @@ def test_objects_are_not_pickled(tmp_path):
     with pytest.raises(ValueError):
         save_checkpoint(tmp_path / "c.npz", Checkpoint({"w": np.array([{}], dtype=object)}))
     assert list(tmp_path.iterdir()) == []
+
+
+FACTS = {"mark": "fastconv-checkpoint-1", "settings": {}, "history": [], "position": {}}
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("settings", []), ("settings", "x"), ("settings", None), ("history", {}), ("history", [1]), ("history", None),
+        ("position", []), ("position", {"epoch": "1"}), ("position", {"loss": None}), ("position", {"odd": 1}),
+        ("position", {"epoch": True}), ("position", {"step": -1}), ("position", None), ("mark", None),
+    ],
+)  # fmt: skip
+def test_facts_of_another_kind(tmp_path, name, value):
+    path = tmp_path / "c.npz"
+    np.savez(path, facts=np.array(json.dumps(FACTS | {name: value})))
+    with pytest.raises(DataError, match=r"c\.npz: is (not a fastconv checkpoint, or is damaged|a checkpoint of an)"):
+        load_checkpoint(path)
+
+
+SETTINGS = {"model": "lenet5", "data": "digits", "dtype": "float32", "seed": 0, "classes": 10, "shape": [1, 28, 28]}
+
+
+@pytest.mark.parametrize(
+    "name, value, said",
+    [
+        ("model", [], "no run has the setting model"), ("classes", 10**12, "its weights do not have"),
+        ("shape", [10**9, 28, 28], "its weights do not have"), ("shape", [1, 10**9, 28], "no run has"),
+        ("shape", 3, "no run has"), ("dtype", "float16", "no run has"), ("seed", -1, "no run has"),
+        ("data", None, "no run has"), ("shape", [1, 20, 28], "is not a checkpoint of lenet5"),
+        ("classes", 6, "is not a checkpoint of lenet5"), ("model", "small-resnet", "checkpoint of small-resnet"),
+    ],
+)  # fmt: skip
+def test_settings_of_another_kind(tmp_path, name, value, said):
+    """Told before a model of that size is made, and with the file's name."""
+    path = tmp_path / "c.npz"
+    save_checkpoint(path, Checkpoint(lenet5(rng=0).state_dict(), settings=SETTINGS))
+    assert load_model(path)[1].settings == SETTINGS
+    save_checkpoint(path, Checkpoint(lenet5(rng=0).state_dict(), settings=SETTINGS | {name: value}))
+    with pytest.raises(DataError, match=rf"c\.npz: .*{said}"):
+        load_model(path)
+
+
+def test_files_of_another_kind_are_named(tmp_path):
+    path = tmp_path / "c.npz"
+    for content, kind in [
+        (b"\x93NUMPY\1\0", "a NumPy array"), (b"\x80\x02}q\0.", "a pickle"), (b"\x89HDF\r\n", "an HDF5 file"),
+        (b"<!DOCTYPE html>", "an HTML page"), (b"\x89PNG\r\n", "a PNG picture"),
+    ]:  # fmt: skip
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=rf"c\.npz: is not a fastconv checkpoint: it is {kind}") as caught:
+            load_checkpoint(path)
+        assert "allow_pickle" not in str(caught.value)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    with pytest.raises(DataError, match="is not a fastconv checkpoint: it is a PyTorch file"):
+        load_checkpoint(path)
+    np.savez(path, w=np.ones(3))
+    with pytest.raises(DataError, match="it is an npz file of other arrays, which load_weights reads"):
+        load_checkpoint(path)
+    with pytest.raises(FileNotFoundError, match=r"n\.npz: there is no such file, a fastconv checkpoint was needed$"):
+        load_checkpoint(tmp_path / "n.npz")

@@ -612,3 +612,24 @@ def test_interrupt_of_a_process(tmp_path):
     assert "saved to f.npz" in err and "go on with: fastconv train --resume f.npz --save f.npz" in err
     kept = load_checkpoint(path)
     assert 1 <= len(kept.history) < 500 and kept.position.epoch == len(kept.history)
+
+
+def test_files_of_another_kind_are_told(run, saved, tmp_path):
+    array, page = tmp_path / "a.npy", tmp_path / "page.npz"
+    np.save(array, np.zeros((28, 28)))
+    code, _, err = run("eval", array)
+    assert code == 1 and "a.npy: is not a fastconv checkpoint: it is a NumPy array" in err
+    code, _, err = run("train", "lenet5-tensorflow", "--resume", saved)
+    assert code == 1 and "m.npz: is not a checkpoint of lenet5-tensorflow" in err
+    code, _, err = run("train", "--optimizer", "adam", "--resume", saved)
+    assert code == 1 and "m.npz: is not a checkpoint of adam" in err
+    checkpoint = load_checkpoint(saved)
+    checkpoint.settings["batch_size"] = "x"
+    save_checkpoint(page, checkpoint)
+    code, _, err = run("train", "--resume", page)
+    assert code == 1 and "page.npz: is damaged: no run has the setting batch_size = 'x'" in err
+    for words in (("eval", "none.npz"), ("train", "--resume", "none.npz"), ("predict", array, "--weights", "none.npz")):
+        code, _, err = run(*words)
+        assert code == 1 and err.strip().endswith("none.npz: there is no such file, a fastconv checkpoint was needed")
+    code, _, err = run("predict", "none.png", "--weights", saved)
+    assert code == 1 and "Errno" not in err and "none.png" in err

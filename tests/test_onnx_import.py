@@ -281,7 +281,7 @@ def test_what_is_not_supported_is_named_in_one_error(tmp_path):
 
 def test_files_that_are_none(tmp_path):
     path = tmp_path / "m.onnx"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"there is no such file, an ONNX file was needed$"):
         fastonnx.load(path)
     fastonnx.export(MODELS["lenet5"](rng=0), path, (1, 1, 28, 28))
     whole = path.read_bytes()

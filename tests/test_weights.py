@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import assert_same_bits
 
-from fastconv.checkpoint import Checkpoint, save_checkpoint
+from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fastconv.errors import DataError, MissingExtraError, ShapeError
 from fastconv.models import MODELS
 from fastconv.nn import (
@@ -222,3 +223,93 @@ def test_without_the_extra(tmp_path, monkeypatch):
         save_weights(tmp_path / "w.safetensors", {})
     with pytest.raises(MissingExtraError, match=r'pip install "fastconv\[safetensors\]"'):
         load_weights(FIXTURES / "torch_cnn.safetensors")
+
+
+def npz(path, **members):
+    """An npz file of members given as bytes, with right checksums."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return path
+
+
+def npy(header, data=b""):
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode("latin-1") + data
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3,",  # tokenize.TokenError in NumPy
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (((((", "{'descr': '\\N', 'fortran_order': 1, 'shape': ()}",
+        "-" * 9000, "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", "{}", "\xff\0",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 99999999999999999999)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,)}",
+        "{'descr': '<U0', 'fortran_order': False, 'shape': (4611686018427387904,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}",
+    ],
+)  # fmt: skip
+def test_headers_that_lie(tmp_path, header):
+    """Nothing is raised but a DataError, and no memory is taken for what is not there."""
+    path = npz(tmp_path / "w.npz", a=npy(header, bytes(8)))
+    with pytest.raises(DataError, match=r"w\.npz: is not an npz file of numeric arrays, or is damaged \(.+\)"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_headers_as_others_write_them(tmp_path, order):
+    wanted = np.arange(6, dtype=">f4").reshape(2, 3)
+    text = f'{{"shape":(2L,3L), "fortran_order" : {order == "F"},\t"descr": ">f4"}}\n'
+    found = load_weights(npz(tmp_path / "w.npz", a=npy(text, wanted.tobytes(order))))
+    np.testing.assert_array_equal(found["a"], wanted, strict=True)
+
+
+def test_what_a_small_file_unpacks_to_is_bounded(tmp_path):
+    path = tmp_path / "w.npz"
+    np.savez_compressed(path, a=np.zeros(1 << 17), b=np.zeros(1 << 17))
+    assert path.stat().st_size < 10_000
+    assert load_weights(path, max_bytes=1 << 22).keys() == {"a", "b"}
+    for read in (load_weights, load_checkpoint):
+        with pytest.raises(DataError, match=r"w\.npz: unpacks to 2,097,\d\d\d bytes, at most 1,000,000 were allowed"):
+            read(path, max_bytes=1_000_000)
+        with pytest.raises(TypeError, match=r"max_bytes must be an integer, got 1\.5"):
+            read(path, max_bytes=1.5)
+    content = bytearray(path.read_bytes())
+    for place in (i for i in range(len(content)) if content[i : i + 4] == b"PK\1\2"):  # the directory's claim
+        content[place + 24 : place + 28] = (1 << 31).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"w\.npz: unpacks to 4,294,967,296 bytes, at most 1,073,741,824"):
+        load_weights(path)
+
+
+def test_safetensors_that_name_no_memory(tmp_path):
+    pytest.importorskip("safetensors")
+    header = json.dumps({"w": {"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(DataError, match=r"w\.safetensors: is not a safetensors file, or is damaged"):
+        load_weights(path)
+
+
+def test_files_of_another_kind_are_named(tmp_path):
+    pytest.importorskip("safetensors")
+    content = (FIXTURES / "torch_cnn.safetensors").read_bytes()
+    (tmp_path / "w.npz").write_bytes(content)
+    for read in (load_weights, load_checkpoint):
+        with pytest.raises(DataError, match=r"w\.npz: is not an? .*: it is a safetensors file"):
+            read(tmp_path / "w.npz")
+    (tmp_path / "w.safetensors").write_bytes((FIXTURES / "torch_cnn.npz").read_bytes())
+    with pytest.raises(DataError, match="is not a safetensors file: it is an npz or other zip file"):
+        load_weights(tmp_path / "w.safetensors")
+
+
+def test_a_missing_file_says_what_was_wanted(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"n\.npz: there is no such file, an npz file of .* was needed$"):
+        load_weights(tmp_path / "n.npz")
+    (tmp_path / "d.npz").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"d\.npz: is a folder, an npz file of numeric arrays was needed$"):
+        load_weights(tmp_path / "d.npz")
+    with pytest.raises(TypeError, match=r"load_weights: path is a NoneType, a str or os\.PathLike was needed"):
+        load_weights(None)
+    with pytest.raises(ValueError, match=r"'a\\x00\.npz' cannot be the name of a file"):
+        load_weights("a\0.npz")

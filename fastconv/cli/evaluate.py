@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = checkpoint.history.rows
     row = {
         "model": settings["model"], "data": data, "epochs": checkpoint.position.epoch,
-        "train_loss": rows[-1]["train_loss"] if rows else None, "test_loss": loss, "test_accuracy": accuracy,
+        "train_loss": rows[-1].get("train_loss") if rows else None, "test_loss": loss, "test_accuracy": accuracy,
         "seconds": seconds, "images_per_second": len(x) / seconds, "threads": get_num_threads(),
     }  # fmt: skip
     if arguments.json:

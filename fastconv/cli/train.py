@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from fastconv._threads import get_num_threads
-from fastconv.checkpoint import build_model, load_checkpoint
+from fastconv.checkpoint import build_model, check_settings, load_checkpoint, restore
 from fastconv.cli.compiling import compile_training
 from fastconv.cli.reporter import Reporter
 from fastconv.cli.settings import add_outputs, add_settings, check_outputs, new_optimizer, settled
 from fastconv.cli.sources import check_labels, load
 from fastconv.comparison import compare_backends
+from fastconv.data.reading import damage
 from fastconv.errors import DivergenceError
 from fastconv.history import History
 from fastconv.nn import Sequential
@@ -37,6 +38,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit code."""
     checkpoint = load_checkpoint(arguments.resume) if arguments.resume else None
+    if checkpoint:
+        check_settings(arguments.resume, checkpoint)
     settings = settled(arguments, checkpoint)
     check_outputs(arguments)
     train, test = load(settings["data"])
@@ -50,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     optimizer = new_optimizer(settings, model)
     history, position = History(), Position()
     if checkpoint:
-        model.load_state_dict(checkpoint.model)
-        optimizer.load_state_dict({**checkpoint.optimizer, "lr": optimizer.lr})
+        restore(arguments.resume, checkpoint, settings["model"], model)
+        with damage(arguments.resume, f"a checkpoint of {settings['optimizer']}"):
+            optimizer.load_state_dict({**checkpoint.optimizer, "lr": optimizer.lr})
         history, position = checkpoint.history, checkpoint.position
     return _run(arguments, settings, model, optimizer, train, test, history, position)
 

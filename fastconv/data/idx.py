@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv._files import written_whole
+from fastconv.data.reading import as_path, check_unpacked, opening, unpacked_limit
 from fastconv.errors import DataError, DTypeError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -29,15 +30,20 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
 
 
-def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
+def read_idx(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> NDArray[Any]:
     """Read the array in an IDX file; the content, not the name, tells whether it is gzipped.
+
+    Args:
+        path: the file.
+        max_bytes: how many bytes it may unpack to; by default 1 GiB, or its own size if that is more.
 
     Returns:
         Array of the file's rank and sizes; uint8, int8, int16, int32, float32 or float64, native-endian,
         C-contiguous, writeable.
 
     Raises:
-        DataError: the file is empty, not IDX, truncated, corrupt, or not as long as its header says.
+        DataError: the file is empty, not IDX, truncated, corrupt, not as long as its header says, or unpacks to more
+            than ``max_bytes``.
         FileNotFoundError: there is no such file. IsADirectoryError: it is a folder.
 
     Example:
@@ -48,10 +54,11 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
         array([[0, 1, 2],
                [3, 4, 5]], dtype=int16)
     """
-    file = _as_path("read_idx", path)
+    file = as_path("read_idx", path)
     with open_decompressed(file, "read_idx") as stream:
+        limit = unpacked_limit("read_idx", file.stat().st_size, max_bytes)
         dtype, shape = _read_header(stream, file)
-        payload = _read_payload(stream, file, dtype, shape)
+        payload = _read_payload(stream, file, dtype, shape, limit)
     try:
         # Zero sizes beside huge ones, and ranks above NumPy's limit, are found by NumPy itself.
         return np.frombuffer(payload, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
@@ -69,7 +76,7 @@ def write_idx(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
         DataError: a size does not fit 32 bits.
         FileNotFoundError: the folder does not exist. IsADirectoryError: ``path`` is a folder.
     """
-    file = _as_path("write_idx", path)
+    file = as_path("write_idx", path)
     header = _make_header(array)
     if not file.parent.is_dir():
         raise FileNotFoundError(f"write_idx: the folder of {file} does not exist")
@@ -113,7 +120,9 @@ def open_decompressed(file: Path, who: str) -> Iterator[BufferedIOBase]:
     """Open a file for reading through gzip if it is gzipped; a broken gzip raises DataError in the with block."""
     if file.is_dir():
         raise IsADirectoryError(f"{who}: {file} is a folder, a file was needed")
-    with file.open("rb") as raw:
+    with opening(f"{who}: {file}", "a file of data"):
+        raw = file.open("rb")
+    with raw:
         zipped = raw.peek(2)[:2] == _GZIP_MAGIC
         try:
             if zipped:
@@ -123,12 +132,6 @@ def open_decompressed(file: Path, who: str) -> Iterator[BufferedIOBase]:
                 yield raw
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{who}: {file} is a corrupt or truncated gzip file ({error})") from error
-
-
-def _as_path(who: str, path: str | os.PathLike[str]) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{who}: path is a {type(path).__name__}, a str or os.PathLike was needed")
-    return Path(path)
 
 
 def _read_header(stream: BufferedIOBase, file: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -152,7 +155,9 @@ def _read_header(stream: BufferedIOBase, file: Path) -> tuple[np.dtype[Any], tup
     return np.dtype(_TYPES[code]), tuple(np.frombuffer(sizes, ">u4").tolist())
 
 
-def _read_payload(stream: BufferedIOBase, file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytearray:
+def _read_payload(
+    stream: BufferedIOBase, file: Path, dtype: np.dtype[Any], shape: tuple[int, ...], limit: int
+) -> bytearray:  # fmt: skip
     """Read to the end of the file, so that gzip's checksum is verified; memory grows with the file, not its claims."""
     needed = dtype.itemsize
     for size in shape:
@@ -162,6 +167,7 @@ def _read_payload(stream: BufferedIOBase, file: Path, dtype: np.dtype[Any], shap
     while chunk := stream.read(_CHUNK):
         payload += chunk[: max(0, needed - found)]
         found += len(chunk)
+        check_unpacked(f"read_idx: {file}", found, limit)
     if found != needed:
         how = "truncated" if found < needed else "too long"
         raise DataError(

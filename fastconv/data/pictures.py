@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import numpy as np
 
+from fastconv.data.reading import content_of, damage, read_npy
 from fastconv.errors import DataError, MissingExtraError, ShapeError
 
 
@@ -26,10 +28,7 @@ def read_pictures(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: n
         MissingExtraError: a picture file needs the extra `plot`.
     """
     if os.fspath(path).endswith(".npy"):
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{path}: is not a NumPy file of numbers ({error})") from error
+        array = read_npy(path, "a NumPy file of numbers")
     else:
         array = _picture(path, shape)
     if array.ndim < 4:
@@ -47,13 +46,14 @@ def read_pictures(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: n
 
 def _picture(path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray:
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise MissingExtraError('picture files need Pillow: pip install "fastconv[plot]"') from error
     if shape[0] != 1:
         raise ShapeError(f"{path}: picture files serve models with one channel, this one has {shape[0]}")
-    try:
-        with Image.open(path) as picture:
+    content = content_of(path, "a picture")
+    with damage(path, "a picture", content):
+        with Image.open(io.BytesIO(content)) as picture:
             size = shape[2], shape[1]
             if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
                 return np.clip(np.asarray(picture.resize(size)) / 65535, 0, 1)
@@ -61,5 +61,3 @@ def _picture(path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray
                 picture = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
             return np.asarray(picture.convert("L").resize(size))
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: is not a picture ({error})") from error

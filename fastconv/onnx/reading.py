@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastconv import functional as F
+from fastconv.data.reading import as_path, damage, opening
 from fastconv.errors import DataError, UnsupportedError
 from fastconv.nn import Buffer, Parameter
 from fastconv.onnx import maths, shapes, windows
@@ -46,6 +46,7 @@ OPERATORS: dict[str, Callable[[Node], Operator]] = {
 # inputs that say how to compute, and are not learnt
 SETTINGS = {"Clip": (1, 2), "Dropout": (1, 2), "Pad": (1, 2, 3), "ReduceMean": (1,), "Reshape": (1,)}
 STATISTICS = {"BatchNormalization": (3, 4)}
+_BEGINNING = 1 << 16
 CONSTANTS = ("value", "value_float", "value_floats", "value_int", "value_ints")
 
 
@@ -79,22 +80,20 @@ def load(path: str | os.PathLike[str]) -> OnnxModel:
     Source: the ONNX specification.
     """
     library = onnx_library()
-    Path(path).stat()  # a missing file is told here, not by protobuf
-    try:
+    with opening(path, "an ONNX file"), as_path("load", path).open("rb") as file:
+        beginning = file.read(_BEGINNING)
+    with damage(path, "an ONNX file", beginning):  # and files lost that it names
         model = library.load(path)
         reader = _Reader(library, model)
         problems = reader.problems()
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever protobuf and onnx raise for bytes that mean nothing, and for lost files
-        raise DataError(f"{path}: is not an ONNX file, or is damaged ({error})") from error
     if problems:
         raise UnsupportedError(f"{path}: needs what fastconv does not compute: {'; '.join(problems)}")
     try:
         library.checker.check_model(model)
     except (library.checker.ValidationError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: is not a valid ONNX model ({error})") from error
-    return reader.model()
+    with damage(path, "an ONNX file"):
+        return reader.model()
 
 
 class _Reader:

@@ -246,3 +246,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         write_idx(tmp_path / name, np.arange(9, dtype=np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert read_idx(tmp_path / name).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_is_unpacked_is_bounded(tmp_path: Path, zipped: bool) -> None:
+    pack = gzip.compress if zipped else bytes
+    (tmp_path / "a").write_bytes(pack(header(8, 3_000_000) + bytes(3_000_000)))
+    assert read_idx(tmp_path / "a", max_bytes=3_000_000).shape == (3_000_000,)
+    with pytest.raises(DataError, match=r"^read_idx: .*a: unpacks to [\d,]+ bytes, at most 1,000 were allowed"):
+        read_idx(tmp_path / "a", max_bytes=1000)
+    with pytest.raises(FileNotFoundError, match=r"^read_idx: .*absent: there is no such file, .* was needed$"):
+        read_idx(tmp_path / "absent")

@@ -85,3 +85,23 @@ def test_pictures_of_every_kind(tmp_path):
     ink[1, 2:, 3] = 255
     images.fromarray(ink).save(path)
     np.testing.assert_array_equal(read_pictures(path, SHAPE, dtype)[0, 0], ink[..., 3] == 0)
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "bmp", "tif", "jpg", "npy"])
+def test_damaged_files_are_named(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    pixels = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    if kind == "npy":
+        np.save(path, pixels)
+    else:
+        pytest.importorskip("PIL.Image").fromarray(pixels).save(path)
+    whole, errors = path.read_bytes(), 0
+    for end in range(0, len(whole), 1 + len(whole) // 60):
+        path.write_bytes(whole[:end])
+        try:
+            read_pictures(path, SHAPE, np.dtype(np.float32))
+        except DataError as error:
+            errors += str(path) in str(error)
+    assert errors > 20
+    with pytest.raises(FileNotFoundError, match=rf"n\.{kind}: there is no such file, a .* was needed$"):
+        read_pictures(tmp_path / f"n.{kind}", SHAPE, np.dtype(np.float32))
