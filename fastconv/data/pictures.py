@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from typing import Any
 
 import numpy as np
 
@@ -47,19 +49,31 @@ def read_pictures(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: n
 
 def _picture(path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray:
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise MissingExtraError('picture files need Pillow: pip install "fastconv[plot]"') from error
     if shape[0] != 1:
         raise ShapeError(f"{path}: picture files serve models with one channel, this one has {shape[0]}")
+    with open(path, "rb") as file:  # apart: that there is no such file is no fault of a picture's
+        content = io.BytesIO(file.read())
     try:
-        with Image.open(path) as picture:
-            size = shape[2], shape[1]
-            if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-                return np.clip(np.asarray(picture.resize(size)) / 65535, 0, 1)
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-            return np.asarray(picture.convert("L").resize(size))
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: is not a picture ({error})") from error
+        with Image.open(content) as picture:
+            return _grey(picture, (shape[2], shape[1]))
+    except Exception as error:  # a damaged file can be an error of any kind in Pillow's decoders
+        raise DataError(f"{path}: is not a picture, or is damaged ({_told(error, content)})") from error
+
+
+def _told(error: Exception, content: io.BytesIO) -> str:
+    """Pillow names the object that it was given, which says nothing here."""
+    return str(error).replace(f" {content!r}", "") or type(error).__name__
+
+
+def _grey(picture: Any, size: tuple[int, int]) -> np.ndarray:
+    from PIL import Image
+
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        return np.clip(np.asarray(picture.resize(size)) / 65535, 0, 1)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return np.asarray(picture.convert("L").resize(size))

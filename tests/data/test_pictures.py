@@ -85,3 +85,36 @@ def test_pictures_of_every_kind(tmp_path):
     ink[1, 2:, 3] = 255
     images.fromarray(ink).save(path)
     np.testing.assert_array_equal(read_pictures(path, SHAPE, dtype)[0, 0], ink[..., 3] == 0)
+
+
+def test_damaged_pictures_are_named(tmp_path):
+    """Pillow's own errors are of many kinds, and do not name the file."""
+    images = pytest.importorskip("PIL.Image")
+    rng, dtype = np.random.default_rng(0), np.dtype(np.float32)
+    picture = images.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8))
+    refused = 0
+    for suffix in ("png", "jpg", "gif", "bmp", "tif"):
+        path = tmp_path / f"a.{suffix}"
+        picture.save(path)
+        whole = path.read_bytes()
+        for _ in range(40):
+            content = bytearray(whole)
+            for place in rng.integers(0, min(200, len(content)), 4):
+                content[place] = int(rng.integers(256))
+            path.write_bytes(content[: int(rng.integers(len(content)))] if rng.random() < 0.3 else content)
+            try:
+                read_pictures(path, SHAPE, dtype)
+            except DataError as error:
+                assert str(error).startswith(f"{path}: ") and "BytesIO" not in str(error)
+                refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize("error", [SyntaxError("broken"), OSError("broken"), IndexError(), OverflowError("broken")])
+def test_whatever_pillow_raises_names_the_file(tmp_path, monkeypatch, error):
+    images = pytest.importorskip("PIL.Image")
+    path = tmp_path / "a.png"
+    path.write_bytes(b"content")
+    monkeypatch.setattr(images, "open", lambda _: (_ for _ in ()).throw(error))
+    with pytest.raises(DataError, match=rf"a\.png: is not a picture, or is damaged \({str(error) or 'IndexError'}\)"):
+        read_pictures(path, SHAPE, np.dtype(np.float32))
