@@ -430,6 +430,17 @@ def test_predict_takes_a_png(run, saved, tmp_path):
     assert run("predict", tmp_path / "dark.png", "--weights", saved, "--invert")[1] == out
 
 
+def test_predict_refuses_a_picture_of_nothing(run, saved, tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    ink = np.full((28, 28, 4), 255, np.uint8)  # white on nothing, which is white
+    ink[:, :20, 3] = 0
+    for pixels, value in ((ink, 1), (np.zeros((9, 9), np.uint8), 0), (np.full((28, 28, 3), 51, np.uint8), 0.2)):
+        images.fromarray(pixels).save(tmp_path / "a.png")
+        for invert in ((), ("--invert",)):
+            code, _, err = run("predict", tmp_path / "a.png", "--weights", saved, *invert)
+            assert code == 1 and f"a.png: nothing can be seen in the picture, which is {value} everywhere" in err
+
+
 def test_predict_names_the_classes_of_fashion(run, folder, tmp_path):
     fashion = folder.rename(tmp_path / "fashion-mnist")
     path = tmp_path / "m.npz"

@@ -11,6 +11,7 @@ import numpy as np
 from fastconv.checkpoint import load_model
 from fastconv.cli.sources import class_names
 from fastconv.data.pictures import read_pictures
+from fastconv.errors import DataError
 from fastconv.training import predict
 
 
@@ -28,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, checkpoint = load_model(arguments.weights)
     settings = checkpoint.settings
     x = read_pictures(arguments.image, tuple(settings["shape"]), np.dtype(settings["dtype"]))
+    _check_not_constant(arguments.image, x)
     probabilities = predict(model, 1 - x if arguments.invert else x)
     names = class_names(settings["data"], settings["classes"])
     answers = []
@@ -39,3 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"image": arguments.image, "predictions": answers}))
     return 0
+
+
+def _check_not_constant(name: str, x: np.ndarray) -> None:
+    """A model would give a class to a picture of nothing at all, such as white ink on transparent paper.
+
+    Only to pictures: who makes an array of numbers knows them.
+    """
+    if not name.endswith(".npy") and x.size > 1 and x.min() == x.max():
+        raise DataError(
+            f"{name}: nothing can be seen in the picture, which is {x.min():g} everywhere (0 is black, 1 is white, "
+            f"and so is what is transparent); a picture with light and dark was needed"
+        )

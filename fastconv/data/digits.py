@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import operator
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from fastconv.errors import DTypeError
 
 DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
-_FILE = Path(__file__).with_name("digits.npz")
 _TRAIN = 1437
 _SIDE = 8
 _MAX = 16  # pixels are counts of ink in 4x4 cells of a bitmap
@@ -47,7 +47,9 @@ def load_digits(size: int = 28, *, dtype: DTypeLike = np.float32) -> tuple[Split
     """
     side = _check_size(size)
     kind = float_dtype("load_digits", dtype)
-    with np.load(_FILE, allow_pickle=False) as arrays:
+    # read as a resource: the package may be imported from an archive
+    content = files("fastconv.data").joinpath("digits.npz").read_bytes()
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         images, labels, order = arrays["images"], arrays["labels"], arrays["order"]
     x = _enlarge(images[order], side, kind)
     y = labels[order].astype(np.int64)

@@ -28,6 +28,7 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 _CODES = {dtype[1:]: code for code, dtype in _TYPES.items()}
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
+_PAGES = (b"<!doctype html", b"<html", b"<head", b"<!--", b"<?xml")
 
 
 def read_idx(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> NDArray[Any]:
@@ -139,6 +140,8 @@ def _read_header(stream: BufferedIOBase, file: Path) -> tuple[np.dtype[Any], tup
     if not magic:
         raise DataError(f"read_idx: {file} is empty, an IDX header of at least 4 bytes was needed")
     if magic[:2] != b"\0\0"[: len(magic)]:
+        if (magic + stream.read(256)).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
+            raise DataError(f"read_idx: {file} is not an IDX file but an HTML page, such as servers answer with errors")
         raise DataError(f"read_idx: {file} is not an IDX file: it starts with {magic.hex(' ')}, 00 00 was needed")
     if len(magic) < 4:
         raise DataError(f"read_idx: {file} has a truncated header: {len(magic)} bytes, at least 4 were needed")

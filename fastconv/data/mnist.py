@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastconv._files import written_whole
 from fastconv.data.digits import Split, float_dtype
 from fastconv.data.idx import open_decompressed, read_labelled_images
 from fastconv.errors import DataError
@@ -240,17 +240,15 @@ def _download(dataset: Dataset, folder: Path) -> str:
 
 def _fetch(get: Callable[..., None], address: str, file: Path, sha256: str) -> str:
     """Download one file, whole and checked or not at all; return "" or what went wrong."""
-    part = file.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        get(address, str(part), None)
-        # Of the content: mirrors compress the same file differently.
-        with open_decompressed(part, "download") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != sha256:
-            return f"{address}: SHA-256 of the decompressed file is {found}, {sha256} was needed"
-        os.replace(part, file)
+        with written_whole(file) as part:
+            get(address, part, None)
+            part.flush()
+            # Of the content: mirrors compress the same file differently.
+            with open_decompressed(Path(part.name), "download") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+            if found != sha256:
+                raise DataError(f"SHA-256 of the decompressed file is {found}, {sha256} was needed")
     except (OSError, DataError) as error:  # the errors of requests are OSErrors
         return f"{address}: {error}"
-    finally:
-        part.unlink(missing_ok=True)
     return ""

@@ -42,6 +42,7 @@ _STARTS = {
     b"<!DOCTYPE": "an HTML page",
     b"<html": "an HTML page",
 }
+_UNNAMED = re.compile(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>")  # what Pillow calls bytes that it was given
 _SAFETENSORS = "a safetensors file; load_weights reads its weights"
 _PYTORCH = "a PyTorch file; write its state_dict as .safetensors or .npz"
 
@@ -92,6 +93,7 @@ def damage(path: str | os.PathLike[str], wanted: str, content: bytes = b"") -> I
     except Exception as error:  # no list of them: what zipfile, NumPy, JSON and Pillow stumble over has no end
         kind = _kind(content, wanted)
         said = str(error.args[0] if isinstance(error, KeyError) and error.args else error) or type(error).__name__
+        said = _UNNAMED.sub("", said)
         reason = f": it is {kind}" if kind else f", or is damaged ({said})"
         raise DataError(f"{path}: is not {wanted}{reason}") from error
 

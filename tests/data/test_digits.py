@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.resources
 import itertools
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +152,25 @@ def test_size_of_a_small_integer_type() -> None:
 def test_dtype_not_supported(dtype: object) -> None:
     with pytest.raises(TypeError, match=r"^load_digits: dtype is .*, float16, float32 or float64 was needed"):
         load_digits(dtype=dtype)  # type: ignore[arg-type]
+
+
+def test_digits_of_a_package_in_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is asked for as a resource of the package, wherever that is."""
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("packed_digits/__init__.py", "")
+        packed.write(FOLDER / "digits.npz", "packed_digits/digits.npz")
+    monkeypatch.syspath_prepend(str(archive))
+    importlib.invalidate_caches()
+    expected = load_digits(8)
+    asked = []
+
+    def files(name: str) -> object:
+        asked.append(name)
+        return importlib.resources.files("packed_digits")
+
+    monkeypatch.setattr(digits_module, "files", files)
+    for (x, labels), (wanted, wanted_labels) in zip(load_digits(8), expected):
+        np.testing.assert_array_equal(x, wanted)
+        np.testing.assert_array_equal(labels, wanted_labels)
+    assert asked == ["fastconv.data"]

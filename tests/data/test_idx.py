@@ -111,6 +111,8 @@ GOOD = header(8, 2, 3) + bytes(6)
 FAULTS = {
     "empty": (b"", r"bad is empty, an IDX header of at least 4 bytes was needed"),
     "png": (b"\x89PNG\r\n", r"bad is not an IDX file: it starts with 89 50 4e 47, 00 00 was needed"),
+    "page": (b"<!DOCTYPE html><title>404</title>", "bad is not an IDX file but an HTML page"),
+    "page after blanks": (b"\xef\xbb\xbf\r\n <HTML lang=en>", "bad is not an IDX file but an HTML page"),
     "one byte": (b"\x1f", r"bad is not an IDX file: it starts with 1f, 00 00 was needed"),
     "second byte": (b"\0\1\x08\1", r"bad is not an IDX file: it starts with 00 01 08 01"),
     "type": (header(0x0A, 1) + b"\0", r"bad is not an IDX file: element type 0x0A, one of 0x08, 0x09, 0x0B"),

@@ -105,3 +105,26 @@ def test_damaged_files_are_named(tmp_path, kind):
     assert errors > 20
     with pytest.raises(FileNotFoundError, match=rf"n\.{kind}: there is no such file, a .* was needed$"):
         read_pictures(tmp_path / f"n.{kind}", SHAPE, np.dtype(np.float32))
+
+
+def test_damaged_pictures_are_named(tmp_path):
+    """Pillow's own errors are of many kinds, and do not name the file."""
+    images = pytest.importorskip("PIL.Image")
+    rng, dtype = np.random.default_rng(0), np.dtype(np.float32)
+    picture = images.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8))
+    refused = 0
+    for suffix in ("png", "jpg", "gif", "bmp", "tif"):
+        path = tmp_path / f"a.{suffix}"
+        picture.save(path)
+        whole = path.read_bytes()
+        for _ in range(40):
+            content = bytearray(whole)
+            for place in rng.integers(0, min(200, len(content)), 4):
+                content[place] = int(rng.integers(256))
+            path.write_bytes(content[: int(rng.integers(len(content)))] if rng.random() < 0.3 else content)
+            try:
+                read_pictures(path, SHAPE, dtype)
+            except DataError as error:
+                assert str(error).startswith(f"{path}: ") and "BytesIO" not in str(error)
+                refused += 1
+    assert refused > 50
