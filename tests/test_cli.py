@@ -309,7 +309,8 @@ def test_history_files(run, folder, tmp_path):
         ("train", "--batch-size", "1.5"), ("train", "--epochs", "0"), ("train", "--lr", "nan"), ("train", "--lr", "-1"),
         ("train", "--seed", "-1"), ("train", "--backend", "gpu"), ("train", "--threads", "0"), ("predict", "a.npy"),
         ("eval",), ("train", "--clip-norm", "1", "--clip-value", "1"), ("train", "--clip-norm", "-1"),
-        ("train", "--optimizer", "adam", "--momentum", "0.5"), ("train", "--log-style", "keras"),
+        ("train", "--optimizer", "adam", "--momentum", "0.5"), ("info", "--batch-size", "3"),
+        ("info", "--model", "lenet5", "--explain", "1,1,5,5,1,3,3,1,0"), ("train", "--log-style", "keras"),
     ],
 )  # fmt: skip
 def test_wrong_usage(capsys, words):
@@ -330,6 +331,28 @@ def test_a_wrong_model_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["train", "resnet"])
     assert "argument MODEL: must be one of lenet5," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, kind",
+    [
+        (("train", "--lr", "fast"), "invalid number value: 'fast'"),
+        (("train", "--epochs", "ten"), "invalid integer value: 'ten'"),
+        (("info", "--explain", "1,a"), "invalid list of integers value: '1,a'"),
+    ],
+)
+def test_a_kind_of_argument_is_named(capsys, words, kind):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert kind in capsys.readouterr().err
+
+
+def test_an_interrupt_claims_nothing_of_files(run, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastconv.cli.warmup.warmup", interrupted)
+    assert run("warmup") == (1, "", "\nfastconv: interrupted\n")
 
 
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("train", "--help")])

@@ -44,5 +44,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fastconv: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nfastconv: interrupted; nothing was saved", file=sys.stderr)
+        print("\nfastconv: interrupted", file=sys.stderr)
         return 1
