@@ -347,6 +347,30 @@ def test_a_kind_of_argument_is_named(capsys, words, kind):
     assert kind in capsys.readouterr().err
 
 
+def test_a_reader_that_has_had_enough_is_no_error(capfd, monkeypatch, tmp_path):
+    with (tmp_path / "pipe").open("w") as pipe:
+
+        class Closed:
+            def write(self, text):
+                raise BrokenPipeError
+
+            def fileno(self):
+                return pipe.fileno()
+
+        monkeypatch.setattr(sys, "stdout", Closed())
+        assert main(["info"]) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_library_that_fails_is_no_traceback(run, monkeypatch):
+    def ended(*_):
+        raise RuntimeError("bench: the process for PyTorch ended with code 1")
+
+    monkeypatch.setattr("fastconv.cli.bench.compare_libraries", ended)
+    wanted = "fastconv: error: bench: the process for PyTorch ended with code 1\n"
+    assert run("bench") == (1, "", wanted)
+
+
 def test_an_interrupt_claims_nothing_of_files(run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

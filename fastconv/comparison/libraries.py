@@ -37,8 +37,9 @@ class _Side:
     def seconds(self, job: str) -> float:
         """The median time of a call."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and there is no answer
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()
         return self._answer()
 
 
