@@ -309,7 +309,8 @@ def test_history_files(run, folder, tmp_path):
         ("train", "--batch-size", "1.5"), ("train", "--epochs", "0"), ("train", "--lr", "nan"), ("train", "--lr", "-1"),
         ("train", "--seed", "-1"), ("train", "--backend", "gpu"), ("train", "--threads", "0"), ("predict", "a.npy"),
         ("eval",), ("train", "--clip-norm", "1", "--clip-value", "1"), ("train", "--clip-norm", "-1"),
-        ("train", "--optimizer", "adam", "--momentum", "0.5"), ("train", "--log-style", "keras"),
+        ("train", "--optimizer", "adam", "--momentum", "0.5"), ("info", "--batch-size", "3"),
+        ("info", "--model", "lenet5", "--explain", "1,1,5,5,1,3,3,1,0"), ("train", "--log-style", "keras"),
     ],
 )  # fmt: skip
 def test_wrong_usage(capsys, words):
@@ -330,6 +331,52 @@ def test_a_wrong_model_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["train", "resnet"])
     assert "argument MODEL: must be one of lenet5," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, kind",
+    [
+        (("train", "--lr", "fast"), "invalid number value: 'fast'"),
+        (("train", "--epochs", "ten"), "invalid integer value: 'ten'"),
+        (("info", "--explain", "1,a"), "invalid list of integers value: '1,a'"),
+    ],
+)
+def test_a_kind_of_argument_is_named(capsys, words, kind):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert kind in capsys.readouterr().err
+
+
+def test_a_reader_that_has_had_enough_is_no_error(capfd, monkeypatch, tmp_path):
+    with (tmp_path / "pipe").open("w") as pipe:
+
+        class Closed:
+            def write(self, text):
+                raise BrokenPipeError
+
+            def fileno(self):
+                return pipe.fileno()
+
+        monkeypatch.setattr(sys, "stdout", Closed())
+        assert main(["info"]) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_library_that_fails_is_no_traceback(run, monkeypatch):
+    def ended(*_):
+        raise RuntimeError("bench: the process for PyTorch ended with code 1")
+
+    monkeypatch.setattr("fastconv.cli.bench.compare_libraries", ended)
+    wanted = "fastconv: error: bench: the process for PyTorch ended with code 1\n"
+    assert run("bench") == (1, "", wanted)
+
+
+def test_an_interrupt_claims_nothing_of_files(run, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastconv.cli.warmup.warmup", interrupted)
+    assert run("warmup") == (1, "", "\nfastconv: interrupted\n")
 
 
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("train", "--help")])
@@ -642,5 +689,5 @@ def test_files_of_another_kind_are_told(run, saved, tmp_path):
     for words in (("eval", "none.npz"), ("train", "--resume", "none.npz"), ("predict", array, "--weights", "none.npz")):
         code, _, err = run(*words)
         assert code == 1 and err.strip().endswith("none.npz: there is no such file, a fastconv checkpoint was needed")
-    code, _, err = run("predict", "none.png", "--weights", saved)
-    assert code == 1 and "Errno" not in err and "none.png" in err
+    code, _, err = run("predict", "none.npy", "--weights", saved)
+    assert code == 1 and err.strip().endswith("none.npy: there is no such file, a NumPy file of numbers was needed")

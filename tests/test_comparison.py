@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,26 @@ def test_libraries_take_turns(monkeypatch):
 def test_a_process_that_ends_is_told():
     with pytest.raises(RuntimeError, match="bench: the process for abacus ended with code 1"):
         compare_libraries(4, 1, ["abacus"])
+
+
+def test_an_interrupt_ends_the_other_processes(monkeypatch):
+    """They are not of the terminal's group, so that they do not answer Ctrl-C each with a traceback."""
+    started = []
+
+    class Process(subprocess.Popen):
+        def __init__(self, *words, **options):
+            started.append((self, options["start_new_session"]))
+            super().__init__(*words, **options)
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(libraries.subprocess, "Popen", Process)
+    monkeypatch.setattr(libraries._Side, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare_libraries(4, 1, ["fastconv"])
+    ((process, apart),) = started
+    assert apart and process.returncode not in (None, 0)  # ended, not waited for
 
 
 @pytest.mark.parametrize("name", sides.installed())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -37,12 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.threads is not None:
             set_num_threads(arguments.threads)
         with use_backend(arguments.backend):
-            return arguments.run(arguments)
+            code = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         parser.error(str(error))
+    except BrokenPipeError:  # whoever reads the output, `head` for one, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
+        return 1
     except (OSError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError, MissingExtraError) as error:
         print(f"fastconv: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nfastconv: interrupted; nothing was saved", file=sys.stderr)
+        print("\nfastconv: interrupted", file=sys.stderr)
         return 1

@@ -32,9 +32,15 @@ def sizes(text: str) -> tuple[int, ...]:
     return numbers
 
 
+sizes.__name__ = "list of integers"  # as above
+
+
 def rate(text: str) -> float:
     """A finite number of at least 0."""
     number = float(text)
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"must be finite and at least 0, got {text}")
     return number
+
+
+rate.__name__ = "number"

@@ -21,7 +21,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare the libraries; returns the exit code."""
-    found = compare_libraries(arguments.batch_size, arguments.rounds)
+    try:
+        found = compare_libraries(arguments.batch_size, arguments.rounds)
+    except RuntimeError as error:
+        raise ChildProcessError(str(error)) from None
     if arguments.json:
         print(json.dumps(found))
         return 0

@@ -21,7 +21,7 @@ DISTRIBUTIONS = {"NumPy, float64": "numpy", "PyTorch": "torch", "ONNX Runtime": 
 
 
 class _Side:
-    """A library in a process of its own, which ends with its input."""
+    """A library in a process of its own, which ends with its input where it is not ended before."""
 
     def __init__(self, name: str, process: subprocess.Popen[str]):
         self.name, self.process = name, process
@@ -37,8 +37,9 @@ class _Side:
     def seconds(self, job: str) -> float:
         """The median time of a call."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and there is no answer
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()
         return self._answer()
 
 
@@ -51,9 +52,12 @@ def _started(names: Sequence[str], threads: int, batch_size: int) -> Iterator[li
         for name in names:
             words = [sys.executable, "-m", "fastconv.comparison", name, count, str(batch_size)]
             process = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **limits}
-            )
-            sides.append(_Side(name, stack.enter_context(process)))
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **limits},
+                start_new_session=True,  # Ctrl-C is for the process that asks, which ends the others, compiling or not
+            )  # fmt: skip
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            sides.append(_Side(name, process))
         yield sides
 
 

@@ -18,8 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fastconv._sizes import integer
-from fastconv.errors import DataError, TooLargeError
+from fastconv.errors import DataError, RangeError, TooLargeError
 
 UNPACKED = 1 << 30
 _CHUNK = 1 << 20
@@ -100,7 +99,13 @@ def damage(path: str | os.PathLike[str], wanted: str, content: bytes = b"") -> I
 
 def unpacked_limit(who: str, packed: int, max_bytes: int | None) -> int:
     """How many bytes a file of `packed` bytes may unpack to: `max_bytes`, or 1 GiB, or its own size if that is more."""
-    return max(UNPACKED, packed) if max_bytes is None else integer(who, "max_bytes", max_bytes)
+    if max_bytes is None:
+        return max(UNPACKED, packed)
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int | np.integer):
+        raise TypeError(f"{who}: max_bytes must be an integer, got {max_bytes!r}")
+    if max_bytes < 0:
+        raise RangeError(f"{who}: max_bytes must be at least 0, got {max_bytes}")
+    return int(max_bytes)
 
 
 def check_unpacked(path: str | os.PathLike[str], size: int, limit: int) -> None:
