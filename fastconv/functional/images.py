@@ -9,8 +9,8 @@ import numpy as np
 
 from fastconv import _arrays
 from fastconv._arrays import ready
-from fastconv._engine.pieces import planes_and_rows
 from fastconv._engine.hints import LAST
+from fastconv._engine.pieces import planes_and_rows
 from fastconv._geometry import PoolGeometry, pool_geometry
 from fastconv._sizes import layout_argument, sizes
 from fastconv.errors import ShapeError
