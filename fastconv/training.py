@@ -62,12 +62,20 @@ def train_step(
         True
     """
     clip = _clip("train_step", clip_norm, clip_value)
-    return _step("train_step", model, x, labels, optimizer, lr_factor, clip)
+    _kinds("train_step", model, optimizer)
+    if not isinstance(x, np.ndarray) or not isinstance(labels, np.ndarray):
+        raise TypeError(
+            f"train_step: x and labels must be NumPy arrays, got {type(x).__name__} and {type(labels).__name__}"
+        )
+    if x.ndim < 2 or len(x) == 0:
+        raise ShapeError(f"train_step: x must be a batch (N, ...) of at least one sample, got shape {x.shape}")
+    return _step("train_step", model, x, labels, optimizer, lr_factor, clip, checked=False)
 
 
 def _step(
-    where: str, model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, lr_factor: float, clip: Clip
-) -> float:
+    where: str, model: Layer, x: np.ndarray, labels: np.ndarray, optimizer: Optimizer, lr_factor: float, clip: Clip,
+    checked: bool = True,
+) -> float:  # fmt: skip
     optimizer.zero_grad()
     loss = None
     if isinstance(model, Sequential):
@@ -75,7 +83,11 @@ def _step(
             loss = model.learn(x, labels, optimizer, lr_factor)
             if loss is not None:
                 return loss
+        if not checked:  # a step in one call is only taken with just the model's parameters
+            _trains(where, model, optimizer)
         loss = model.learn(x, labels)
+    elif not checked:
+        _trains(where, model, optimizer)
     if loss is None:
         run = model.forward_from_data if isinstance(model, Sequential) else model.forward
         logits, backward = run(x)
@@ -186,10 +198,12 @@ def fit(
         >>> history.rows[-1]["test_accuracy"] > 0.5
         True
     """
+    _kinds("fit", model, optimizer)
+    _trains("fit", model, optimizer)
     x, labels = _pair("fit", "train", train)
     if validation is not None:
         validation = _pair("fit", "validation", validation)
-    epochs = integer("fit", "epochs", epochs)
+    epochs = integer("fit", "epochs", epochs, 0)
     clip = _clip("fit", clip_norm, clip_value)
     steps = -(-len(x) // integer("fit", "batch_size", batch_size, 1))
     seed = int(rng) if isinstance(rng, int | np.integer) else int(generator(rng).integers(2**62))
@@ -281,6 +295,8 @@ def evaluate(
         >>> accuracy
         1.0
     """
+    _layer("evaluate", model)
+    batch_size = integer("evaluate", "batch_size", batch_size, 1)
     return _evaluate("evaluate", "labels", model, *_pair("evaluate", "(x, labels)", (x, labels)), batch_size)
 
 
@@ -299,6 +315,9 @@ def _evaluate(
 def predict(model: Layer, x: np.ndarray, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
     """The probabilities of the classes: softmax of the model's logits.
 
+    The last bits of an image's probabilities may depend on how many images are computed at a time, as batches of a few
+    images take other kernels; the same images in batches of the same size give the same bits.
+
     Args:
         model: any layer whose result is logits (N, K).
         x: (N, ...).
@@ -315,13 +334,55 @@ def predict(model: Layer, x: np.ndarray, batch_size: int = EVALUATION_BATCH) -> 
         >>> predict(Flatten(), np.zeros((1, 2, 1, 1)))
         array([[0.5, 0.5]])
     """
+    _layer("predict", model)
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"predict: x must be a NumPy array, got {type(x).__name__}")
+    if x.ndim < 2:
+        raise ShapeError(f"predict: x must be a batch (N, ...), got shape {x.shape}")
+    batch_size = integer("predict", "batch_size", batch_size, 1)
     parts = [F.softmax(model(images)) for images, _ in minibatches(x, np.arange(len(x)), batch_size)]
     return np.concatenate(parts) if parts else F.softmax(model(x))
 
 
+def _length(value: Any) -> str:
+    return f" of {len(value)}" if isinstance(value, tuple | list) else ""
+
+
+def _layer(where: str, model: Any) -> None:
+    if not isinstance(model, Layer):
+        raise TypeError(f"{where}: model must be a Layer, got {type(model).__name__}")
+
+
+def _kinds(where: str, model: Any, optimizer: Any) -> None:
+    """Raise a TypeError unless there are a model and an optimiser."""
+    _layer(where, model)
+    if not all(hasattr(optimizer, name) for name in ("parameters", "zero_grad", "step")) or optimizer is model:
+        raise TypeError(
+            f"{where}: optimizer must be an optimiser of the model's parameters, as SGD(model.parameters(), 0.05), "
+            f"got {type(optimizer).__name__}"
+        )
+
+
+def _trains(where: str, model: Layer, optimizer: Optimizer) -> None:
+    """Raise a ValueError unless the optimiser has parameters of the model, some or all, and no others."""
+    own = {id(parameter) for parameter in model.parameters()}
+    held = list(optimizer.parameters)
+    foreign = sum(id(parameter) not in own for parameter in held)
+    if foreign:
+        raise ValueError(
+            f"{where}: optimizer has {foreign} of {len(held)} parameters that are not the model's; "
+            f"make it of the model's parameters, as SGD(model.parameters(), 0.05)"
+        )
+    if not any(parameter.trainable for parameter in held):
+        raise ValueError(
+            f"{where}: optimizer must have at least one trainable parameter of the model, "
+            f"got {len(held)} parameters, none trainable"
+        )
+
+
 def _pair(where: str, name: str, value: Any) -> Pair:
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"{where}: {name} must be a pair (x, labels), got {type(value).__name__}")
+        raise TypeError(f"{where}: {name} must be a pair (x, labels), got {type(value).__name__}{_length(value)}")
     x, labels = value
     if not isinstance(x, np.ndarray) or not isinstance(labels, np.ndarray):
         raise TypeError(f"{where}: x and labels must be NumPy arrays")

@@ -398,3 +398,61 @@ def test_history_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         History(ROWS).to_csv(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def small():
+    return nn.Sequential(nn.Conv2d(1, 2, 3, rng=0), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3, rng=0))
+
+
+IMAGES, IDS = np.ones((4, 1, 6, 6), np.float32), np.array([0, 1, 2, 0])
+
+
+def test_an_optimiser_of_other_parameters_is_refused():
+    model, other = small(), nn.Linear(2, 2, rng=0)
+    for parameters, match in (
+        (other.parameters(), "2 of 2 parameters that are not the model's"),
+        (model.parameters() + other.parameters(), "2 of 6 parameters that are not the model's"),
+    ):
+        for kind in (SGD, Adam):
+            with pytest.raises(ValueError, match=f"^fit: optimizer has {match}"):
+                fit(model, (IMAGES, IDS), optimizer=kind(parameters, 0.1))
+            with pytest.raises(ValueError, match=f"^train_step: optimizer has {match}"):
+                train_step(model, IMAGES, IDS, kind(parameters, 0.1))
+    optimizer = SGD(model.freeze().parameters(), 0.1)
+    with pytest.raises(ValueError, match="^fit: optimizer must have at least one trainable parameter"):
+        fit(model, (IMAGES, IDS), optimizer=optimizer)
+
+
+def test_an_optimiser_of_some_of_the_parameters_trains_those():
+    model = small()
+    before = model.state_dict()
+    train_step(model, IMAGES, IDS, SGD(model[3].parameters(), 0.1))
+    fit(model, (IMAGES, IDS), optimizer=SGD(model[3].parameters(), 0.1))
+    changed = {name for name, value in model.state_dict().items() if not np.array_equal(value, before[name])}
+    assert changed == {"3.weight", "3.bias"}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda m, o: fit(m, (IMAGES, IDS), optimizer=None), TypeError, "^fit: optimizer must be .* got NoneType"),
+        (lambda m, o: train_step(m, IMAGES, IDS, None), TypeError, "^train_step: optimizer must be .* got NoneType"),
+        (lambda m, o: fit(None, (IMAGES, IDS), optimizer=o), TypeError, "^fit: model must be a Layer, got NoneType"),
+        (lambda m, o: fit(m, (IMAGES, IDS, 1), optimizer=o), TypeError, "train must be a pair .* got tuple of 3"),
+        (lambda m, o: fit(m, (IMAGES, IDS), optimizer=o, epochs=-1), ValueError, "^fit: epochs must be from 0"),
+        (lambda m, o: fit(m, (IMAGES, IDS), optimizer=o, batch_size=0), ValueError, "^fit: batch_size must be from 1"),
+        (lambda m, o: train_step(m, IMAGES[:0], IDS[:0], o), ValueError, "^train_step: x must be .* one sample"),
+        (lambda m, o: train_step(m, [1], IDS, o), TypeError, "^train_step: x and labels must be NumPy arrays"),
+        (lambda m, o: predict(m, [1]), TypeError, "^predict: x must be a NumPy array, got list"),
+        (lambda m, o: predict(m, IMAGES, 0), ValueError, "^predict: batch_size must be from 1"),
+        (lambda m, o: evaluate(m, IMAGES, IDS, 0), ValueError, "^evaluate: batch_size must be from 1"),
+        (lambda m, o: fit(m, (IMAGES[:, 0], IDS), optimizer=o), ValueError, r"layer 0, Conv2d: .*x\[:, None\]$"),
+        (lambda m, o: train_step(m, IMAGES[:, 0], IDS, o), ValueError, r"layer 0, Conv2d: .*x\[:, None\]$"),
+        (lambda m, o: predict(m, IMAGES[:, 0]), ValueError, r"layer 0, Conv2d: .*x\[:, None\]$"),
+        (lambda m, o: evaluate(m, IMAGES[:, 0], IDS), ValueError, r"layer 0, Conv2d: .*x\[:, None\]$"),
+    ],
+)
+def test_wrong_arguments_are_named(call, error, match):
+    model = small()
+    with pytest.raises(error, match=match):
+        call(model, SGD(model.parameters(), 0.1))

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastconv import _arrays
 from fastconv._backend import on_numpy
+from fastconv._engine import hints
 from fastconv._geometry import ConvGeometry, conv_geometry
 from fastconv._plan import declines_last
 from fastconv._sizes import layout_argument
@@ -75,7 +76,11 @@ def _decided(
     unbatched = len(x) == 3
     N, C, H, W = _arrays.shape_from((1, *x) if unbatched else x, layout)
     kernels = _arrays.shape_from(weight, layout)
-    geometry = conv_geometry(where, (C, H, W), kernels, stride, padding, dilation, groups)
+    try:
+        geometry = conv_geometry(where, (C, H, W), kernels, stride, padding, dilation, groups)
+    except ShapeError as error:
+        error.args = (f"{error}{hints.of_convolution(x, weight, groups, layout)}",)
+        raise
     shape = N, geometry.OC, geometry.rows.out, geometry.columns.out
     order = "NHWC" if layout == "NHWC" and direct and not numpy and not declines_last(geometry) else "NCHW"
     straight = layout == order and compute == dtype

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv import _arrays
 from fastconv._arrays import ready
+from fastconv._engine.hints import LAST
 from fastconv._engine.pieces import planes_and_rows
 from fastconv._geometry import PoolGeometry, pool_geometry
 from fastconv._sizes import layout_argument, sizes
@@ -64,7 +65,21 @@ def pooled_images(
     images, unbatched = _in_order(where, "x", x, layout)
     if images.shape[1] < 1:
         raise ShapeError(f"{where}: x must have at least one channel, got shape {x.shape}")
-    return images, pool_geometry(where, images.shape[2:], kernel_size, stride, padding, dilation, ceil_mode), unbatched
+    options = kernel_size, stride, padding, dilation, ceil_mode
+    try:
+        return images, pool_geometry(where, images.shape[2:], *options), unbatched
+    except ShapeError as error:
+        if layout == "NCHW" and x.ndim == 4 and _fits(where, x.shape[1:3], options):
+            error.args = (f"{error}{LAST}",)
+        raise
+
+
+def _fits(where: str, shape: tuple[int, ...], options: tuple[Any, ...]) -> bool:
+    try:
+        pool_geometry(where, shape, *options)
+    except ShapeError:
+        return False
+    return True
 
 
 def pool_pieces(

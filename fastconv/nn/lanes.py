@@ -16,6 +16,7 @@ import numpy as np
 from fastconv._arrays import numeric, promoted, same_shape
 from fastconv.nn.base import Backward, Layer
 from fastconv.nn.fusion import Fused, fused
+from fastconv.nn.naming import named
 from fastconv.nn.program import FEW_IMAGES, Program, Updater
 from fastconv.nn.stages import KINDS, Declined
 
@@ -125,13 +126,23 @@ def plain(x: object) -> TypeGuard[np.ndarray]:
     return type(x) is np.ndarray or (isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray))
 
 
-def chained(steps: Sequence[Layer], x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:
-    """Run the steps one after another; the gradient of x itself may not be needed."""
+def chained(
+    steps: Sequence[Layer], x: np.ndarray, need_x: bool = True, top: bool = False
+) -> tuple[np.ndarray, Backward]:
+    """Run the steps one after another; the gradient of x itself may not be needed.
+
+    The steps at the `top` are all of a `Sequential`: errors name the layer.
+    """
     backwards: list[Callable] = []
-    for step in steps:
-        spared = not backwards and not need_x and isinstance(step, Fused | Together)
-        x, backward = step.forward(x, need_x=False) if spared else step.forward(x)  # type: ignore[call-arg]
-        backwards.append(backward)
+    try:
+        for step in steps:
+            spared = not backwards and not need_x and isinstance(step, Fused | Together)
+            x, backward = step.forward(x, need_x=False) if spared else step.forward(x)  # type: ignore[call-arg]
+            backwards.append(backward)
+    except Exception as error:
+        if top:
+            named(error, steps, len(backwards), np.shape(x))
+        raise
 
     def backward_all(grad_y: np.ndarray) -> np.ndarray:
         for backward in reversed(backwards):

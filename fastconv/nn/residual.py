@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from fastconv.errors import ShapeError
 from fastconv.nn.base import Backward, Layer, array_of, gradient_of
+from fastconv.nn.naming import prefix
 
 
 class Residual(Layer):
@@ -33,13 +37,16 @@ class Residual(Layer):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The sum for a batch."""
         x = array_of(self, "x", x)
-        return _sum(self.body(x), x if self.shortcut is None else self.shortcut(x))
+        y = _inside("body", self.body, self.body, x)
+        return _sum(y, x if self.shortcut is None else _inside("shortcut", self.shortcut, self.shortcut, x))
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The sum for a batch, and its gradient."""
         x = array_of(self, "x", x)
-        y, through_body = self.body.forward(x)
-        side, through_shortcut = (x, _same) if self.shortcut is None else self.shortcut.forward(x)
+        y, through_body = _inside("body", self.body, self.body.forward, x)
+        side, through_shortcut = (x, _same)
+        if self.shortcut is not None:
+            side, through_shortcut = _inside("shortcut", self.shortcut, self.shortcut.forward, x)
 
         def backward(grad_y: np.ndarray) -> np.ndarray:
             grad_y = gradient_of(self, grad_y, side.shape)
@@ -56,6 +63,16 @@ class Residual(Layer):
 
     def __repr__(self) -> str:
         return f"Residual({self.body!r}, {self.shortcut!r})"
+
+
+def _inside(name: str, layer: Layer, run: Callable[[np.ndarray], Any], x: np.ndarray) -> Any:
+    """What a branch gives for x; its errors say which one it was."""
+    try:
+        return run(x)
+    except Exception as error:
+        kind = type(layer).__name__
+        prefix(error, f"Residual: {name}, {kind}", kind)
+        raise
 
 
 def _sum(y: np.ndarray, side: np.ndarray) -> np.ndarray:

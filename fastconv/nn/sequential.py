@@ -10,11 +10,15 @@ import numpy as np
 from fastconv._backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.lanes import Together, chained, plain, together
+from fastconv.nn.naming import named
 from fastconv.nn.program import Updater
 
 
 class Sequential(Layer):
     """Layers applied one after another; indexing gives a layer, slicing another Sequential of the same layers.
+
+    The last bits of an image's results may depend on how many images are in the batch, as a few images take other
+    kernels; a batch of the same size gives the same bits. An error inside a layer names its index and kind.
 
     Args:
         layers: any objects with `forward(x)` that returns (y, backward), derived from `Layer`.
@@ -48,8 +52,14 @@ class Sequential(Layer):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
         x = array_of(self, "x", x)
-        for step in self._steps():
-            x = step(x)
+        steps, done = self._steps(), 0
+        try:
+            for step in steps:
+                x = step(x)
+                done += 1
+        except Exception as error:
+            named(error, steps, done, np.shape(x))
+            raise
         return x
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
@@ -61,7 +71,7 @@ class Sequential(Layer):
         return self._chained(x, False)
 
     def _chained(self, x: np.ndarray, need_x: bool) -> tuple[np.ndarray, Backward]:
-        y, backward = chained(self._steps(), array_of(self, "x", x), need_x)
+        y, backward = chained(self._steps(), array_of(self, "x", x), need_x, top=True)
         return y, lambda grad_y: backward(array_of(self, "grad_y", grad_y))
 
     def learn(
@@ -90,8 +100,14 @@ class Sequential(Layer):
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the last layer's result."""
-        for layer in self.layers:
-            input_shape = layer.output_shape(input_shape)
+        done = 0
+        try:
+            for layer in self.layers:
+                input_shape = layer.output_shape(input_shape)
+                done += 1
+        except Exception as error:
+            named(error, self.layers, done, input_shape)
+            raise
         return tuple(input_shape)
 
     def summary(self, input_shape: tuple[int, ...]) -> str:

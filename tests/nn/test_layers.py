@@ -450,3 +450,34 @@ def test_output_shape_takes_what_the_layer_takes(layer, shape):
             layer.output_shape(shape)
     else:
         assert layer.output_shape(shape) == expected
+
+
+def test_an_error_inside_a_model_names_the_layer():
+    conv = nn.Conv2d(1, 2, 3, rng=0)
+    model = nn.Sequential(nn.ReLU(), conv, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(7, 2, rng=0))
+    nested = nn.Sequential(nn.Tanh(), model)
+    residual = nn.Sequential(nn.Tanh(), nn.Residual(nn.Sequential(nn.Flatten(), nn.Linear(7, 2, rng=0))))
+    x = np.ones((3, 1, 6, 6), np.float32)
+    wrong = "linear: weight takes 7 inputs, x has shape (3, {})"
+    for layer, place in (
+        (model, "Sequential: layer 5, Linear: " + wrong.format(8)),
+        (nested, "Sequential: layer 1, Sequential: layer 5, Linear: " + wrong.format(8)),
+        (residual, "Sequential: layer 1, Residual: body, Sequential: layer 1, Linear: " + wrong.format(36)),
+    ):
+        for run in (layer, layer.forward):
+            with pytest.raises(ShapeError) as caught:
+                run(x)
+            assert str(caught.value) == place
+    with pytest.raises(ShapeError, match=r"^Sequential: layer 5, Linear: takes 7 inputs"):
+        model.output_shape(x.shape)
+    with pytest.raises(TypeError, match=r"^Sequential: layer 1, Conv2d: .* must have dtype"):
+        nn.Sequential(nn.Flatten(), conv)(np.zeros((3, 4), "S1"))
+
+
+def test_images_that_would_fit_in_another_order_are_hinted_at():
+    conv = nn.Conv2d(3, 2, 3, rng=0)
+    for x, hint in (((4, 8, 8, 3), "x.transpose(0, 3, 1, 2)"), ((4, 8, 8, 5), "8 channels / 1 groups")):
+        with pytest.raises(ShapeError, match=re.escape(hint)):
+            conv(np.ones(x, np.float32))
+    with pytest.raises(ShapeError, match="layout="):
+        nn.MaxPool2d(2)(np.ones((4, 8, 8, 1), np.float32))
