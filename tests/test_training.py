@@ -419,7 +419,7 @@ def test_an_optimiser_of_other_parameters_is_refused():
             with pytest.raises(ValueError, match=f"^train_step: optimizer has {match}"):
                 train_step(model, IMAGES, IDS, kind(parameters, 0.1))
     optimizer = SGD(model.freeze().parameters(), 0.1)
-    with pytest.raises(ValueError, match="^fit: optimizer must have at least one trainable parameter"):
+    with pytest.raises(ValueError, match=r"^fit: optimizer must have at least one trainable parameter"):
         fit(model, (IMAGES, IDS), optimizer=optimizer)
 
 
