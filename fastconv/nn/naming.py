@@ -20,7 +20,9 @@ def named(error: Exception, steps: Sequence[Layer], failed: int, shape: Any) -> 
     """
     first = sum(len(_layers(step)) for step in steps[:failed])
     layers = _layers(steps[failed])
-    which = 0 if isinstance(error, DTypeError) else _refuses(layers, shape)  # what comes first in a run sees its dtype
+    which = _refuses(layers, shape)
+    if isinstance(error, DTypeError):  # flattening and the like take any dtype
+        which = next((i for i, layer in enumerate(layers) if hasattr(layer, "weight")), 0)
     if which is None:
         prefix(error, f"Sequential: layers {first} to {first + len(layers) - 1}", "Sequential")
     else:
