@@ -69,7 +69,8 @@ def train_step(
         )
     if x.ndim < 2 or len(x) == 0:
         raise ShapeError(f"train_step: x must be a batch (N, ...) of at least one sample, got shape {x.shape}")
-    return _step("train_step", model, x, labels, optimizer, lr_factor, clip, checked=False)
+    factor = number("train_step", "lr_factor", lr_factor)
+    return _step("train_step", model, x, labels, optimizer, factor, clip, checked=False)
 
 
 def _step(
@@ -206,11 +207,14 @@ def fit(
     epochs = integer("fit", "epochs", epochs, 0)
     clip = _clip("fit", clip_norm, clip_value)
     steps = -(-len(x) // integer("fit", "batch_size", batch_size, 1))
-    seed = int(rng) if isinstance(rng, int | np.integer) else int(generator(rng).integers(2**62))
+    source = generator(rng, "fit")
+    seed = int(rng) if isinstance(rng, int | np.integer) else int(source.integers(2**62))
+    if not callable(schedule):
+        raise TypeError(f"fit: schedule must be a function, as of fastconv.optim, got {type(schedule).__name__}")
+    callbacks = _functions(callbacks)
     history = History() if history is None else history  # an empty one is false
     run = Run(model, optimizer, history, position or Position(), steps, epochs)
     state = GoodState(run)
-    callbacks = tuple(callbacks)
     while run.position.epoch < epochs:
         order = np.random.default_rng([seed, run.position.epoch])
         batches = itertools.islice(minibatches(x, labels, batch_size, order), run.position.step, None)
@@ -220,6 +224,16 @@ def fit(
         if any([callback(run) for callback in callbacks]):
             break
     return run.history
+
+
+def _functions(callbacks: Any) -> tuple[Callback, ...]:
+    if callable(callbacks) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"fit: callbacks must be a list of functions, got {type(callbacks).__name__}")
+    callbacks = tuple(callbacks)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(f"fit: callbacks must be functions, got {type(callback).__name__}")
+    return callbacks
 
 
 def _epoch(
@@ -232,8 +246,9 @@ def _epoch(
     for x, labels in batches:
         start = time.perf_counter()
         done = (position.epoch + position.step / run.steps_per_epoch) / run.epochs
+        factor = number("fit", "what schedule returns", schedule(done))
         state.remember()
-        run.loss = _step("fit", run.model, x, labels, run.optimizer, schedule(done), clip)
+        run.loss = _step("fit", run.model, x, labels, run.optimizer, factor, clip)
         if not math.isfinite(run.loss):
             where = f"step {position.step + 1} of epoch {position.epoch + 1}"
             state.restore()
@@ -315,8 +330,8 @@ def _evaluate(
 def predict(model: Layer, x: np.ndarray, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
     """The probabilities of the classes: softmax of the model's logits.
 
-    The last bits of an image's probabilities may depend on how many images are computed at a time, as batches of a few
-    images take other kernels; the same images in batches of the same size give the same bits.
+    The last bits of an image's probabilities may depend on how many images are computed at a time, where that is fewer
+    than 8: `batch_size`, or what is left for the last batch; see `Sequential`.
 
     Args:
         model: any layer whose result is logits (N, K).

@@ -456,3 +456,27 @@ def test_wrong_arguments_are_named(call, error, match):
     model = small()
     with pytest.raises(error, match=match):
         call(model, SGD(model.parameters(), 0.1))
+
+
+@pytest.mark.parametrize(
+    "changed, error, match",
+    [
+        ({"schedule": "cosine"}, TypeError, "schedule must be a function.*got str"),
+        ({"schedule": lambda done: "1"}, TypeError, "what schedule returns must be a number, got '1'"),
+        ({"schedule": lambda done: float("nan")}, ValueError, "what schedule returns must be finite"),
+        ({"callbacks": print}, TypeError, "callbacks must be a list of functions, got builtin_function"),
+        ({"callbacks": [None]}, TypeError, "callbacks must be functions, got NoneType"),
+        ({"callbacks": None}, TypeError, "callbacks must be a list of functions, got NoneType"),
+        ({"rng": -1}, ValueError, "rng must be a seed of at least 0, got -1"),
+        ({"rng": True}, TypeError, "rng must be"),
+    ],
+)
+def test_functions_and_seeds_of_the_wrong_kind_are_named_before_anything_is_trained(digits, changed, error, match):
+    model, optimizer = trained_parts()
+    before = model.state_dict()
+    with pytest.raises(error, match=f"^fit: {match}"):
+        fit(model, digits[1], optimizer=optimizer, **changed)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    with pytest.raises(TypeError, match=r"^train_step: lr_factor must be a number, got '1'"):
+        train_step(model, *digits[1], optimizer, lr_factor="1")

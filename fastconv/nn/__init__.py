@@ -2,7 +2,7 @@
 
 from fastconv.nn import init
 from fastconv.nn.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
-from fastconv.nn.base import Buffer, Layer, Parameter
+from fastconv.nn.base import Backward, Buffer, Layer, Parameter
 from fastconv.nn.conv import Conv2d, ConvTranspose2d
 from fastconv.nn.dropout import Dropout
 from fastconv.nn.folding import folded
@@ -15,6 +15,7 @@ from fastconv.nn.sequential import Sequential
 
 __all__ = [
     "AvgPool2d",
+    "Backward",
     "BatchNorm2d",
     "Buffer",
     "Conv2d",
