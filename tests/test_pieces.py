@@ -6,12 +6,14 @@ import signal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from strategies import assert_identical, conv_cases, integers, pool_cases, transposed_cases
 
 import fastconv
 from fastconv import nn
 from fastconv._engine import pieces
+
+EXAMPLES = settings(max_examples=30)  # each is run at once and in pieces
 
 
 @pytest.fixture
@@ -35,6 +37,7 @@ def both(monkeypatch, call, products=200):
     return found, call()
 
 
+@EXAMPLES
 @given(conv_cases())
 def test_convolutions_in_pieces(case):
     x, weight, bias, g = case.arrays(integers)
@@ -48,6 +51,7 @@ def test_convolutions_in_pieces(case):
         assert_identical(a, b)
 
 
+@EXAMPLES
 @given(transposed_cases())
 def test_transposed_convolutions_in_pieces(case):
     x, weight, bias, g = case.arrays(integers)
@@ -60,6 +64,7 @@ def test_transposed_convolutions_in_pieces(case):
         assert_identical(a, b)
 
 
+@EXAMPLES
 @given(pool_cases("max"))
 def test_max_pooling_in_pieces(case):
     x = case.arrays(integers)[0]
@@ -69,6 +74,7 @@ def test_max_pooling_in_pieces(case):
             assert_identical(a, b)
 
 
+@EXAMPLES
 @given(pool_cases("avg"))
 def test_average_pooling_in_pieces(case):
     x = case.arrays(integers)[0]
