@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv import functional as F
+from fastconv._engine.hints import GREY
 from fastconv._good_state import GoodState
 from fastconv._scalars import number
 from fastconv._sizes import integer
@@ -91,7 +92,7 @@ def _step(
         _trains(where, model, optimizer)
     if loss is None:
         run = model.forward_from_data if isinstance(model, Sequential) else model.forward
-        logits, backward = run(x)
+        logits, backward = _computed(run, x)
         loss, grad = cross_entropy_of(where, "labels", logits, labels)
         backward(grad)
     if clip is not None:
@@ -315,12 +316,25 @@ def evaluate(
     return _evaluate("evaluate", "labels", model, *_pair("evaluate", "(x, labels)", (x, labels)), batch_size)
 
 
+def _computed(function: Callable, x: np.ndarray) -> Any:
+    """function(x), of a model; an error about three axes says which one may be missing.
+
+    An image of one channel is taken by a convolution, as one without a batch, and refused by a layer behind it.
+    """
+    try:
+        return function(x)
+    except ShapeError as error:
+        if x.ndim == 3 and GREY not in str(error):
+            error.args = (f"{error}{GREY}",)
+        raise
+
+
 def _evaluate(
     where: str, name: str, model: Layer, x: np.ndarray, labels: np.ndarray, batch_size: int = EVALUATION_BATCH
 ) -> tuple[float, float]:
     loss, right = 0.0, 0
     for images, wanted in minibatches(x, labels, batch_size):
-        logits = model(images)
+        logits = _computed(model, images)
         loss += cross_entropy_of(where, name, logits, wanted)[0] * len(images)
         ids = wanted if wanted.ndim == 1 else wanted.argmax(axis=1)
         right += int(np.count_nonzero(logits.argmax(axis=1) == ids))
@@ -355,8 +369,8 @@ def predict(model: Layer, x: np.ndarray, batch_size: int = EVALUATION_BATCH) -> 
     if x.ndim < 2:
         raise ShapeError(f"predict: x must be a batch (N, ...), got shape {x.shape}")
     batch_size = integer("predict", "batch_size", batch_size, 1)
-    parts = [F.softmax(model(images)) for images, _ in minibatches(x, np.arange(len(x)), batch_size)]
-    return np.concatenate(parts) if parts else F.softmax(model(x))
+    parts = [F.softmax(_computed(model, images)) for images, _ in minibatches(x, np.arange(len(x)), batch_size)]
+    return np.concatenate(parts) if parts else F.softmax(_computed(model, x))
 
 
 def _length(value: Any) -> str:

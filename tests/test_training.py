@@ -13,7 +13,7 @@ import fastconv
 from fastconv import nn
 from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fastconv.data import load_digits
-from fastconv.errors import DivergenceError
+from fastconv.errors import DivergenceError, ShapeError
 from fastconv.models import lenet5
 from fastconv.optim import SGD, Adam, clip_grad_norm, clip_grad_value, cosine
 from fastconv.training import History, Position, evaluate, fit, predict, train_step
@@ -480,3 +480,18 @@ def test_functions_and_seeds_of_the_wrong_kind_are_named_before_anything_is_trai
         np.testing.assert_array_equal(value, before[name])
     with pytest.raises(TypeError, match=r"^train_step: lr_factor must be a number, got '1'"):
         train_step(model, *digits[1], optimizer, lr_factor="1")
+
+
+def test_one_grey_image_at_a_time_is_hinted_at():
+    """A convolution takes it for an image without a batch; the linear layer behind refuses what comes."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, rng=0), nn.Sigmoid(), nn.Flatten(), nn.Linear(32, 4, rng=0))
+    x, labels = np.zeros((3, 6, 6), np.float32), np.zeros(3, np.int64)
+    optimizer = SGD(model.parameters(), 0.1)
+    for call in (
+        lambda: predict(model, x, batch_size=1),
+        lambda: evaluate(model, x, labels, batch_size=1),
+        lambda: fit(model, (x, labels), optimizer=optimizer, batch_size=1),
+        lambda: train_step(model, x[:1], labels[:1], optimizer),
+    ):
+        with pytest.raises(ShapeError, match=r"Linear: .*x\[:, None\]"):
+            call()
