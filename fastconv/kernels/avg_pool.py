@@ -64,12 +64,17 @@ def backward(g, window, rows, columns, grad_x):
             for oy in range(done, last):
                 _add_shares(g[p, oy], rows[oy], columns, KW, left, sx, shares[oy % kept])
             done = max(done, last)
+            line = np.uint64((p * H + iy) * W)
+            if last - first == 1:  # windows that do not overlap
+                row = shares[first % kept]
+                for ix in range(np.uint64(W)):
+                    flat[line + ix] = row[ix]
+                continue
             total[:] = 0
             for oy in range(first, last):
                 row = shares[oy % kept]
                 for ix in range(np.uint64(W)):
                     total[ix] += row[ix]
-            line = np.uint64((p * H + iy) * W)
             for ix in range(np.uint64(W)):
                 flat[line + ix] = total[ix]
 

@@ -219,8 +219,10 @@ def add_dots(t, rows, a, a0, a_row, a_run, b, b0, b1, b2, b3, b_run, runs, n):
     if ENABLED:
         # so many cells and runs at once that a lane sums up to CHAIN products
         lanes = VECTOR_BYTES // a.itemsize
-        cells = min(n, CHAIN * lanes)
-        together = max(1, CHAIN // -(-cells // lanes)) if cells > 0 else runs
+        cells, together = max(n, 1), max(runs, 1)
+        if runs * -(-n // lanes) > CHAIN:  # a division takes as long as many products
+            cells = min(n, CHAIN * lanes)
+            together = max(1, CHAIN // -(-cells // lanes))
         for r in range(0, runs, together):
             for q in range(0, n, cells):
                 a1, shift, some, m = a0 + r * a_run + q, r * b_run + q, min(together, runs - r), min(cells, n - q)
