@@ -27,7 +27,7 @@ from fuzzing.hunt import Findings, Hunt
 
 # The first part of the time compiles, fills the caches of geometries (1,024 each) and lets the heap find its size.
 WARM = 0.4
-# What a heap moves by without a leak, measured over many minutes: 2 MB. Of 10,000 calls in two minutes a leak of 800
+# An allowance for the movement of a heap without a leak. Of 10,000 calls in two minutes a leak of 800
 # bytes each is seen, of 150,000 in half an hour one of 60.
 TOLERANCE = 8 * 2**20
 SCRIPT = "import sys; from fuzzing import soak; soak.work(float(sys.argv[1]), int(sys.argv[2]))"
