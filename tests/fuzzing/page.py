@@ -36,7 +36,7 @@ SUITE = """
 | NaN, infinity, -0.0 and subnormal numbers as IEEE 754 says; the caller's rounding mode stays | `tests/test_promises.py`, `tests/kernels/test_edges.py` |
 | Nothing is read or written outside the arrays | `tests/kernels/test_guard_pages.py`, `tests/test_legs.py` with bounds checked |
 | Inputs are never changed, results never share their memory; `out` is the object that is returned | `tests/test_promises.py` |
-| A call that takes long is done in pieces, between which Ctrl-C and other signals are seen | `tests/test_pieces.py` |
+| Convolutions, their gradients, linear layers, pools and networks' inference that take long are done in pieces, between which Ctrl-C and other signals are seen | `tests/test_pieces.py` |
 | A file is written whole or not at all | `tests/test_files.py`, `tests/test_weights.py`, `tests/test_checkpoint.py` |
 | A small file cannot unpack to more than `max_bytes`: 1 GiB, or its own size | `tests/test_weights.py`, `tests/data/test_idx.py` |
 | Arrays may have more than 2^31 elements | `python -m fuzzing.large`, by hand: `relu`, `conv2d` and its gradients, pools and theirs, `im2col`, `col2im` |
