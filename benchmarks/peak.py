@@ -12,13 +12,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 import fastconv
-from fastconv._jit import strict_kernel
-from fastconv.kernels import tiles
+from fastconv._runtime.jit import strict_kernel
+from fastconv.kernels.micro import gemm
 
 # A multiply-add takes 4 or 5 cycles and two start in each, so ten must be under way; with the two constants, twelve
 # still fit the 16 registers of a machine without AVX-512.
 VECTORS = 12
-LANES = tiles.VECTOR_BYTES // 4
+LANES = gemm.VECTOR_BYTES // 4
 STEPS = 4_000_000
 
 

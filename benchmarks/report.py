@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fastconv._files import written_whole
+from fastconv.data.files import written_whole
 
 
 class Section(NamedTuple):

@@ -24,9 +24,9 @@ from benchmarks.by_hand import IndexedConv, LoopedLeNet
 from benchmarks.measure import smallest
 from benchmarks.report import Section, add_write, aligned, milliseconds, published, times_as_fast
 from benchmarks.tables import machine
-from fastconv._files import written_whole
 from fastconv.compat import dlfs, mlfromscratch, nhwc
 from fastconv.data import load_fashion_mnist, load_mnist
+from fastconv.data.files import written_whole
 from fastconv.history import History
 from fastconv.models import MODELS
 from fastconv.nn import Sequential

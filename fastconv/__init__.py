@@ -1,7 +1,7 @@
 """Fast convolution, pooling and small convolutional networks on a CPU: Numba kernels under a NumPy API."""
 
-from fastconv._backend import get_backend, use_backend
-from fastconv._threads import get_num_threads, num_threads, set_num_threads
+from fastconv._runtime.backend import get_backend, use_backend
+from fastconv._runtime.threads import get_num_threads, num_threads, set_num_threads
 from fastconv._warmup import warmup
 from fastconv.config import VERSION as __version__
 from fastconv.config import show_config

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._files import written_whole
+from fastconv.data.files import written_whole
 from fastconv.data.reading import damage, read_npz
 from fastconv.errors import DataError
 from fastconv.history import History

@@ -11,9 +11,10 @@ import llvmlite
 import numba
 import numpy as np
 
-from fastconv._backend import get_backend
-from fastconv._threads import get_num_threads
-from fastconv.kernels import conv, tiles
+from fastconv._runtime.backend import get_backend
+from fastconv._runtime.threads import get_num_threads
+from fastconv.kernels import conv
+from fastconv.kernels.micro import gemm
 
 VERSION = "0.1.0"
 EXTRAS = {"plot": "matplotlib", "data": "pooch", "onnx": "onnx", "safetensors": "safetensors", "mpi": "mpi4py"}
@@ -42,7 +43,7 @@ def facts() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "processor": _processor(),
-        "vector_bits": 8 * tiles.VECTOR_BYTES if tiles.ENABLED else None,
+        "vector_bits": 8 * gemm.VECTOR_BYTES if gemm.ENABLED else None,
         "threads": get_num_threads(),
         "most_threads": numba.config.NUMBA_NUM_THREADS,
         "backend": get_backend(),

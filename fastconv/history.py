@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastconv._files import written_whole
+from fastconv.data.files import written_whole
 
 
 @dataclass

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv._names import one_of
-from fastconv._sizes import Int2, Padding, integer, pair
+from fastconv._arguments.names import one_of
+from fastconv._arguments.sizes import Int2, Padding, integer, pair
 from fastconv.nn import (
     AvgPool2d,
     BatchNorm2d,

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._files import written_whole
+from fastconv._arguments import arrays
 from fastconv.checkpoint import checkpoint_of
+from fastconv.data.files import written_whole
 from fastconv.data.reading import as_path, content_of, damage, read_npz
 from fastconv.errors import DataError, DTypeError, MissingExtraError
 
@@ -89,7 +89,7 @@ def check_weights_name(where: str, path: str | os.PathLike[str]) -> str:
 
 def _numeric(name: str, value: Any) -> np.ndarray:
     try:
-        return _arrays.numeric("save_weights", name, value if isinstance(value, np.ndarray) else np.asarray(value))
+        return arrays.numeric("save_weights", name, value if isinstance(value, np.ndarray) else np.asarray(value))
     except DTypeError as error:
         raise TypeError(str(error)) from None
 

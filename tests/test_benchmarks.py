@@ -50,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
     # the benchmarks set the number for the whole process; monkeypatch puts the old one back
-    monkeypatch.setattr("fastconv._threads._wanted", None)
+    monkeypatch.setattr("fastconv._runtime.threads._wanted", None)
 
 
 def test_names_are_unique() -> None:

@@ -104,7 +104,7 @@ def test_missing(tmp_path):
         save_checkpoint(tmp_path / "none" / "c.npz", Checkpoint({}))
 
 
-@pytest.mark.parametrize("where", ["fastconv._files.os.replace", "fastconv.checkpoint.np.savez"])
+@pytest.mark.parametrize("where", ["fastconv.data.files.os.replace", "fastconv.checkpoint.np.savez"])
 def test_a_failing_write_leaves_the_old_file(saved, monkeypatch, where):
     path, _ = saved
     before = path.read_bytes()

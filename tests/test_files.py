@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from fastconv import _files
-from fastconv._files import written_whole
+from fastconv.data import files
+from fastconv.data.files import written_whole
 
 fcntl = pytest.importorskip("fcntl")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -64,7 +64,7 @@ def test_a_file_that_is_being_written_is_not_left_over(tmp_path):
 
 
 def test_a_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
-    path, lock, removed = tmp_path / "a", _files._lock, []
+    path, lock, removed = tmp_path / "a", files._lock, []
 
     def late(file, wait=True):
         if wait and not removed:
@@ -72,7 +72,7 @@ def test_a_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monk
             os.unlink(file.name)
         lock(file, wait)
 
-    monkeypatch.setattr(_files, "_lock", late)
+    monkeypatch.setattr(files, "_lock", late)
     write(path, b"content")
     assert removed and path.read_bytes() == b"content"
 

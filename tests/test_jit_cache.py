@@ -16,7 +16,7 @@ import pytest
 from numba import types
 
 import fastconv
-from fastconv import _cache
+from fastconv._runtime import cache
 
 pytestmark = pytest.mark.process
 
@@ -104,7 +104,8 @@ def test_an_edited_kernel_helper_or_constant_is_seen(copy):
         "value, best = moved(x[p, iy, ox * sx + shift]) + SHIFT,",
     )
     elsewhere = copy.root / "fastconv" / "_elsewhere.py"
-    source = "from fastconv._jit import strict_helper\nSHIFT = {}\n@strict_helper\ndef moved(v):\n    return v * {}\n"
+    source = "from fastconv._runtime.jit import strict_helper\nSHIFT = {}\n"
+    source += "@strict_helper\ndef moved(v):\n    return v * {}\n"
     for shift, factor in ((0, 1), (100, 1), (100, 2)):
         elsewhere.write_text(source.format(shift, factor))
         assert copy.run() == " ".join(str(int(v) * factor + shift) for v in RIGHT.split())
@@ -183,7 +184,7 @@ def test_two_processes_fill_it_at_once(copy):
 
 def test_an_entry_with_any_bit_flipped_is_not_looked_at(tmp_path):
     """A single bit of machine code, or of a pickle, may end the process: nothing is read that fails its checksum."""
-    files = _cache.KeyedFiles(str(tmp_path), "kernel")
+    files = cache.KeyedFiles(str(tmp_path), "kernel")
     files.save(("key", 1), {"code": bytes(range(40))})
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
@@ -202,7 +203,7 @@ def test_an_entry_with_any_bit_flipped_is_not_looked_at(tmp_path):
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):
-    files = _cache.KeyedFiles(str(tmp_path), "kernel")
+    files = cache.KeyedFiles(str(tmp_path), "kernel")
     old, new, others = (tmp_path / name for name in ("kernel-a.tmp", "kernel-b.tmp", "other-a.tmp"))
     for path in (old, new, others):
         path.write_bytes(b"half")
@@ -216,7 +217,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path):
 def test_a_need_that_is_damaged_or_of_other_sources_is_compiled_again():
     """FileNotFoundError is the one that Numba takes for an entry that is not there."""
     import fastconv._overloads
-    from fastconv._overloads import linking
+    from fastconv._runtime import linking
 
     assert fastconv._overloads
     signature = (types.Array(types.float64, 1, "C"),)
@@ -244,17 +245,17 @@ def test_a_package_without_sources_has_a_cache(copy):
 def test_a_package_in_an_archive_has_a_cache_in_the_users_folder(tmp_path, monkeypatch):
     archive = tmp_path / "packed.zip"
     archive.write_bytes(b"content")
-    monkeypatch.setattr(_cache, "PACKAGE", archive / "fastconv")
+    monkeypatch.setattr(cache, "PACKAGE", archive / "fastconv")
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert _cache.kernel_sources() == [archive]
-    locator = _cache._WithoutSources.from_function(_cache.digest, str(archive / "fastconv" / "_cache.py"))
+    assert cache.kernel_sources() == [archive]
+    locator = cache._WithoutSources.from_function(cache.digest, str(archive / "fastconv" / "cache.py"))
     assert Path(locator.get_cache_path()).parent == tmp_path / "home" / "numba"
     assert Path(locator.get_cache_path()).is_dir()
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "asked"))
-    locator = _cache._WithoutSources.from_function(_cache.digest, "not there")
+    locator = cache._WithoutSources.from_function(cache.digest, "not there")
     assert Path(locator.get_cache_path()).parent == tmp_path / "asked"
-    assert _cache._WithoutSources.from_function(_cache.digest, __file__) is None  # Numba's own find those with sources
+    assert cache._WithoutSources.from_function(cache.digest, __file__) is None  # Numba's own find those with sources
 
 
 def test_other_compiled_files_are_other_sources(copy):
@@ -262,15 +263,15 @@ def test_other_compiled_files_are_other_sources(copy):
     assert compileall.compile_dir(package, quiet=1, legacy=True)
     for path in package.rglob("*.py"):
         path.unlink()
-    with mock.patch.object(_cache, "PACKAGE", package):
-        files = _cache.kernel_sources()
+    with mock.patch.object(cache, "PACKAGE", package):
+        files = cache.kernel_sources()
         assert {path.suffix for path in files} == {".pyc"}
         assert package / "kernels" / "tiles.pyc" in files
-        before = _cache.digest(files)
+        before = cache.digest(files)
         (package / "kernels" / "tiles.pyc").write_bytes(b"other")
-        assert _cache.digest(files) != before
+        assert cache.digest(files) != before
 
 
 def test_modules_that_are_no_files_have_no_cache(tmp_path):
-    with mock.patch.object(_cache, "PACKAGE", tmp_path / "nowhere"), pytest.raises(FileNotFoundError, match="nowhere"):
-        _cache.kernel_sources()
+    with mock.patch.object(cache, "PACKAGE", tmp_path / "nowhere"), pytest.raises(FileNotFoundError, match="nowhere"):
+        cache.kernel_sources()

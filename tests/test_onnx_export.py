@@ -228,7 +228,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("fastconv._files.os.replace", fail)
+    monkeypatch.setattr("fastconv.data.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         fastonnx.export(lenet5(rng=0), path, (1, 1, 28, 28))
     assert path.read_bytes() == b"before"

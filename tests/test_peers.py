@@ -93,7 +93,7 @@ def test_a_file_without_markers_is_refused_before_measuring(tmp_path: Path, caps
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_fastconv_has_every_operation(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastconv._threads._wanted", None)  # the library sets it for the whole process
+    monkeypatch.setattr("fastconv._runtime.threads._wanted", None)  # the library sets it for the whole process
     assert LIBRARIES["fastconv"](1).call(operation, problem(operation, next(iter(OPERATIONS[operation].shapes))))
 
 

@@ -87,23 +87,13 @@ def test_nothing_is_compiled_after_a_warmup(tmp_path):
     script = """
 import sys
 import numpy as np
-from fastconv import _jit
-from fastconv.kernels import (
-    avg_pool,
-    batch_norm,
-    conv,
-    conv_gradients,
-    depthwise,
-    elementwise,
-    few,
-    gemm,
-    im2col,
-    lanes,
-    last_gradients,
-    max_pool,
-    packed,
-    planes,
-)
+from fastconv._runtime import jit
+from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool
+from fastconv.kernels.fused import small_batch
+from fastconv.kernels.fused import network
+from fastconv.kernels import conv_nhwc_weight_gradient
+from fastconv.kernels import conv_packed
+from fastconv.kernels import packing
 from fastconv import conv2d, conv2d_backward
 from fastconv.cli import main
 if sys.argv[1] == "warm":
@@ -124,11 +114,11 @@ for groups in (1, 64):
     y = conv2d(image, weight, None, 1, 1, groups=groups, layout="NHWC")
     conv2d_backward(y, image, weight, 1, 1, groups=groups, layout="NHWC")
 modules = (
-    avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, few, gemm, im2col, lanes, last_gradients,
-    max_pool, packed, planes,
+    avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool, network, packing,
+    small_batch, conv_packed, conv_nhwc_weight_gradient,
 )
 kernels = [k for module in modules for k in vars(module).values()]
-forms = [f for k in kernels if isinstance(k, _jit.Kernel) for f in (k.parallel, k.serial)]
+forms = [f for k in kernels if isinstance(k, jit.Kernel) for f in (k.parallel, k.serial)]
 print(sum(sum(f.stats.cache_hits.values()) for f in forms), sum(sum(f.stats.cache_misses.values()) for f in forms))
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

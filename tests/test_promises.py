@@ -18,20 +18,11 @@ from hypothesis import strategies as st
 from strategies import assert_identical, assert_same_bits, conv_cases, inner, pool_cases, real
 
 import fastconv
-from fastconv import _forks, _threads, nn, optim, reference
-from fastconv._jit import Kernel
-from fastconv.kernels import (
-    avg_pool,
-    batch_norm,
-    conv,
-    conv_gradients,
-    elementwise,
-    gemm,
-    im2col,
-    lanes,
-    max_pool,
-    planes,
-)
+from fastconv import nn, optim, reference
+from fastconv._runtime import forks, threads
+from fastconv._runtime.jit import Kernel
+from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, packing
+from fastconv.kernels.fused import network
 
 
 def sample(dtype=np.float32, seed=0):
@@ -512,14 +503,14 @@ def test_two_threads_at_once():
 def threads_of_a_launch(call):
     """Numba's number of threads inside the launches of kernels that a call makes."""
     seen = []
-    for_launch = _threads.apply
+    for_launch = threads.apply
 
     def apply():
         before = for_launch()
         seen.append(numba.get_num_threads())
         return before
 
-    with mock.patch.object(_threads, "apply", apply):
+    with mock.patch.object(threads, "apply", apply):
         call()
     assert seen
     return set(seen)
@@ -572,7 +563,7 @@ def test_numbas_number_of_threads_is_put_back(numbas_number):
 
 
 def test_numbas_number_of_threads_counts_while_none_is_set_here(numbas_number, monkeypatch):
-    monkeypatch.setattr(_threads, "_wanted", None)
+    monkeypatch.setattr(threads, "_wanted", None)
     for own in (1, 3, 2):
         numba.set_num_threads(own)
         assert fastconv.get_num_threads() == own
@@ -580,7 +571,7 @@ def test_numbas_number_of_threads_counts_while_none_is_set_here(numbas_number, m
         assert numba.get_num_threads() == own
 
 
-MODULES = (avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, lanes, max_pool, planes)
+MODULES = (avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, network, packing)
 KERNELS = [k for module in MODULES for k in vars(module).values() if isinstance(k, Kernel)]
 
 
@@ -591,7 +582,7 @@ def test_one_signature_for_each_dtype():
 import numpy as np
 import test_promises as t
 from fastconv import nn, optim
-from fastconv.kernels import simd
+from fastconv.kernels.micro import drivers
 for dtype in (np.float32, np.float64):
     arrays = t.sample(dtype)
     for name in t.CALLS:
@@ -771,34 +762,34 @@ print(*found, compiled(-2))
 
 
 def test_the_locks_of_numba_and_llvm_are_found_and_free_after_a_fork():
-    locks = list(_forks.locks())
+    locks = list(forks.locks())
     assert len(locks) == 4
     with locks[0]:  # a fork by the thread that compiles
-        _forks._before()
+        forks._before()
         assert all(lock._is_owned() for lock in locks)
-        _forks._after()
+        forks._after()
         assert [lock._is_owned() for lock in locks] == [True, False, False, False]
     assert not locks[0]._is_owned()
 
 
 def test_a_fork_does_not_wait_for_good(monkeypatch):
     """As where two threads wait for each other."""
-    monkeypatch.setattr(_forks, "PATIENCE", 0.01)
+    monkeypatch.setattr(forks, "PATIENCE", 0.01)
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with _forks.launching:
+        with forks.launching:
             held.set()
             done.wait()
 
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait()
-    _forks._before()
-    _forks._after()
+    forks._before()
+    forks._after()
     done.set()
     thread.join()
-    assert not any(lock._is_owned() for lock in _forks.locks())
+    assert not any(lock._is_owned() for lock in forks.locks())
 
 
 @pytest.mark.process

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastconv import _reach
-from fastconv._axes import Axis
+from fastconv._geometry import borders
+from fastconv._geometry.axes import Axis
 
 
 @st.composite
@@ -44,7 +44,7 @@ def cell(run: np.ndarray, steps: np.ndarray, oy: int, ox: int) -> int:
 @given(axes(), axes(), st.integers(1, 3), st.integers(0, 2))
 def test_areas_part_the_output(rows, columns, channels, others):
     C = channels + others
-    table = _reach.areas(rows, columns, channels, columns.size, C)
+    table = borders.areas(rows, columns, channels, columns.size, C)
     seen = np.zeros((rows.out, columns.out), int)
     for area in table.areas:
         first, count = area[0], area[1]
@@ -55,12 +55,12 @@ def test_areas_part_the_output(rows, columns, channels, others):
                 terms, offsets = (t[first : first + count].astype(int) for t in (table.terms, table.offsets))
                 assert dict(zip(terms, start + offsets)) == reached(rows, columns, oy, ox, channels, C)
     assert (seen == 1).all()
-    assert len(table.terms) == _reach.area_taps(rows, columns) * channels
+    assert len(table.terms) == borders.area_taps(rows, columns) * channels
 
 
 @given(axes(), axes(), st.integers(1, 3))
 def test_each_tap_reaches_its_rectangle(rows, columns, channels):
-    found = _reach.reach(rows, columns, channels, columns.size, channels)
+    found = borders.reach(rows, columns, channels, columns.size, channels)
     there = {(oy, ox): {} for oy in range(rows.out) for ox in range(columns.out)}
     for run in found.runs:
         assert run[1] == channels

@@ -12,19 +12,15 @@ from pathlib import Path
 import pytest
 
 import fastconv
-from fastconv._cache import kernel_sources
+from fastconv._runtime.cache import kernel_sources
 
 PACKAGE = Path(fastconv.__file__).parent
 # from low to high; modules of one line may not import each other
 LAYERS = (
     ("errors",),
-    ("_files", "_names", "_cache", "_forks"),
-    ("_threads", "_backend"),
-    ("_jit", "_addresses", "_calls"),
-    ("_axes",),
-    ("_planes", "_gathering", "_reach", "_sizes"),
-    ("_geometry", "_arrays", "_scalars"),
-    ("_transposed",),
+    ("_arguments",),
+    ("_runtime",),
+    ("_geometry",),
     ("reference",),
     ("kernels",),
     ("_plan",),
@@ -35,7 +31,7 @@ LAYERS = (
     ("models",),
     ("optim",),
     ("data",),
-    ("history", "_good_state"),
+    ("history",),
     ("training",),
     ("viz", "checkpoint", "onnx", "distributed"),
     ("weights",),
@@ -45,6 +41,7 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 EXTRAS = {"onnx", "matplotlib", "pooch", "PIL", "sklearn", "safetensors", "mpi4py", "torch", "tqdm", "onnxruntime"}
+JIT = "fastconv._runtime.jit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -81,9 +78,9 @@ def test_imports_go_upwards(path):
 
 
 def test_the_key_of_the_cache_covers_what_is_compiled():
-    """Every file that takes a decorator from _jit.py, and what these files import."""
+    """Every file that takes a decorator from jit.py, and what these files import."""
     covered = set(kernel_sources())
-    decorators = {f"fastconv._jit.{name}" for name in ("kernel", "strict_kernel", "helper", "strict_helper", "inlined")}
+    decorators = {f"{JIT}.{name}" for name in ("kernel", "strict_kernel", "helper", "strict_helper", "inlined")}
     compiled = [path for path in FILES if decorators & set(imports(path))]
     assert compiled
     for path in compiled:
@@ -113,8 +110,8 @@ def test_extras_are_imported_when_used(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.name))
 def test_numba_flags_are_in_one_place(path):
-    """Only _jit.py may call njit; kernels take `prange` and the decorators from there."""
-    if path.name in ("_jit.py", "_threads.py"):
+    """Only jit.py may call njit; kernels take `prange` and the decorators from there."""
+    if path.name in ("jit.py", "threads.py"):
         return
     brought = [name for name in imports(path) if name.split(".")[0] == "numba"]
     assert not [name for name in brought if name.split(".")[-1] in ("njit", "jit", "vectorize", "guvectorize")]
@@ -125,23 +122,13 @@ def test_import_compiles_nothing_and_needs_no_extra(tmp_path):
     script = """
 import sys
 import fastconv
-from fastconv._jit import Kernel
-from fastconv.kernels import (
-    avg_pool,
-    batch_norm,
-    conv,
-    conv_gradients,
-    depthwise,
-    elementwise,
-    gemm,
-    im2col,
-    lanes,
-    max_pool,
-    packed,
-    planes,
-)
-modules = avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, lanes, max_pool
-modules = *modules, packed, planes
+from fastconv._runtime.jit import Kernel
+from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool
+from fastconv.kernels.fused import network
+from fastconv.kernels import conv_packed
+from fastconv.kernels import packing
+modules = avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool, network
+modules = *modules, conv_packed, packing
 kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10

@@ -393,7 +393,7 @@ def test_history_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("fastconv._files.os.replace", fail)
+    monkeypatch.setattr("fastconv.data.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         History(ROWS).to_csv(path)
     assert path.read_text() == "old"

@@ -224,7 +224,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("fastconv._files.os.replace", fail)
+    monkeypatch.setattr("fastconv.data.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         viz.save(viz.plot_image(X[0]), path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -209,7 +209,7 @@ def test_a_failing_write_leaves_the_old_file(suffix, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("fastconv._files.os.replace", fail)
+    monkeypatch.setattr("fastconv.data.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_weights(path, {"w": np.ones(1)})
     assert path.read_bytes() == before

@@ -15,15 +15,17 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from fastconv import _geometry, _jit, _plan, _transposed
+from fastconv import _plan
 from fastconv._engine import call, forward, input_gradient, turned, weight_gradient
-from fastconv._geometry import ConvGeometry
-from fastconv._planes import laid_out
+from fastconv._geometry import conv, conv_transpose
+from fastconv._geometry.conv import ConvGeometry
+from fastconv._geometry.layout import laid_out
+from fastconv._runtime import jit
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
-from fastconv.kernels import last_gradients
-from fastconv.kernels import packed as packed_kernels
-from fastconv.kernels import planes as moves
+from fastconv.kernels import conv_nhwc_weight_gradient
+from fastconv.kernels import conv_packed as packed_kernels
+from fastconv.kernels import packing as moves
 
 
 def _forward(geometry: ConvGeometry, shared: bool) -> str:
@@ -138,7 +140,7 @@ def recorded() -> Iterator[set[str]]:
             spy(turned, "weight_gradient", turned_gradient),
             spy(gradients, "weight_gradient_sharded", summed("shards")),
             spy(gradients, "weight_gradient_turned", summed("blocks")),
-            spy(last_gradients, "weight_gradient_last", lambda *args: seen.add("weight: in place")),
+            spy(conv_nhwc_weight_gradient, "weight_gradient_last", lambda *args: seen.add("weight: in place")),
         ):
             stack.enter_context(patch)
         yield seen
@@ -172,7 +174,7 @@ def demanded(
         def chosen(*sizes):
             return laid_out(*sizes, layout == "unrolled")
 
-        patches.append(mock.patch.object(_geometry, "chosen", chosen))
+        patches.append(mock.patch.object(conv, "chosen", chosen))
         by_rows = property(lambda self: layout == "by rows" and self.WP != self.columns.out)
         patches.append(mock.patch.object(ConvGeometry, "by_rows", by_rows))
     if packed is not None:
@@ -215,14 +217,14 @@ def demanded(
 @contextlib.contextmanager
 def as_in_jitted_code() -> Iterator[None]:
     """Make Python call the kernels that jitted code calls, which then need not be compiled for threads as well."""
-    serial = mock.patch.object(_jit.Kernel, "__call__", lambda kernel, *arguments: kernel.serial(*arguments))
+    serial = mock.patch.object(jit.Kernel, "__call__", lambda kernel, *arguments: kernel.serial(*arguments))
     with demanded(packed=False, shared=False, turned=False, last=False), serial:
         yield
 
 
 def _forget_geometries() -> None:
-    _transposed._geometry.cache_clear()
-    _geometry._conv_geometry.cache_clear()
+    conv_transpose._geometry.cache_clear()
+    conv._conv_geometry.cache_clear()
     call._decided.cache_clear()
 
 

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._backend import on_numpy
-from fastconv._engine import hints
-from fastconv._geometry import ConvGeometry, conv_geometry
+from fastconv._arguments import arrays, hints
+from fastconv._arguments.sizes import layout_argument
+from fastconv._geometry.conv import ConvGeometry, conv_geometry
 from fastconv._plan import declines_last
-from fastconv._sizes import layout_argument
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 
 
@@ -52,9 +51,9 @@ def call_of(
     `third` is the argument `name`: the bias, which may be None, or the gradient of the result.
     """
     layout_argument(where, layout)
-    kinds: tuple[np.dtype, ...] = _arrays.numeric(where, "x", x).dtype, _arrays.numeric(where, "weight", weight).dtype
+    kinds: tuple[np.dtype, ...] = arrays.numeric(where, "x", x).dtype, arrays.numeric(where, "weight", weight).dtype
     if third is not None or name != "bias":
-        kinds += (_arrays.numeric(where, name, third).dtype,)
+        kinds += (arrays.numeric(where, name, third).dtype,)
     bias = None if third is None or name != "bias" else third.shape
     # nothing that is merely equal to an integer may find what was decided for one
     plain = type(stride) is type(padding) is type(dilation) is type(groups) is int
@@ -71,11 +70,11 @@ def _decided(
     check_ranks(where, x, weight)
     if bias is not None and bias != weight[:1]:
         raise ShapeError("{}: bias must have shape {}, got {}", where, weight[:1], bias)
-    dtype = _arrays.promoted(kinds)
-    compute = _arrays.compute_dtype(dtype)
+    dtype = arrays.promoted(kinds)
+    compute = arrays.compute_dtype(dtype)
     unbatched = len(x) == 3
-    N, C, H, W = _arrays.shape_from((1, *x) if unbatched else x, layout)
-    kernels = _arrays.shape_from(weight, layout)
+    N, C, H, W = arrays.shape_from((1, *x) if unbatched else x, layout)
+    kernels = arrays.shape_from(weight, layout)
     try:
         geometry = conv_geometry(where, (C, H, W), kernels, stride, padding, dilation, groups)
     except ShapeError as error:
@@ -84,8 +83,8 @@ def _decided(
     shape = N, geometry.OC, geometry.rows.out, geometry.columns.out
     order = "NHWC" if layout == "NHWC" and direct and not numpy and not declines_last(geometry) else "NCHW"
     straight = layout == order and compute == dtype
-    final = _arrays.shape_as(shape, layout)[int(unbatched) :]
-    return Call(geometry, dtype, compute, unbatched, final, order, _arrays.shape_as(shape, order), straight)
+    final = arrays.shape_as(shape, layout)[int(unbatched) :]
+    return Call(geometry, dtype, compute, unbatched, final, order, arrays.shape_as(shape, order), straight)
 
 
 def check_ranks(where: str, x: tuple[int, ...], weight: tuple[int, ...], axes: str = "OC, C/groups, KH, KW") -> None:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._arrays import ready
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
 from fastconv._engine import depthwise, packed, pieces, turned
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import weight_gradient
-from fastconv._geometry import ConvGeometry
+from fastconv._geometry.conv import ConvGeometry
 from fastconv._plan import (
     SHARDS,
     declines_depthwise,
@@ -21,10 +21,10 @@ from fastconv._plan import (
     declines_last,
     declines_turned,
 )
-from fastconv._threads import get_num_threads
+from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels import conv_gradients as kernels
-from fastconv.kernels import last_gradients
-from fastconv.kernels import planes as moves
+from fastconv.kernels import conv_nhwc_weight_gradient
+from fastconv.kernels import packing as moves
 
 
 def first(where: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -33,7 +33,7 @@ def first(where: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return ready(array, dtype)
     N, C, H, W = array.shape
     last = ready(array.transpose(0, 2, 3, 1), dtype)
-    result = _arrays.empty(where, array.shape, dtype, "the input in NCHW order")
+    result = arrays.empty(where, array.shape, dtype, "the input in NCHW order")
     moves.transposed.sized(array.size)(last.reshape(N, H * W, C), result.reshape(N, C, H * W))
     return result
 
@@ -44,7 +44,7 @@ def put(array: np.ndarray, layout: str, y: np.ndarray) -> None:
     if layout == "NHWC" and array.dtype == y.dtype:
         moves.transposed.sized(array.size)(array.reshape(N, C, H * W), y.reshape(N, H * W, C))
     else:
-        y[...] = _arrays.channels_as(array, layout).reshape(y.shape)
+        y[...] = arrays.channels_as(array, layout).reshape(y.shape)
 
 
 def forward(
@@ -71,12 +71,12 @@ def gradients(
         return _in_pieces(where, g, x, weight, todo, needs)
     ways, grad_x, grad_weight, grad_bias = _ways(geometry), None, None, None
     if want_x and ways.by_channel and geometry.phases == 1:
-        grad_x = _arrays.empty(where, x.shape, g.dtype, "grad_x")
+        grad_x = arrays.empty(where, x.shape, g.dtype, "grad_x")
         depthwise.input_gradient(g, weight, geometry, grad_x)
     elif want_x:
         grad_x = _input_gradient(where, g, weight, geometry) if ways.convolved else None
         if grad_x is None:
-            ordered = _arrays.empty(where, _arrays.shape_from(x.shape, "NHWC"), g.dtype, "grad_x")
+            ordered = arrays.empty(where, arrays.shape_from(x.shape, "NHWC"), g.dtype, "grad_x")
             kernel = ready(weight.transpose(0, 3, 1, 2), g.dtype)
             input_gradient(where, first(where, g.transpose(0, 3, 1, 2), g.dtype), kernel, geometry, ordered)
             grad_x = ordered.transpose(0, 2, 3, 1)
@@ -88,7 +88,7 @@ def gradients(
             grad_weight = grad_weight.reshape(weight.shape)
         else:
             g_first, x_first = (first(where, a.transpose(0, 3, 1, 2), g.dtype) for a in (g, x))
-            shape = _arrays.shape_from(weight.shape, "NHWC")
+            shape = arrays.shape_from(weight.shape, "NHWC")
             grad_weight = weight_gradient(where, g_first, x_first, shape, geometry).transpose(0, 2, 3, 1)
     if want_bias:
         grad_bias = _bias_gradient(g)
@@ -132,7 +132,7 @@ def _ways(geometry: ConvGeometry) -> _Ways:
 def _input_gradient(where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry) -> np.ndarray | None:
     """The gradient of x (N, H, W, C), for stride 1; None where weights are infinite: see `input_gradient`."""
     conv, nothing, lowest = geometry.transposed.conv.channels_last, np.zeros(geometry.C, g.dtype), g.dtype.type(-np.inf)
-    grad = _arrays.empty(where, (len(g), conv.rows.out, conv.columns.out, conv.OC), g.dtype, "grad_x")
+    grad = arrays.empty(where, (len(g), conv.rows.out, conv.columns.out, conv.OC), g.dtype, "grad_x")
     strides = 1, -(geometry.C // geometry.groups), geometry.taps
     done = packed.convolve(where, g, weight, strides, nothing, lowest, conv, grad, only_finite=True)
     return grad if done else None
@@ -145,9 +145,9 @@ def _weight_gradient(
     if in_place:
         reach, rows = geometry.by_pixel.unpadded.reach, geometry.rows.numbers
         shape = geometry.OC, len(geometry.windows), geometry.C // geometry.groups
-        grad = _arrays.empty(where, shape, g.dtype, "the gradient of the weights")
+        grad = arrays.empty(where, shape, g.dtype, "the gradient of the weights")
         # the padding's zeros times infinity are NaN, as IEEE has it
-        if last_gradients.weight_gradient_last(
+        if conv_nhwc_weight_gradient.weight_gradient_last(
             g, x, rows, reach.runs, reach.steps, geometry.groups, get_num_threads(), grad
         ):
             return grad

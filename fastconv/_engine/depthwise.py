@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._geometry import ConvGeometry
+from fastconv._arguments import arrays
+from fastconv._geometry.conv import ConvGeometry
 from fastconv._plan import SHARDS
 from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import depthwise as kernels
-from fastconv.kernels import planes as moves
+from fastconv.kernels import packing as moves
 
 
 def _taps_first(weight: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeom
     if not reached and not moves.all_finite.sized(g.size)(g.reshape(-1)):
         return None  # an infinite pixel that no tap reaches would not be seen in the sums
     taps = len(geometry.windows)
-    parts = _arrays.empty(where, (SHARDS, taps, geometry.C), g.dtype, "the shards of the weight gradient")
+    parts = arrays.empty(where, (SHARDS, taps, geometry.C), g.dtype, "the shards of the weight gradient")
     kernels.depthwise_weight_gradient(g, x, geometry.rows.numbers, geometry.columns.numbers, parts)
     sums = np.empty((taps, geometry.C), g.dtype)
     gradients.add_parts.sized(parts.size)(parts.reshape(SHARDS, -1), sums.reshape(-1))

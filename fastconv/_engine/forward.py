@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv._engine import packed, pieces
 from fastconv._engine.planes import planes_of
-from fastconv._geometry import ConvGeometry
+from fastconv._geometry.conv import ConvGeometry
 from fastconv._plan import declines_by_image, declines_packed
 from fastconv.kernels import conv as kernels
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._arrays import ready
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
 from fastconv._engine import forward, pieces
 from fastconv._engine.planes import planes_of, runs_of
-from fastconv._geometry import ConvGeometry
+from fastconv._geometry.conv import ConvGeometry
 from fastconv._plan import declines_gathered, declines_phased
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
-from fastconv.kernels import planes as moves
+from fastconv.kernels import packing as moves
 
 
 def input_gradient(
@@ -51,10 +51,10 @@ def _gathered(
         return True
     steps = geometry.rows.stride, geometry.columns.stride
     per_group, kernel = geometry.OC // groups, (conv.rows.kernel, conv.columns.kernel)
-    turned = _arrays.empty(where, (groups, C // groups, *steps, per_group, *kernel), g.dtype, "the turned weights")
+    turned = arrays.empty(where, (groups, C // groups, *steps, per_group, *kernel), g.dtype, "the turned weights")
     grouped = weight.reshape(groups, per_group, *weight.shape[1:])
     moves.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
-    planes = _arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
+    planes = arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
     weights = forward.Weights(turned, conv.weight_rows, conv.weight_terms, (conv.taps, 1, len(conv.windows)))
     forward.convolve(where, g, weights, start, lowest, conv, planes)
     cells = conv.rows.out * conv.columns.out
@@ -70,7 +70,7 @@ def _phased(
     shape = (geometry.phases, N, C, conv.rows.out, conv.columns.out)
     planes, parts = (
         planes_of(where, g, conv).reshape(-1),
-        _arrays.empty(where, shape, g.dtype, "the gradient's phases"),
+        arrays.empty(where, shape, g.dtype, "the gradient's phases"),
     )
     for part, (terms, offsets) in zip(parts, geometry.transposed_phases):
         kernels.forward(
@@ -99,7 +99,7 @@ def _scattered(
     geometry = geometry.plain
     rows, columns, groups = geometry.rows, geometry.columns, geometry.groups
     planes_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
-    planes = grad if geometry.in_place else _arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
+    planes = grad if geometry.in_place else arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
     runs, flat = runs_of(where, g, geometry, by_rows=not finite)
     gradients.input_gradient(
         flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups], bias,

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import _arrays
+from fastconv._arguments import arrays
 from fastconv._engine.planes import planes_of
-from fastconv._geometry import ConvGeometry
+from fastconv._geometry.conv import ConvGeometry
 from fastconv._plan import declines_ready, declines_unpadded
-from fastconv._threads import get_num_threads
-from fastconv.kernels import packed as kernels
-from fastconv.kernels import planes as moves
-from fastconv.kernels.shares import tile_blocks
-from fastconv.kernels.tiles import VECTOR_BYTES
+from fastconv._runtime.threads import get_num_threads
+from fastconv.kernels import conv_packed as kernels
+from fastconv.kernels import packing as moves
+from fastconv.kernels.blocking import tile_blocks
+from fastconv.kernels.micro.gemm import VECTOR_BYTES
 
 
 def convolve(
@@ -30,7 +30,7 @@ def convolve(
     """
     call = _prepared(geometry, len(x), strides, weight.itemsize)
     y, flat = y.reshape(len(y), *call.pixels), weight.reshape(-1)
-    store = _arrays.empty(where, call.store, weight.dtype, "the packed weights")
+    store = arrays.empty(where, call.store, weight.dtype, "the packed weights")
 
     def run(images: np.ndarray, places: tuple[Any, ...], only_finite: bool) -> bool:
         return kernels.forward_packed(

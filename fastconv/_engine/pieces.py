@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv._arrays import ready
-from fastconv._axes import Axis
-from fastconv._geometry import ConvGeometry
+from fastconv._arguments.arrays import ready
+from fastconv._geometry.axes import Axis
+from fastconv._geometry.conv import ConvGeometry
 
 # Products of a piece: a tenth of a second on two cores with AVX-512, a second on one that is slow.
 PRODUCTS = 2**34

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._geometry import ConvGeometry
-from fastconv.kernels import planes as moves
+from fastconv._arguments import arrays
+from fastconv._geometry.conv import ConvGeometry
+from fastconv.kernels import packing as moves
 
 
 def planes_of(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
@@ -19,7 +19,7 @@ def planes_of(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     vertical, horizontal = geometry.steps
     lines, cell = (len(x), geometry.C) if geometry.last else (len(x) * geometry.C, 1)
     shape = (lines, vertical, len(geometry.shifts), geometry.HP, geometry.WP * cell)
-    planes = _arrays.empty(where, shape, x.dtype, "the padded input")
+    planes = arrays.empty(where, shape, x.dtype, "the padded input")
     flat = x.reshape(lines, geometry.rows.size, geometry.columns.size * cell)
     moves.split(flat, geometry.rows.before, vertical, geometry.shifts * cell, horizontal, planes)
     return planes.reshape(len(x), geometry.C * geometry.plane)
@@ -34,6 +34,6 @@ def runs_of(
         return (1, OH * OW, 0, 0), g.reshape(N, OC, OH * OW)
     if by_rows or geometry.by_rows:
         return (OH, OW, OW, geometry.WP), g.reshape(N, OC, OH * OW)
-    wide = _arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
+    wide = arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
     moves.widen(g.reshape(N * OC, OH, OW), geometry.WP, wide.reshape(N * OC, geometry.wide))
     return (1, geometry.wide, 0, 0), wide

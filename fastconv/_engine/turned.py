@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _arrays
+from fastconv._arguments import arrays
 from fastconv._engine.planes import planes_of
-from fastconv._geometry import ConvGeometry
+from fastconv._geometry.conv import ConvGeometry
 from fastconv._plan import SHARDS, declines_sharded, turned_width
 from fastconv.kernels import conv_gradients as gradients
-from fastconv.kernels import planes as moves
+from fastconv.kernels import packing as moves
 
 
 def weight_gradient(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
@@ -26,7 +26,7 @@ def _sharded(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -
     """Summed in shards of the batch, for few weights; the terms in the order of the geometry's offsets."""
     groups, per_group, K = geometry.groups, geometry.OC // geometry.groups, geometry.taps
     sums, grad = np.empty((groups, K, per_group), g.dtype), np.empty((groups, per_group, K), g.dtype)
-    parts = _arrays.empty(where, (SHARDS, *sums.shape), g.dtype, "the shards of the weight gradient")
+    parts = arrays.empty(where, (SHARDS, *sums.shape), g.dtype, "the shards of the weight gradient")
     gradients.weight_gradient_sharded(
         g, geometry.last, planes_of(where, x, geometry), geometry.offsets, geometry.pixels, geometry.group,
         turned_width(per_group), parts,
@@ -41,9 +41,9 @@ def _in_blocks(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry)
     groups, per_group = geometry.groups, geometry.OC // geometry.groups
     width = turned_width(per_group)
     cells = -(-per_group // width) * geometry.rows.out * geometry.columns.out * width
-    turned = _arrays.empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
+    turned = arrays.empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
     moves.turn_gradient(g, geometry.last, groups, width, turned.reshape(-1))
-    grad = _arrays.empty(where, (groups, per_group, geometry.taps), g.dtype, "the gradient of the weights")
+    grad = arrays.empty(where, (groups, per_group, geometry.taps), g.dtype, "the gradient of the weights")
     gradients.weight_gradient_turned(
         turned, planes_of(where, x, geometry).reshape(-1), geometry.C * geometry.plane, geometry.group,
         geometry.offsets, geometry.pixels, width, grad,

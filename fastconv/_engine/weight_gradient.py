@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._arrays import ready
+from fastconv._arguments.arrays import ready
 from fastconv._engine import pieces, turned
 from fastconv._engine.planes import planes_of, runs_of
-from fastconv._geometry import ConvGeometry
+from fastconv._geometry.conv import ConvGeometry
 from fastconv._plan import declines_by_group, declines_turned
 from fastconv.kernels import conv_gradients as gradients
 

@@ -12,12 +12,11 @@ from numba.core.errors import NumbaError
 from numba.extending import register_jitable
 from numba.np.numpy_support import as_dtype
 
-from fastconv import _arrays
-from fastconv._axes import NAMED_PADDINGS, NUMBERS, check_range
-from fastconv._jit import strict_helper
+from fastconv._arguments import arrays
+from fastconv._arguments.scalars import LARGEST, check_limits, limits
+from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS, check_range, padding_argument
 from fastconv._overloads.register import compiled_as
-from fastconv._scalars import LARGEST, check_limits, limits
-from fastconv._sizes import padding_argument
+from fastconv._runtime.jit import strict_helper
 from fastconv.errors import DTypeError, ShapeError
 
 UNKNOWN = object()
@@ -57,7 +56,7 @@ def array(where: str, name: str, kind: Any) -> types.Array:
     if not isinstance(kind, types.Array):
         shown = type(kind).__name__ if not isinstance(kind, types.Type) else kind
         raise DTypeError(f"{where}: {name} must be a NumPy array, got {shown}")
-    _arrays.numeric(where, name, _sample(kind))
+    arrays.numeric(where, name, _sample(kind))
     if kind.dtype == types.float16:
         raise DTypeError(f"{where}: {name} must not be float16 inside jitted code")
     return kind
@@ -77,7 +76,7 @@ def _sample(kind: types.Array) -> np.ndarray:
 
 def result_dtype(*kinds: types.Array | None) -> np.dtype:
     """The dtype of a result of these arrays."""
-    return _arrays.result_dtype(*(None if kind is None else _sample(kind) for kind in kinds))
+    return arrays.result_dtype(*(None if kind is None else _sample(kind) for kind in kinds))
 
 
 def images(where: str, name: str, kind: types.Array) -> None:

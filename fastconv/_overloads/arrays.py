@@ -14,10 +14,10 @@ from numba import types
 from numba.extending import register_jitable
 from numba.np.numpy_support import as_dtype
 
-from fastconv._arrays import check_memory, same_shape
-from fastconv._jit import strict_helper
-from fastconv._overloads.linking import linked
+from fastconv._arguments.arrays import check_memory, same_shape
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import DTypeError, ShapeError
 
 

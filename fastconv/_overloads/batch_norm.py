@@ -10,15 +10,15 @@ from numba.extending import register_jitable
 from numba.np.numpy_support import as_dtype
 
 from fastconv import functional
-from fastconv._arrays import same_shape
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import same_shape
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import is_none
 from fastconv._overloads.arrays import delivery, images_reader, reader, sizes_of
 from fastconv._overloads.conv_backward import if_wanted, wanted
 from fastconv._overloads.global_pool import pixels_checker
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.kernels import batch_norm as kernels
 

@@ -12,21 +12,21 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arrays import check_memory
-from fastconv._axes import check_range, conv_axes
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import check_memory
+from fastconv._arguments.sizes import check_range, layout_argument
+from fastconv._geometry.axes import conv_axes
+from fastconv._geometry.layout import chosen, column_shifts, tap_windows
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, reader, sizes_of, target
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
 from fastconv._plan import CACHED_PLANES
-from fastconv._planes import chosen, column_shifts, tap_windows
-from fastconv._sizes import layout_argument
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import ShapeError
 from fastconv.kernels import conv as kernels
-from fastconv.kernels import planes as moves
-from fastconv.kernels.simd import row_offsets
+from fastconv.kernels import packing as moves
+from fastconv.kernels.micro.drivers import row_offsets
 
 split, forward = linked(moves.split.serial), linked(kernels.forward.serial)
 

@@ -9,15 +9,15 @@ from numba import types
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arrays import same_shape
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import same_shape
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import int2, margins, value_of
 from fastconv._overloads.arrays import new_images, reader
 from fastconv._overloads.conv import bias_reader, convolve, sizes
 from fastconv._overloads.conv_backward import gradients_of, wanted
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import ShapeError
 
 

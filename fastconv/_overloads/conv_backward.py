@@ -12,20 +12,20 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arrays import check_memory, same_shape
-from fastconv._gathering import backward_terms, border_products, gathered_axis
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import check_memory, same_shape
+from fastconv._geometry.input_gradient import backward_terms, border_products, gathered_axis
+from fastconv._geometry.layout import channel_starts, chosen, column_shifts, laid_out, tap_windows
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import int2, known, margins
 from fastconv._overloads.arrays import delivery, images_reader, new_images, shape_of, sizes_of
 from fastconv._overloads.conv import checked, sizes, split, summed, tap_offsets
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
 from fastconv._plan import MOST_PRODUCTS
-from fastconv._planes import channel_starts, chosen, column_shifts, laid_out, tap_windows
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.kernels import conv_gradients as kernels
-from fastconv.kernels import planes as moves
-from fastconv.kernels.simd import row_offsets
+from fastconv.kernels import packing as moves
+from fastconv.kernels.micro.drivers import row_offsets
 
 all_finite, widen = linked(moves.all_finite.serial), linked(moves.widen.serial)
 turn, merge = linked(moves.turn.serial), linked(moves.merge.serial)

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from fastconv import functional
-from fastconv._arrays import same_shape
-from fastconv._axes import check_range
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import same_shape
+from fastconv._arguments.sizes import check_range
+from fastconv._geometry.conv_transpose import conv_transpose_axes
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, int2, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, new_images, shape_of, sizes_of, target
 from fastconv._overloads.conv import bias_reader, checked, convolve
 from fastconv._overloads.conv_backward import grad_bias, grad_weight, if_wanted, spread, wanted
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
-from fastconv._transposed import conv_transpose_axes
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import ShapeError
 from fastconv.functional.conv_transpose import AXES
 

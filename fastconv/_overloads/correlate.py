@@ -9,14 +9,14 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._axes import NAMED_PADDINGS
-from fastconv._jit import strict_helper
+from fastconv._arguments.sizes import NAMED_PADDINGS
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import known
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.conv import convolve, sizes
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import STRICT, compiled_as
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import ShapeError
 from fastconv.functional.correlate import checked_mode, covers, padding_of
 

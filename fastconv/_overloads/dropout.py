@@ -13,11 +13,11 @@ from numba import types
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arrays import same_shape
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import same_shape
 from fastconv._overloads import arguments
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import strict_helper
 from fastconv.errors import DTypeError
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arrays import same_shape
-from fastconv._axes import check_channels, check_range, taps_window
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import same_shape
+from fastconv._arguments.sizes import check_range
+from fastconv._geometry.axes import check_channels, taps_window
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import int2, known, margins
 from fastconv._overloads.arrays import (
@@ -26,8 +26,9 @@ from fastconv._overloads.arrays import (
     target,
 )  # fmt: skip
 from fastconv._overloads.conv import sizes
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import ShapeError
 from fastconv.functional.im2col import ADD, COPY, ORDERS, order_argument
 

@@ -8,14 +8,14 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arrays import check_memory, same_shape
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import check_memory, same_shape
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import is_none
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.conv_backward import if_wanted, wanted
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import ShapeError
 from fastconv.kernels import gemm as kernels
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from fastconv import functional
-from fastconv._arrays import same_shape
-from fastconv._axes import check_range
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import same_shape
+from fastconv._arguments.sizes import check_range
 from fastconv._overloads import arguments
 from fastconv._overloads.arrays import delivery, images_reader
 from fastconv._overloads.global_pool import pixels_checker
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 
 
 @strict_helper

@@ -8,12 +8,12 @@ import numpy as np
 from numba import types
 
 from fastconv import functional
-from fastconv._arrays import same_shape
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import same_shape
 from fastconv._overloads import arguments
 from fastconv._overloads.arrays import reader
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.functional.loss import ID_OUTSIDE
 from fastconv.kernels import elementwise

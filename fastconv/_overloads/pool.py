@@ -10,20 +10,20 @@ from numba.extending import register_jitable
 from numba.np.numpy_support import as_dtype
 
 from fastconv import functional
-from fastconv._arrays import same_shape
-from fastconv._axes import check_range, counts, max_window, mean_window, pool_axes
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import same_shape
+from fastconv._arguments.sizes import check_range, layout_argument
+from fastconv._geometry.axes import counts, max_window, mean_window, pool_axes
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, shape_of, sizes_of, target
-from fastconv._overloads.linking import linked
 from fastconv._overloads.register import compiled_as
-from fastconv._sizes import layout_argument
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.functional.max_pool import INDEX_OUTSIDE, max_dtype
 from fastconv.kernels import avg_pool as avg_kernels
 from fastconv.kernels import max_pool as max_kernels
-from fastconv.kernels.tiles import ENABLED
+from fastconv.kernels.micro.gemm import ENABLED
 
 in_vectors = linked(max_kernels.forward_in_vectors.serial)
 one_by_one = linked(max_kernels.forward_with_indices.serial)

@@ -9,7 +9,8 @@ from typing import Any
 
 from numba.extending import overload, register_jitable
 
-from fastconv import _arrays, _axes, _gathering, _planes, _scalars, _transposed
+from fastconv._arguments import arrays, scalars, sizes
+from fastconv._geometry import axes, conv_transpose, input_gradient, layout
 
 # what fastmath, or another model of errors, of the user's function would change
 STRICT = {"fastmath": False, "error_model": "numpy"}
@@ -44,11 +45,11 @@ def compiled_as(function: Callable, literal: bool = True) -> Callable:
 
 
 for _function in (
-    _arrays.check_memory, _arrays.same_shape, _axes.axis, _axes.check_channels, _axes.check_range, _axes.conv_axes,
-    _axes.counts, _axes.max_window, _axes.mean_window, _axes.named_pads, _axes.pool_axes, _axes.taps_window,
-    _axes._check_pool_axis, _axes._two_axes, _gathering.backward_terms, _gathering.gathered_axis,
-    _gathering.border_products, _planes.channel_starts, _planes.chosen, _planes.column_shifts, _planes.laid_out,
-    _planes.tap_windows, _scalars.check_limits, _transposed.conv_transpose_axes, _transposed._ending_at,
-    _transposed._result_size,
+    arrays.check_memory, arrays.same_shape, axes.axis, axes.check_channels, axes.conv_axes,
+    axes.counts, axes.max_window, axes.mean_window, axes.named_pads, axes.pool_axes, axes.taps_window,
+    axes._check_pool_axis, axes._two_axes, input_gradient.backward_terms, input_gradient.gathered_axis,
+    input_gradient.border_products, layout.channel_starts, layout.chosen, layout.column_shifts, layout.laid_out,
+    layout.tap_windows, scalars.check_limits, sizes.check_range, conv_transpose.conv_transpose_axes,
+    conv_transpose._ending_at, conv_transpose._result_size,
 ):  # fmt: skip
     register_jitable(**STRICT)(_function)

@@ -9,15 +9,15 @@ from numba.extending import register_jitable
 from numba.np.numpy_support import as_dtype
 
 from fastconv import functional
-from fastconv._arrays import check_memory, same_shape
-from fastconv._jit import strict_helper
+from fastconv._arguments.arrays import check_memory, same_shape
+from fastconv._arguments.sizes import layout_argument
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import known
 from fastconv._overloads.arrays import delivery, images_reader, sizes_of
-from fastconv._overloads.linking import linked
 from fastconv._overloads.pool import check_indices, full_shape, indices_reader, same_integer
 from fastconv._overloads.register import compiled_as
-from fastconv._sizes import layout_argument
+from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.linking import linked
 from fastconv.errors import ShapeError
 from fastconv.functional.max_pool import max_dtype
 

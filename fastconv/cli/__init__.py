@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastconv._backend import use_backend
-from fastconv._threads import set_num_threads
+from fastconv._runtime.backend import use_backend
+from fastconv._runtime.threads import set_num_threads
 from fastconv.cli import bench, demo, evaluate, export_onnx, info, predict, train, warmup
 from fastconv.cli.arguments import UsageError, whole
 from fastconv.config import VERSION

@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from fastconv._threads import get_num_threads
+from fastconv._runtime.threads import get_num_threads
 from fastconv.checkpoint import load_model
 from fastconv.cli.compiling import compile_evaluation
 from fastconv.cli.sources import SOURCE, check_labels, load

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from fastconv._files import check_writeable
 from fastconv.checkpoint import load_model
+from fastconv.data.files import check_writeable
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:

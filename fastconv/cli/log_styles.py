@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastconv._threads import get_num_threads
+from fastconv._runtime.threads import get_num_threads
 from fastconv.nn import Sequential
 from fastconv.training import Run
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastconv._files import check_writeable
 from fastconv.checkpoint import Checkpoint
 from fastconv.cli.arguments import UsageError, rate, whole
 from fastconv.cli.log_styles import STYLES
 from fastconv.cli.sources import SOURCE
+from fastconv.data.files import check_writeable
 from fastconv.history import History
 from fastconv.models import MODELS
 from fastconv.nn import Sequential

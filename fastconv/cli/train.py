@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._threads import get_num_threads
+from fastconv._runtime.threads import get_num_threads
 from fastconv.checkpoint import build_model, check_settings, load_checkpoint, restore
 from fastconv.cli.compiling import compile_training
 from fastconv.cli.reporter import Reporter

@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 
-from fastconv._threads import set_num_threads
+from fastconv._runtime.threads import set_num_threads
 from fastconv.comparison.sides import SIDES
 
 BLOCK_SECONDS, LEAST_CALLS, MOST_CALLS = 0.25, 2, 400

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastconv._backend import use_backend
+from fastconv._runtime.backend import use_backend
 from fastconv.nn import Layer
 from fastconv.optim import Optimizer
 from fastconv.training import train_step

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fastconv._threads import get_num_threads
+from fastconv._runtime.threads import get_num_threads
 from fastconv.comparison.sides import EPOCH_BATCHES, JOBS, installed
 from fastconv.config import VERSION
 

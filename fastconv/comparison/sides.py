@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv._backend import use_backend
+from fastconv._runtime.backend import use_backend
 from fastconv.models import lenet5
 from fastconv.optim import SGD
 from fastconv.training import fit, train_step

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
-from fastconv._scalars import number
+from fastconv._arguments.scalars import number
 from fastconv.errors import DataError
 from fastconv.models import simple_convnet
 from fastconv.nn.init import Rng, Shape, fans

@@ -14,9 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._axes import Pads
-from fastconv._geometry import window_geometry
-from fastconv._sizes import Int2, pair, sizes
+from fastconv._arguments.sizes import Int2, Pads, pair, sizes
+from fastconv._geometry.conv import window_geometry
 
 Images: TypeAlias = tuple[int, int, int, int]
 

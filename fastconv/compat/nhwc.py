@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastconv import _arrays
 from fastconv import functional as F
-from fastconv._sizes import Int2, integer, pair, sizes
+from fastconv._arguments import arrays
+from fastconv._arguments.sizes import Int2, integer, pair, sizes
 from fastconv.errors import ShapeError
 
 Cash: TypeAlias = dict[str, Any]
@@ -41,8 +41,8 @@ def img2col_conv(X: np.ndarray, filter: np.ndarray, step: int) -> tuple[np.ndarr
         [(202800, 9), (9, 5), (202800, 5), (300, 26, 26, 5)]
     """
     res = F.conv2d(X, filter, stride=step, layout="NHWC")
-    columns = F.im2col(_arrays.channels_first(X, "NHWC"), filter.shape[1:3], step)
-    return columns, _arrays.channels_first(filter, "NHWC").reshape(len(filter), -1).T, res.reshape(-1, len(filter)), res
+    columns = F.im2col(arrays.channels_first(X, "NHWC"), filter.shape[1:3], step)
+    return columns, arrays.channels_first(filter, "NHWC").reshape(len(filter), -1).T, res.reshape(-1, len(filter)), res
 
 
 def img2col_maxpool(X: np.ndarray, pool_size: Int2, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ def img2col_maxpool(X: np.ndarray, pool_size: Int2, step: int) -> tuple[np.ndarr
     PH, PW = pair("img2col_maxpool", "pool_size", pool_size, 1)
     res, index = _pooled(X, (PH, PW), step)
     C = X.shape[3]
-    windows = F.im2col(_arrays.channels_first(X, "NHWC"), (PH, PW), step).reshape(-1, C, PH * PW)
+    windows = F.im2col(arrays.channels_first(X, "NHWC"), (PH, PW), step).reshape(-1, C, PH * PW)
     return np.moveaxis(windows, 1, 2).astype(X.dtype, copy=False), res.reshape(-1, C), index, res
 
 
@@ -93,7 +93,7 @@ def flatten(x_pool2: np.ndarray) -> np.ndarray:
         >>> flatten(np.array([[[[1, 10], [2, 20]]]]))
         array([[ 1,  2, 10, 20]])
     """
-    return _arrays.channels_first(x_pool2, "NHWC").reshape(len(x_pool2), -1)
+    return arrays.channels_first(x_pool2, "NHWC").reshape(len(x_pool2), -1)
 
 
 def conv_flatten(x_flatten: np.ndarray, os: tuple[int, ...]) -> np.ndarray:
@@ -104,7 +104,7 @@ def conv_flatten(x_flatten: np.ndarray, os: tuple[int, ...]) -> np.ndarray:
         [[[[1, 10], [2, 20]]]]
     """
     N, H, W, C = sizes("conv_flatten", "os", os, (4,))
-    return _arrays.channels_as(x_flatten.reshape(N, C, H, W), "NHWC")
+    return arrays.channels_as(x_flatten.reshape(N, C, H, W), "NHWC")
 
 
 def relu(t: np.ndarray) -> np.ndarray:
@@ -241,9 +241,9 @@ def upsample(
     PH, PW = pair(where, "pool_size", pool_size, 1)
     vertical, horizontal = (PH, PW) if step is None else pair(where, "step", step, 1)
     N, H, W, C = sizes(where, "target_shape", target_shape, (4,))
-    if _arrays.numeric(where, "delta", delta).ndim != 4:
+    if arrays.numeric(where, "delta", delta).ndim != 4:
         raise ShapeError(f"{where}: delta must have 4 dimensions, got shape {delta.shape}")
-    _arrays.same_shape(where, "index", _arrays.numeric(where, "index", index), (delta[..., 0].size, C))
+    arrays.same_shape(where, "index", arrays.numeric(where, "index", index), (delta[..., 0].size, C))
     if index.size and not (0 <= index.min() and index.max() < PH * PW):
         raise ValueError(f"{where}: index must be from 0 to {PH * PW - 1}, got {index.min()} to {index.max()}")
     if (delta.shape[1] - 1) * vertical + PH > H or (delta.shape[2] - 1) * horizontal + PW > W:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv._files import written_whole
+from fastconv.data.files import written_whole
 from fastconv.data.reading import as_path, check_unpacked, opening, unpacked_limit
 from fastconv.errors import DataError, DTypeError
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastconv._files import written_whole
 from fastconv.data.digits import Split, float_dtype
+from fastconv.data.files import written_whole
 from fastconv.data.idx import open_decompressed, read_labelled_images
 from fastconv.errors import DataError
 

@@ -10,28 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
-from fastconv._scalars import number
-from fastconv._sizes import integer
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.scalars import number
+from fastconv._arguments.sizes import integer
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.kernels import elementwise
 
 
 def _float(where: str, name: str, value: Any) -> tuple[np.ndarray, np.dtype]:
     """`value` ready for a kernel in the dtype it is computed in, and the dtype of the result."""
-    array = _arrays.numeric(where, name, value)
-    dtype = _arrays.result_dtype(array)
-    return ready(array, _arrays.compute_dtype(dtype)), dtype
+    array = arrays.numeric(where, name, value)
+    dtype = arrays.result_dtype(array)
+    return ready(array, arrays.compute_dtype(dtype)), dtype
 
 
 def _both(where: str, grad_output: Any, y: Any, name: str = "y") -> tuple[np.ndarray, np.ndarray, np.dtype]:
     """A gradient and the result (or argument) it belongs to, of one shape and dtype."""
-    g, result = _arrays.numeric(where, "grad_output", grad_output), _arrays.numeric(where, name, y)
-    _arrays.same_shape(where, "grad_output", g, result.shape)
-    dtype = _arrays.result_dtype(g, result)
-    compute = _arrays.compute_dtype(dtype)
+    g, result = arrays.numeric(where, "grad_output", grad_output), arrays.numeric(where, name, y)
+    arrays.same_shape(where, "grad_output", g, result.shape)
+    dtype = arrays.result_dtype(g, result)
+    compute = arrays.compute_dtype(dtype)
     return ready(g, compute), ready(result, compute), dtype
 
 
@@ -48,7 +49,7 @@ def relu(x: np.ndarray) -> np.ndarray:
     values, dtype = _float("relu", "x", x)
     if on_numpy():
         return np.asarray(reference.relu(values), dtype)
-    y = _arrays.empty("relu", values.shape, values.dtype)
+    y = arrays.empty("relu", values.shape, values.dtype)
     elementwise.relu(values.reshape(-1), y.reshape(-1))
     return np.asarray(y, dtype)
 
@@ -67,7 +68,7 @@ def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
     g, result, dtype = _both("relu_backward", grad_output, y)
     if on_numpy():
         return np.asarray(reference.relu_backward(g, result), dtype)
-    grad_x = _arrays.empty("relu_backward", g.shape, g.dtype)
+    grad_x = arrays.empty("relu_backward", g.shape, g.dtype)
     elementwise.relu_backward(g.reshape(-1), result.reshape(-1), grad_x.reshape(-1))
     return np.asarray(grad_x, dtype)
 
@@ -110,7 +111,7 @@ def leaky_relu_backward(grad_output: np.ndarray, x: np.ndarray, negative_slope: 
 
 
 def _leaked(where: str, x: np.ndarray, a: np.ndarray, slope: float) -> np.ndarray:
-    y = _arrays.empty(where, x.shape, x.dtype)
+    y = arrays.empty(where, x.shape, x.dtype)
     elementwise.leak.sized(x.size)(x.reshape(-1), a.reshape(-1), x.dtype.type(slope), y.reshape(-1))
     return y
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._axes import counts, mean_window
-from fastconv._backend import on_numpy
-from fastconv._geometry import PoolGeometry, pool_geometry
-from fastconv._sizes import Int2, Padding, integer
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.sizes import Int2, Padding, integer
+from fastconv._geometry.axes import counts, mean_window
+from fastconv._geometry.conv import PoolGeometry, pool_geometry
+from fastconv._runtime.backend import on_numpy
 from fastconv.functional.images import as_given, checked_gradient, delivered, pool_pieces, pooled_images
 from fastconv.kernels import avg_pool as kernels
 
@@ -50,11 +51,11 @@ def avg_pool2d(
     """
     where = "avg_pool2d"
     images, geometry, unbatched = pooled_images(where, x, kernel_size, stride, padding, 1, ceil_mode, layout)
-    dtype = _arrays.result_dtype(x)
-    compute = _arrays.compute_dtype(dtype)
+    dtype = arrays.result_dtype(x)
+    compute = arrays.compute_dtype(dtype)
     shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
     divisors = _divisors(where, geometry, count_include_pad, divisor_override)
-    y = _arrays.result(where, _arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, x)
+    y = arrays.result(where, arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, x)
     images = ready(images, compute)
     if on_numpy():
         found = reference.avg_pool2d(
@@ -107,18 +108,18 @@ def avg_pool2d_backward(
     g, shape, unbatched = checked_gradient(where, grad_output, input_shape, layout)
     geometry = pool_geometry(where, shape[2:], kernel_size, stride, padding, 1, ceil_mode)
     expected = (*shape[:2], geometry.rows.out, geometry.columns.out)
-    _arrays.same_shape(where, "grad_output", grad_output, _arrays.shape_as(expected, layout)[int(unbatched) :])
+    arrays.same_shape(where, "grad_output", grad_output, arrays.shape_as(expected, layout)[int(unbatched) :])
     divisors = _divisors(where, geometry, count_include_pad, divisor_override)
     if on_numpy():
         found = reference.avg_pool2d_backward(
             g, shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         )
     else:
-        found = _arrays.empty(where, shape, g.dtype, "grad_x")
+        found = arrays.empty(where, shape, g.dtype, "grad_x")
         P = shape[0] * shape[1]
         flat = g.reshape(P, *g.shape[2:])
         kernels.backward(flat, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:]))
-    return as_given(found, _arrays.result_dtype(grad_output), layout, unbatched)
+    return as_given(found, arrays.result_dtype(grad_output), layout, unbatched)
 
 
 def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
-from fastconv._scalars import number, switch
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.scalars import number, switch
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.functional.conv import needed
 from fastconv.functional.images import images_of
@@ -62,10 +63,10 @@ def batch_norm2d(
     C = images.shape[1]
     running_mean, running_var = _checked_statistics(where, images, running_mean, running_var, training)
     weight, bias = _of_channels(where, "weight", weight, C), _of_channels(where, "bias", bias, C)
-    dtype = _arrays.result_dtype(x, weight, bias)
-    compute = _arrays.compute_dtype(dtype)
+    dtype = arrays.result_dtype(x, weight, bias)
+    compute = arrays.compute_dtype(dtype)
     images = ready(images, compute)
-    y = _arrays.empty(where, images.shape, compute)
+    y = arrays.empty(where, images.shape, compute)
     if images.size == 0:
         pass  # no statistics to take or to apply
     elif on_numpy():
@@ -125,11 +126,11 @@ def batch_norm2d_backward(
     C = images.shape[1]
     running_mean, running_var = _checked_statistics(where, images, running_mean, running_var, training, updated=False)
     weight = _of_channels(where, "weight", weight, C)
-    g = _arrays.numeric(where, "grad_output", grad_output)
-    _arrays.same_shape(where, "grad_output", g, x.shape)
-    dtype = _arrays.result_dtype(g, x, weight)
-    compute = _arrays.compute_dtype(dtype)
-    g = _arrays.channels_first(g[None] if unbatched else g, layout)
+    g = arrays.numeric(where, "grad_output", grad_output)
+    arrays.same_shape(where, "grad_output", g, x.shape)
+    dtype = arrays.result_dtype(g, x, weight)
+    compute = arrays.compute_dtype(dtype)
+    g = arrays.channels_first(g[None] if unbatched else g, layout)
     g, images = ready(g, compute), ready(images, compute)
     grads: tuple[np.ndarray | None, ...]
     if images.size == 0:
@@ -157,7 +158,7 @@ def _gradients(
     inverse, factor = _factor(None, var, eps), _factor(weight, var, eps)
     grad_weight, grad_x = weighted * inverse, None
     if needs[0]:
-        grad_x = _arrays.empty(where, x.shape, x.dtype, "grad_x")
+        grad_x = arrays.empty(where, x.shape, x.dtype, "grad_x")
         count = x.size // len(mean)
         if training:
             of_x, shift = -factor * inverse * grad_weight / count, -factor * plain / count
@@ -171,8 +172,8 @@ def _gradients(
 
 def _of_channels(where: str, name: str, array: Any, C: int) -> np.ndarray | None:
     if array is not None:
-        array = _arrays.numeric(where, name, array)
-        _arrays.same_shape(where, name, array, (C,))
+        array = arrays.numeric(where, name, array)
+        arrays.same_shape(where, name, array, (C,))
     return array
 
 
@@ -218,7 +219,7 @@ def _factor(weight: np.ndarray | None, var: np.ndarray, eps: float) -> np.ndarra
 
 
 def _as_given(images: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
-    return np.ascontiguousarray(_arrays.channels_as(images, layout)[0 if unbatched else slice(None)])
+    return np.ascontiguousarray(arrays.channels_as(images, layout)[0 if unbatched else slice(None)])
 
 
 def _vectors(dtype: np.dtype, *numbers: np.ndarray) -> list[np.ndarray]:

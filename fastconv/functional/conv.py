@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.names import one_of
+from fastconv._arguments.sizes import Int2, Padding, sizes
 from fastconv._engine import channels_last
 from fastconv._engine.call import call_of
 from fastconv._engine.forward import direct
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
-from fastconv._geometry import conv_geometry
-from fastconv._names import one_of
-from fastconv._sizes import Int2, Padding, sizes
+from fastconv._geometry.conv import conv_geometry
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.functional.im2col import convolve_columns
 
@@ -107,11 +108,11 @@ def convolution(
     call = call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, algorithm)
     geometry, compute = call.geometry, call.compute
     x, weight = np.asarray(x), np.asarray(weight)
-    y = _arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
+    y = arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
     x = x[None] if call.unbatched else x
-    target = y.reshape(call.ordered) if call.straight else _arrays.empty(where, call.ordered, compute)
+    target = y.reshape(call.ordered) if call.straight else arrays.empty(where, call.ordered, compute)
     if on_numpy():
-        x, weight = (_arrays.channels_first(a, layout).astype(compute, copy=False) for a in (x, weight))
+        x, weight = (arrays.channels_first(a, layout).astype(compute, copy=False) for a in (x, weight))
         target[...] = reference.conv2d(
             x, weight, bias if bias is None else ready(bias, compute), stride, padding, dilation, groups
         )
@@ -124,7 +125,7 @@ def convolution(
             channels_last.forward(where, ready(x, compute), ready(weight, compute), zeros, floor, geometry, target)
         else:
             run = convolve_columns if algorithm == "im2col" else direct
-            x, weight = _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout)
+            x, weight = arrays.channels_first(x, layout), arrays.channels_first(weight, layout)
             run(where, channels_last.first(where, x, compute), ready(weight, compute), zeros, floor, geometry, target)
     if call.straight:
         pass  # it was computed where the caller has it
@@ -181,7 +182,7 @@ def convolution_backward(
     want_x, want_weight, want_bias = needed(where, needs)
     call = call_of(where, x, weight, grad_output, "grad_output", stride, padding, dilation, groups, layout)
     geometry, compute = call.geometry, call.compute
-    _arrays.same_shape(where, "grad_output", grad_output, call.shape)
+    arrays.same_shape(where, "grad_output", grad_output, call.shape)
     g, x, weight = np.asarray(grad_output), np.asarray(x), np.asarray(weight)
     g, x = (g[None], x[None]) if call.unbatched else (g, x)
     grads: tuple[np.ndarray | None, ...]
@@ -189,11 +190,11 @@ def convolution_backward(
         g, x, weight = (ready(a, compute) for a in (g, x, weight))
         grads = channels_last.gradients(where, g, x, weight, geometry, (want_x, want_weight, want_bias))
         return gradients_as(grads, call.dtype, call.unbatched)
-    g, x, weight = (ready(_arrays.channels_first(a, layout), compute) for a in (g, x, weight))
+    g, x, weight = (ready(arrays.channels_first(a, layout), compute) for a in (g, x, weight))
     if on_numpy():
         grads = reference.conv2d_backward(g, x, weight, stride, padding, dilation, groups, needs=needs)
     else:
-        grad_x = _arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
+        grad_x = arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
         if grad_x is not None:
             input_gradient(where, g, weight, geometry, grad_x)
         grads = (
@@ -201,7 +202,7 @@ def convolution_backward(
             weight_gradient(where, g, x, weight.shape, geometry) if want_weight else None,
             bias_gradient(g) if want_bias else None,
         )
-    return gradients_as(_arrays.gradients_in(layout, grads), call.dtype, call.unbatched)
+    return gradients_as(arrays.gradients_in(layout, grads), call.dtype, call.unbatched)
 
 
 def gradients_as(

@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._geometry import conv_geometry
-from fastconv._sizes import Padding, integer, pair
+from fastconv._arguments import arrays
+from fastconv._arguments.sizes import Padding, integer, pair
+from fastconv._geometry.conv import conv_geometry
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import convolution, convolution_backward
 
@@ -84,11 +84,11 @@ def conv1d_backward(
     Source: semantics of PyTorch's `conv1d`.
     """
     where = "conv1d_backward"
-    g = _arrays.numeric(where, "grad_output", grad_output)
+    g = arrays.numeric(where, "grad_output", grad_output)
     rows, kernels = _rows(where, x, weight)
     options = _options(where, stride, padding, dilation)
     geometry = conv_geometry(where, rows.shape[-3:], kernels.shape, *options, groups)
-    _arrays.same_shape(where, "grad_output", g, (*x.shape[:-2], geometry.OC, geometry.columns.out))
+    arrays.same_shape(where, "grad_output", g, (*x.shape[:-2], geometry.OC, geometry.columns.out))
     gradients = convolution_backward(g[..., None, :], rows, kernels, *options, groups, needs=needs, where=where)
     grad_x, grad_weight, grad_bias = gradients
     return (
@@ -100,7 +100,7 @@ def conv1d_backward(
 
 def _rows(where: str, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
     """X and weight with an axis of one row."""
-    x, weight = _arrays.numeric(where, "x", x), _arrays.numeric(where, "weight", weight)
+    x, weight = arrays.numeric(where, "x", x), arrays.numeric(where, "weight", weight)
     if x.ndim not in (2, 3):
         raise ShapeError(f"{where}: x must have 3 dimensions, or 2 without a batch, got shape {x.shape}")
     if weight.ndim != 3 or 0 in weight.shape:

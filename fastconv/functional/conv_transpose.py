@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.sizes import Int2, Padding, layout_argument
 from fastconv._engine import channels_last
 from fastconv._engine.call import check_ranks
 from fastconv._engine.forward import direct
 from fastconv._engine.input_gradient import input_gradient
 from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
-from fastconv._sizes import Int2, Padding, layout_argument
-from fastconv._transposed import conv_transpose_geometry
+from fastconv._geometry.conv_transpose import conv_transpose_geometry
+from fastconv._runtime.backend import on_numpy
 from fastconv.functional.conv import gradients_as, needed
 
 AXES = "C, OC/groups, KH, KW"
@@ -65,17 +66,17 @@ def conv_transpose2d(
     where = "conv_transpose2d"
     inputs = (x, weight, bias)
     dtype, x, weight, bias = _checked(where, x, weight, bias, layout)
-    x, unbatched = _arrays.batched(where, "x", x)
+    x, unbatched = arrays.batched(where, "x", x)
     geometry = conv_transpose_geometry(
         where, x.shape[1:], weight.shape, stride, padding, output_padding, groups, dilation
     )
     if bias is not None:
-        _arrays.same_shape(where, "bias", bias, (geometry.C,))
+        arrays.same_shape(where, "bias", bias, (geometry.C,))
     shape = (len(x), geometry.C, geometry.rows.size, geometry.columns.size)
-    y = _arrays.result(where, _arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, *inputs)
-    compute = _arrays.compute_dtype(dtype)
+    y = arrays.result(where, arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, *inputs)
+    compute = arrays.compute_dtype(dtype)
     straight = layout == "NCHW" and compute == dtype
-    target = y.reshape(shape) if straight else _arrays.empty(where, shape, compute)
+    target = y.reshape(shape) if straight else arrays.empty(where, shape, compute)
     x, weight = channels_last.first(where, x, compute), ready(weight, compute)
     bias = bias if bias is None else ready(bias, compute)
     if on_numpy():
@@ -125,14 +126,14 @@ def conv_transpose2d_backward(
     where = "conv_transpose2d_backward"
     want_x, want_weight, want_bias = needed(where, needs)
     dtype, x, weight, g = _checked(where, x, weight, grad_output, layout, "grad_output")
-    x, unbatched = _arrays.batched(where, "x", x)
+    x, unbatched = arrays.batched(where, "x", x)
     geometry = conv_transpose_geometry(
         where, x.shape[1:], weight.shape, stride, padding, output_padding, groups, dilation
     )
     shape = (len(x), geometry.C, geometry.rows.size, geometry.columns.size)
-    _arrays.same_shape(where, "grad_output", g, _arrays.shape_as(shape, layout)[int(unbatched) :])
-    compute = _arrays.compute_dtype(dtype)
-    g = _arrays.channels_first(g, layout)
+    arrays.same_shape(where, "grad_output", g, arrays.shape_as(shape, layout)[int(unbatched) :])
+    compute = arrays.compute_dtype(dtype)
+    g = arrays.channels_first(g, layout)
     g, x = (channels_last.first(where, a, compute) for a in (g[None] if unbatched else g, x))
     weight = ready(weight, compute)
     grads: tuple[np.ndarray | None, ...]
@@ -141,7 +142,7 @@ def conv_transpose2d_backward(
             g, x, weight, stride, padding, output_padding, groups, dilation, needs=needs
         )
     else:
-        grad_x = _arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
+        grad_x = arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
         if grad_x is not None and grad_x.size:
             direct(where, g, weight, np.zeros(len(weight), compute), compute.type(-np.inf), geometry, grad_x)
         grads = (
@@ -149,7 +150,7 @@ def conv_transpose2d_backward(
             weight_gradient(where, x, g, weight.shape, geometry) if want_weight else None,
             bias_gradient(g) if want_bias else None,
         )
-    return gradients_as(_arrays.gradients_in(layout, grads), dtype, unbatched)
+    return gradients_as(arrays.gradients_in(layout, grads), dtype, unbatched)
 
 
 def _checked(
@@ -157,9 +158,9 @@ def _checked(
 ) -> tuple[np.dtype, np.ndarray, np.ndarray, Any]:
     """The result's dtype, and the arrays, x and weight in NCHW order with their ranks checked."""
     layout_argument(where, layout)
-    x, weight = _arrays.numeric(where, "x", x), _arrays.numeric(where, "weight", weight)
+    x, weight = arrays.numeric(where, "x", x), arrays.numeric(where, "weight", weight)
     if third is not None or name != "bias":
-        third = _arrays.numeric(where, name, third)
+        third = arrays.numeric(where, name, third)
     check_ranks(where, x.shape, weight.shape, AXES)
-    dtype = _arrays.result_dtype(x, weight, third)
-    return dtype, _arrays.channels_first(x, layout), _arrays.channels_first(weight, layout), third
+    dtype = arrays.result_dtype(x, weight, third)
+    return dtype, arrays.channels_first(x, layout), arrays.channels_first(weight, layout), third

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._geometry import conv_geometry
-from fastconv._names import one_of
+from fastconv._arguments import arrays
+from fastconv._arguments.names import one_of
+from fastconv._geometry.conv import conv_geometry
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import convolution
 
@@ -91,7 +91,7 @@ def _slid(where: str, x: np.ndarray, kernel: np.ndarray, padding: str) -> np.nda
 def _slid_in_strips(where: str, x: np.ndarray, kernel: np.ndarray, padding: str) -> np.ndarray:
     """As `_slid`, one part of the longer axis after the other."""
     geometry = conv_geometry(where, (1, *x.shape), (1, 1, *kernel.shape), 1, padding, 1, 1)
-    y = _arrays.empty(where, (geometry.rows.out, geometry.columns.out), _arrays.result_dtype(x, kernel))
+    y = arrays.empty(where, (geometry.rows.out, geometry.columns.out), arrays.result_dtype(x, kernel))
     wide = x.shape[1] > x.shape[0]
     along, across = (geometry.columns, geometry.rows) if wide else (geometry.rows, geometry.columns)
     images, results = (x.T, y.T) if wide else (x, y)
@@ -108,7 +108,7 @@ def _slid_in_strips(where: str, x: np.ndarray, kernel: np.ndarray, padding: str)
 
 
 def _planes(where: str, x: Any, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
-    x, kernel = _arrays.numeric(where, "x", x), _arrays.numeric(where, "kernel", kernel)
+    x, kernel = arrays.numeric(where, "x", x), arrays.numeric(where, "kernel", kernel)
     for name, array in (("x", x), ("kernel", kernel)):
         if array.ndim != 2 or 0 in array.shape:
             raise ShapeError(f"{where}: {name} must have 2 dimensions without a zero, got shape {array.shape}")

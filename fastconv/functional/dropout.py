@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
-from fastconv._scalars import Rng, generator, number
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.scalars import Rng, generator, number
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError
 
 
@@ -82,23 +83,23 @@ def dropout_backward(grad_output: np.ndarray, mask: np.ndarray, p: float) -> np.
     Source: as for `dropout`.
     """
     where = "dropout_backward"
-    g = _arrays.numeric(where, "grad_output", grad_output)
-    if _arrays.numeric(where, "mask", mask).dtype != np.bool_:
+    g = arrays.numeric(where, "grad_output", grad_output)
+    if arrays.numeric(where, "mask", mask).dtype != np.bool_:
         raise DTypeError(f"{where}: mask must hold booleans, got {mask.dtype}")
-    _arrays.same_shape(where, "mask", mask, g.shape)
+    arrays.same_shape(where, "mask", mask, g.shape)
     return _kept(g, ready(mask, mask.dtype), number(where, "p", p, 0, 1))
 
 
 def _dropped(where: str, x: np.ndarray, p: float, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    _arrays.numeric(where, "x", x)
+    arrays.numeric(where, "x", x)
     p, source = number(where, "p", p, 0, 1), generator(rng, where)
     mask = np.asarray(source.random(x.shape, np.float32) >= np.float32(p))
     return _kept(x, mask, p), mask
 
 
 def _kept(x: np.ndarray, mask: np.ndarray, p: float) -> np.ndarray:
-    dtype = _arrays.result_dtype(x)
-    values = ready(x, _arrays.compute_dtype(dtype))
+    dtype = arrays.result_dtype(x)
+    values = ready(x, arrays.compute_dtype(dtype))
     if on_numpy():
         return reference.dropout_backward(values, mask, p).astype(dtype, copy=False)
     factor = values.dtype.type(1 / (1 - p) if p < 1 else 1)  # of p = 1 nothing is left that it could meet

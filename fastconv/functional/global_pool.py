@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._runtime.backend import on_numpy
 from fastconv.functional.images import as_given, checked_gradient, images_of
 
 
@@ -36,8 +37,8 @@ def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     where = "global_avg_pool2d"
     images, unbatched = images_of(where, x, layout)
     N, C, H, W = images.shape
-    dtype = _arrays.result_dtype(x)
-    images = ready(images, _arrays.compute_dtype(dtype))
+    dtype = arrays.result_dtype(x)
+    images = ready(images, arrays.compute_dtype(dtype))
     if on_numpy():
         y = reference.global_avg_pool2d(images)
     else:
@@ -71,11 +72,11 @@ def global_avg_pool2d_backward(
     """
     where = "global_avg_pool2d_backward"
     g, shape, unbatched = checked_gradient(where, grad_output, input_shape, layout)
-    expected = _arrays.shape_as((*shape[:2], 1, 1), layout)[int(unbatched) :]
-    _arrays.same_shape(where, "grad_output", grad_output, expected)
+    expected = arrays.shape_as((*shape[:2], 1, 1), layout)[int(unbatched) :]
+    arrays.same_shape(where, "grad_output", grad_output, expected)
     if on_numpy():
         found = reference.global_avg_pool2d_backward(g, shape)
     else:
-        found = _arrays.empty(where, shape, g.dtype, "grad_x")
+        found = arrays.empty(where, shape, g.dtype, "grad_x")
         found[...] = g / (shape[2] * shape[3])
-    return as_given(found, _arrays.result_dtype(grad_output), layout, unbatched)
+    return as_given(found, arrays.result_dtype(grad_output), layout, unbatched)

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._axes import taps_window
-from fastconv._backend import on_numpy
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.names import one_of
+from fastconv._arguments.sizes import Int2, Padding, sizes
 from fastconv._engine import pieces
-from fastconv._geometry import ConvGeometry, window_geometry
-from fastconv._names import one_of
-from fastconv._sizes import Int2, Padding, sizes
+from fastconv._geometry.axes import taps_window
+from fastconv._geometry.conv import ConvGeometry, window_geometry
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.kernels import im2col as kernels
 from fastconv.kernels.gemm import matmul
@@ -39,7 +40,7 @@ def _window(geometry: ConvGeometry) -> tuple[int, ...]:
 
 def unfold(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     """The columns (N, taps, OH*OW) of checked images (N, C, H, W), for a matrix product from the left."""
-    cols = _arrays.empty(where, _shape("unfold", len(x), geometry), x.dtype, "the im2col matrix")
+    cols = arrays.empty(where, _shape("unfold", len(x), geometry), x.dtype, "the im2col matrix")
     COPY["unfold"](x, _window(geometry), cols.reshape(-1))
     return cols
 
@@ -81,13 +82,13 @@ def im2col(
     """
     where = "im2col"
     order_argument(where, order)
-    given = _arrays.numeric(where, "x", x)
-    dtype = _arrays.result_dtype(given)
-    x, unbatched = _arrays.batched(where, "x", given)
+    given = arrays.numeric(where, "x", x)
+    dtype = arrays.result_dtype(given)
+    x, unbatched = arrays.batched(where, "x", given)
     geometry = window_geometry(where, x.shape[1:], kernel_size, stride, padding, dilation)
     shape = _shape(order, len(x), geometry)
-    cols = _arrays.result(where, shape[1:] if unbatched and order == "unfold" else shape, dtype, out, given)
-    compute = _arrays.compute_dtype(dtype)
+    cols = arrays.result(where, shape[1:] if unbatched and order == "unfold" else shape, dtype, out, given)
+    compute = arrays.compute_dtype(dtype)
     if on_numpy():
         found = reference.im2col(x.astype(compute, copy=False), kernel_size, stride, padding, dilation, order=order)
         cols[...] = found.reshape(cols.shape)
@@ -130,17 +131,17 @@ def col2im(
     """
     where = "col2im"
     order_argument(where, order)
-    given = _arrays.numeric(where, "cols", cols)
-    dtype = _arrays.result_dtype(given)
+    given = arrays.numeric(where, "cols", cols)
+    dtype = arrays.result_dtype(given)
     image_shape = sizes(where, "input_shape", input_shape, (3, 4))
     full = image_shape if len(image_shape) == 4 else (1, *image_shape)
     if min(full[1:]) < 1:
         raise ShapeError(f"{where}: input_shape must have at least one channel and one pixel, got {full}")
     geometry = window_geometry(where, full[1:], kernel_size, stride, padding, dilation)
     shape = _shape(order, full[0], geometry)
-    _arrays.same_shape(where, "cols", given, shape[1:] if full != image_shape and order == "unfold" else shape)
-    x = _arrays.result(where, image_shape, dtype, out, given)
-    compute = _arrays.compute_dtype(dtype)
+    arrays.same_shape(where, "cols", given, shape[1:] if full != image_shape and order == "unfold" else shape)
+    x = arrays.result(where, image_shape, dtype, out, given)
+    compute = arrays.compute_dtype(dtype)
     target = x.reshape(full) if compute == dtype else np.empty(full, compute)
     cols = ready(given, compute)
     if on_numpy():

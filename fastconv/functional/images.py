@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._arrays import ready
-from fastconv._engine.hints import LAST
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.hints import LAST
+from fastconv._arguments.sizes import layout_argument, sizes
 from fastconv._engine.pieces import planes_and_rows
-from fastconv._geometry import PoolGeometry, pool_geometry
-from fastconv._sizes import layout_argument, sizes
+from fastconv._geometry.conv import PoolGeometry, pool_geometry
 from fastconv.errors import ShapeError
 
 CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as so many products of a convolution
@@ -20,8 +20,8 @@ CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as so many products of a 
 
 def _in_order(where: str, name: str, array: Any, layout: Any) -> tuple[np.ndarray, bool]:
     layout_argument(where, layout)
-    images, unbatched = _arrays.batched(where, name, _arrays.numeric(where, name, array))
-    return _arrays.channels_first(images, layout), unbatched
+    images, unbatched = arrays.batched(where, name, arrays.numeric(where, name, array))
+    return arrays.channels_first(images, layout), unbatched
 
 
 def images_of(where: str, x: Any, layout: Any) -> tuple[np.ndarray, bool]:
@@ -39,22 +39,22 @@ def checked_gradient(
     g, unbatched = _in_order(where, "grad_output", grad_output, layout)
     full = sizes(where, "input_shape", input_shape, (grad_output.ndim,))
     full = (1, *full) if unbatched else full
-    N, C, H, W = _arrays.shape_from(full, layout)
+    N, C, H, W = arrays.shape_from(full, layout)
     if g.shape[:2] != (N, C) or min(C, H, W) < 1:
         raise ShapeError(f"{where}: input_shape {tuple(input_shape)} does not fit grad_output of {grad_output.shape}")
-    return ready(g, _arrays.compute_dtype(_arrays.result_dtype(grad_output))), (N, C, H, W), unbatched
+    return ready(g, arrays.compute_dtype(arrays.result_dtype(grad_output))), (N, C, H, W), unbatched
 
 
 def delivered(found: np.ndarray, y: np.ndarray, layout: str) -> np.ndarray:
     """y, holding the NCHW result `found`, of which it may be a view already."""
     if not np.may_share_memory(found, y):
-        y[...] = _arrays.channels_as(found, layout).reshape(y.shape)
+        y[...] = arrays.channels_as(found, layout).reshape(y.shape)
     return y
 
 
 def as_given(found: np.ndarray, dtype: np.dtype, layout: str, unbatched: bool) -> np.ndarray:
     """`found`, in NCHW order, as the caller has it: in that layout, with or without a batch, in the result's dtype."""
-    result = np.ascontiguousarray(_arrays.channels_as(found, layout)[0 if unbatched else slice(None)])
+    result = np.ascontiguousarray(arrays.channels_as(found, layout)[0 if unbatched else slice(None)])
     return result.astype(dtype, copy=False)
 
 

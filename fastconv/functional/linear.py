@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
 from fastconv._engine.pieces import parts
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import needed
 from fastconv.kernels.gemm import matmul, matmul_transposed
@@ -45,15 +46,15 @@ def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: boo
     where = "linear"
     x, weight = _checked(where, x, weight)
     if bias is not None:
-        _arrays.same_shape(where, "bias", _arrays.numeric(where, "bias", bias), weight.shape[:1])
-    dtype = _arrays.result_dtype(x, weight, bias)
-    compute = _arrays.compute_dtype(dtype)
+        arrays.same_shape(where, "bias", arrays.numeric(where, "bias", bias), weight.shape[:1])
+    dtype = arrays.result_dtype(x, weight, bias)
+    compute = arrays.compute_dtype(dtype)
     rows, weight = ready(x.reshape(-1 if x.size else len(x), x.shape[-1]), compute), ready(weight, compute)
     if on_numpy():
         y = reference.linear(rows, weight, bias if bias is None else ready(bias, compute))
         y = reference.relu(y) if relu else y
     else:
-        y = _arrays.empty(where, (len(rows), len(weight)), compute)
+        y = arrays.empty(where, (len(rows), len(weight)), compute)
         zeros = np.zeros(len(weight), compute) if bias is None else ready(bias, compute)
         products = len(rows) * weight.size // PRODUCTS_OF_AN_ELEMENT
         for part in parts(len(rows), weight.size):
@@ -89,10 +90,10 @@ def linear_backward(
     where = "linear_backward"
     needs = needed(where, needs)
     x, weight = _checked(where, x, weight)
-    g = _arrays.numeric(where, "grad_output", grad_output)
-    _arrays.same_shape(where, "grad_output", g, (*x.shape[:-1], len(weight)))
-    dtype = _arrays.result_dtype(g, x, weight)
-    compute = _arrays.compute_dtype(dtype)
+    g = arrays.numeric(where, "grad_output", grad_output)
+    arrays.same_shape(where, "grad_output", g, (*x.shape[:-1], len(weight)))
+    dtype = arrays.result_dtype(g, x, weight)
+    compute = arrays.compute_dtype(dtype)
     N = x.size // x.shape[-1]
     g, rows, weight = (
         ready(g.reshape(N, len(weight)), compute),
@@ -123,7 +124,7 @@ def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) ->
 
 
 def _checked(where: str, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
-    x, weight = _arrays.numeric(where, "x", x), _arrays.numeric(where, "weight", weight)
+    x, weight = arrays.numeric(where, "x", x), arrays.numeric(where, "weight", weight)
     if x.ndim not in (1, 2):
         raise ShapeError(f"{where}: x must have shape (N, IN) or (IN,), got {x.shape}")
     if weight.ndim != 2 or 0 in weight.shape:

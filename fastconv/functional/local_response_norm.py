@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
-from fastconv._scalars import number
-from fastconv._sizes import integer
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.scalars import number
+from fastconv._arguments.sizes import integer
+from fastconv._runtime.backend import on_numpy
 from fastconv.functional.images import as_given, images_of
 
 
@@ -48,8 +49,8 @@ def local_response_norm(
     where = "local_response_norm"
     images, unbatched = images_of(where, x, layout)
     size, alpha, beta, k = _numbers(where, size, alpha, beta, k)
-    dtype = _arrays.result_dtype(x)
-    images = ready(images, _arrays.compute_dtype(dtype))
+    dtype = arrays.result_dtype(x)
+    images = ready(images, arrays.compute_dtype(dtype))
     if on_numpy():
         y = reference.local_response_norm(images, size, alpha, beta, k)
     else:
@@ -92,11 +93,11 @@ def local_response_norm_backward(
     where = "local_response_norm_backward"
     images, unbatched = images_of(where, x, layout)
     size, alpha, beta, k = _numbers(where, size, alpha, beta, k)
-    g = _arrays.numeric(where, "grad_output", grad_output)
-    _arrays.same_shape(where, "grad_output", g, x.shape)
-    dtype = _arrays.result_dtype(g, x)
-    compute = _arrays.compute_dtype(dtype)
-    g, images = ready(_arrays.channels_first(g[None] if unbatched else g, layout), compute), ready(images, compute)
+    g = arrays.numeric(where, "grad_output", grad_output)
+    arrays.same_shape(where, "grad_output", g, x.shape)
+    dtype = arrays.result_dtype(g, x)
+    compute = arrays.compute_dtype(dtype)
+    g, images = ready(arrays.channels_first(g[None] if unbatched else g, layout), compute), ready(images, compute)
     if on_numpy():
         grad = reference.local_response_norm_backward(g, images, size, alpha, beta, k)
     else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
-from fastconv._scalars import number
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.scalars import number
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.kernels import elementwise
 
@@ -49,17 +50,17 @@ def cross_entropy_of(
     where: str, name: str, logits: np.ndarray, target: np.ndarray, label_smoothing: float = 0.0
 ) -> tuple[float, np.ndarray]:
     """`cross_entropy` inside the function `where`, whose argument `name` the targets are: its errors say so."""
-    logits, target = _arrays.numeric(where, "logits", logits), _arrays.numeric(where, name, target)
+    logits, target = arrays.numeric(where, "logits", logits), arrays.numeric(where, name, target)
     if logits.ndim != 2 or logits.shape[1] < 1:
         raise ShapeError(f"{where}: logits must have shape (N, K) with K at least 1, got {logits.shape}")
     N, K = logits.shape
     if target.ndim == 1:
         _check_ids(where, name, target, N, K)
     else:
-        _arrays.same_shape(where, name, target, (N, K))
+        arrays.same_shape(where, name, target, (N, K))
     smoothing = number(where, "label_smoothing", label_smoothing, 0, 1)
-    dtype = _arrays.result_dtype(logits)
-    compute = _arrays.compute_dtype(dtype)
+    dtype = arrays.result_dtype(logits)
+    compute = arrays.compute_dtype(dtype)
     values = ready(logits, compute)
     if on_numpy():
         loss, grad = reference.cross_entropy(values, target, label_smoothing=smoothing)
@@ -79,7 +80,7 @@ def cross_entropy_of(
 
 
 def _check_ids(where: str, name: str, target: np.ndarray, N: int, K: int) -> None:
-    _arrays.same_shape(where, name, target, (N,))
+    arrays.same_shape(where, name, target, (N,))
     if target.dtype.kind not in "iu":
         raise DTypeError(f"{where}: {name} must hold class ids as integers, got {target.dtype}")
     if N and (target.min() < 0 or target.max() >= K):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._axes import max_window
-from fastconv._backend import on_numpy
-from fastconv._sizes import Int2, Padding
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.sizes import Int2, Padding
+from fastconv._geometry.axes import max_window
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError, RangeError
 from fastconv.functional.images import as_given, checked_gradient, delivered, pool_pieces, pooled_images
 from fastconv.kernels import max_pool as kernels
@@ -49,7 +50,7 @@ def max_pool2d(
     where = "max_pool2d"
     images, geometry, unbatched = pooled_images(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout)
     shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
-    y = _arrays.result(where, _arrays.shape_as(shape, layout)[int(unbatched) :], x.dtype.newbyteorder("="), out, x)
+    y = arrays.result(where, arrays.shape_as(shape, layout)[int(unbatched) :], x.dtype.newbyteorder("="), out, x)
     if on_numpy():
         found = reference.max_pool2d(_native(images), kernel_size, stride, padding, dilation, ceil_mode)
     else:
@@ -101,9 +102,9 @@ def max_pool2d_with_indices(
     where = "max_pool2d_with_indices"
     images, geometry, unbatched = pooled_images(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout)
     shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
-    final = _arrays.shape_as(shape, layout)[int(unbatched) :]
-    y = _arrays.empty(where, final, x.dtype.newbyteorder("="))
-    indices = _arrays.empty(where, final, np.dtype(np.int64))
+    final = arrays.shape_as(shape, layout)[int(unbatched) :]
+    y = arrays.empty(where, final, x.dtype.newbyteorder("="))
+    indices = arrays.empty(where, final, np.dtype(np.int64))
     if on_numpy():
         best, cells = reference.max_pool2d_with_indices(
             _native(images), kernel_size, stride, padding, dilation, ceil_mode
@@ -160,29 +161,29 @@ def scattered(
     """`max_pool2d_backward`, and on through a ReLU before the pool where `positive`, the pool's result, is given."""
     where = "max_pool2d_backward"
     g, shape, unbatched = checked_gradient(where, grad_output, input_shape, layout)
-    indices = _arrays.numeric(where, "indices", indices)
+    indices = arrays.numeric(where, "indices", indices)
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
-    _arrays.same_shape(where, "indices", indices, grad_output.shape)
-    cells = _arrays.channels_first(indices, layout)
+    arrays.same_shape(where, "indices", indices, grad_output.shape)
+    cells = arrays.channels_first(indices, layout)
     cells = ready(cells[None] if unbatched else cells, np.dtype(np.int64))
     N, C, H, W = shape
     P, size = N * C, g.shape[2] * g.shape[3]
     if on_numpy():
         if cells.size and (cells.min() < 0 or cells.max() >= H * W):
             raise outside(where, cells, H, W)
-        g = g if positive is None else reference.relu_backward(g, _arrays.channels_first(positive, layout))
+        g = g if positive is None else reference.relu_backward(g, arrays.channels_first(positive, layout))
         found = reference.max_pool2d_backward(g, cells, shape)
     else:
-        found = _arrays.empty(where, shape, g.dtype, "grad_x")
+        found = arrays.empty(where, shape, g.dtype, "grad_x")
         gate = g
         if positive is not None:  # a tiny number must not become zero in another dtype
             gate = positive if positive.dtype == g.dtype else positive > 0
-            gate = ready(_arrays.channels_first(gate, layout), g.dtype)
+            gate = ready(arrays.channels_first(gate, layout), g.dtype)
         planes = (a.reshape(P, size) for a in (g, cells, gate))
         if kernels.backward(*planes, positive is not None, found.reshape(P, H * W)):
             raise outside(where, cells, H, W)
-    return as_given(found, _arrays.result_dtype(grad_output), layout, unbatched)
+    return as_given(found, arrays.result_dtype(grad_output), layout, unbatched)
 
 
 def outside(where: str, indices: np.ndarray, H: int, W: int) -> RangeError:
@@ -198,7 +199,7 @@ def _native(array: np.ndarray) -> np.ndarray:
 def max_dtype(dtype: np.dtype) -> np.dtype:
     """What max-pooling computes in: floats as ever, integers in the widest of their kind, so that few are compiled."""
     if dtype.kind == "f":
-        return _arrays.compute_dtype(dtype.newbyteorder("="))
+        return arrays.compute_dtype(dtype.newbyteorder("="))
     return np.dtype(np.uint64) if dtype == np.uint64 else np.dtype(np.int64)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _arrays, reference
-from fastconv._arrays import ready
-from fastconv._backend import on_numpy
-from fastconv._sizes import layout_argument, sizes
+from fastconv import reference
+from fastconv._arguments import arrays
+from fastconv._arguments.arrays import ready
+from fastconv._arguments.sizes import layout_argument, sizes
+from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.functional.max_pool import outside
 
@@ -41,15 +42,15 @@ def max_unpool2d(
     """
     where = "max_unpool2d"
     layout_argument(where, layout)
-    images, unbatched = _arrays.batched(where, "x", _arrays.numeric(where, "x", x))
+    images, unbatched = arrays.batched(where, "x", arrays.numeric(where, "x", x))
     shape = sizes(where, "output_shape", output_shape, (x.ndim,))
     shape = (1, *shape) if unbatched else shape
     N, C, H, W = shape if layout == "NCHW" else (shape[0], shape[3], shape[1], shape[2])
-    images = _arrays.channels_first(images, layout)
+    images = arrays.channels_first(images, layout)
     if images.shape[:2] != (N, C) or min(C, H, W) < 1:
         raise ShapeError(f"{where}: output_shape {tuple(output_shape)} does not fit x of {x.shape}")
-    indices = _arrays.numeric(where, "indices", indices)
-    _arrays.same_shape(where, "indices", indices, x.shape)
+    indices = arrays.numeric(where, "indices", indices)
+    arrays.same_shape(where, "indices", indices, x.shape)
     cells = _cells(where, indices, unbatched, (H, W), layout)
     values = ready(images, x.dtype.newbyteorder("="))
     if on_numpy():
@@ -58,7 +59,7 @@ def max_unpool2d(
         P, size = N * C, images.shape[2] * images.shape[3]
         y = _zeros(where, (N, C, H, W), values.dtype)
         np.put_along_axis(y.reshape(P, H * W), cells.reshape(P, size), values.reshape(P, size), 1)
-    return np.ascontiguousarray(_arrays.channels_as(y, layout)[0 if unbatched else slice(None)])
+    return np.ascontiguousarray(arrays.channels_as(y, layout)[0 if unbatched else slice(None)])
 
 
 def max_unpool2d_backward(grad_output: np.ndarray, indices: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
@@ -85,36 +86,36 @@ def max_unpool2d_backward(grad_output: np.ndarray, indices: np.ndarray, *, layou
     """
     where = "max_unpool2d_backward"
     layout_argument(where, layout)
-    g, unbatched = _arrays.batched(where, "grad_output", _arrays.numeric(where, "grad_output", grad_output))
-    g = _arrays.channels_first(g, layout)
+    g, unbatched = arrays.batched(where, "grad_output", arrays.numeric(where, "grad_output", grad_output))
+    g = arrays.channels_first(g, layout)
     N, C, H, W = g.shape
-    indices = _arrays.numeric(where, "indices", indices)
+    indices = arrays.numeric(where, "indices", indices)
     if indices.ndim != grad_output.ndim or min(C, H, W) < 1:
         raise ShapeError(f"{where}: indices {indices.shape} do not fit grad_output of {grad_output.shape}")
     cells = _cells(where, indices, unbatched, (H, W), layout)
     if cells.shape[:2] != (N, C):
         raise ShapeError(f"{where}: indices {indices.shape} do not fit grad_output of {grad_output.shape}")
-    dtype = _arrays.result_dtype(grad_output)
+    dtype = arrays.result_dtype(grad_output)
     values = ready(g, dtype)
     if on_numpy():
         grad = reference.max_unpool2d_backward(values, cells)
     else:
         P, size = N * C, cells.shape[2] * cells.shape[3]
         grad = np.take_along_axis(values.reshape(P, H * W), cells.reshape(P, size), 1).reshape(cells.shape)
-    return np.ascontiguousarray(_arrays.channels_as(grad, layout)[0 if unbatched else slice(None)])
+    return np.ascontiguousarray(arrays.channels_as(grad, layout)[0 if unbatched else slice(None)])
 
 
 def _cells(where: str, indices: np.ndarray, unbatched: bool, plane: tuple[int, int], layout: str) -> np.ndarray:
     """Indices into planes of so many pixels, checked: (N, C, H, W) int64."""
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
-    cells = ready(_arrays.channels_first(indices[None] if unbatched else indices, layout), np.dtype(np.int64))
+    cells = ready(arrays.channels_first(indices[None] if unbatched else indices, layout), np.dtype(np.int64))
     if cells.size and (cells.min() < 0 or cells.max() >= plane[0] * plane[1]):
         raise outside(where, cells, *plane)
     return cells
 
 
 def _zeros(where: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    y = _arrays.empty(where, shape, dtype)
+    y = arrays.empty(where, shape, dtype)
     y.fill(0)
     return y

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import strict_helper, strict_kernel
-from fastconv.kernels.pool_tiles import mean_tile
-from fastconv.kernels.tiles import ENABLED
+from fastconv._runtime.jit import strict_helper, strict_kernel
+from fastconv.kernels.micro.gemm import ENABLED
+from fastconv.kernels.micro.pooling import mean_tile
 
 
 @strict_kernel

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import kernel, strict_kernel
+from fastconv._runtime.jit import kernel, strict_kernel
 
 
 @kernel

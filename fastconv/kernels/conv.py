@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import inlined, kernel
-from fastconv.kernels.planes import split_plane
-from fastconv.kernels.shares import CHAIN
-from fastconv.kernels.simd import add_rows, copy_rows
-from fastconv.kernels.tiles import LANES
+from fastconv._runtime.jit import inlined, kernel
+from fastconv.kernels.blocking import CHAIN
+from fastconv.kernels.micro.drivers import add_rows, copy_rows
+from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.packing import split_plane
 
 CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
 PIXEL_BLOCK = 768  # cells of wide rows that one task computes, about

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import inlined, kernel
-from fastconv.kernels.planes import split_plane, turn_block
-from fastconv.kernels.shares import CHAIN, aligned, block_sum, set_aside, steps_between
-from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets, transpose
-from fastconv.kernels.tiles import LANES, TILE_ROWS
+from fastconv._runtime.jit import inlined, kernel
+from fastconv.kernels.blocking import CHAIN, aligned, block_sum, set_aside, steps_between
+from fastconv.kernels.micro.drivers import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets, transpose
+from fastconv.kernels.micro.gemm import LANES, TILE_ROWS
+from fastconv.kernels.packing import split_plane, turn_block
 
 SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
 TAP_BLOCK = 16  # taps of the weight gradient that one task sums

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import inlined, kernel
-from fastconv.kernels.products import add_products
-from fastconv.kernels.shares import set_aside, steps_between
+from fastconv._runtime.jit import inlined, kernel
+from fastconv.kernels.blocking import set_aside, steps_between
+from fastconv.kernels.micro.depthwise import add_products
 
 GRADIENT_PIXELS = 16  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
 TASK_ROWS = 4  # rows of pixels that one task computes: the rows of the image that they share stay in the L2 cache

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._addresses import array_at, prefetch_write
-from fastconv._jit import strict_helper, strict_kernel
+from fastconv._runtime.jit import strict_helper, strict_kernel
+from fastconv._runtime.pointers import array_at, prefetch_write
 
 LINE_BYTES = 64  # of the cache, on x86 and most others
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._jit import kernel
-from fastconv.kernels.simd import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets
-from fastconv.kernels.tiles import LANES
+from fastconv._runtime.jit import kernel
+from fastconv.kernels.micro.drivers import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets
+from fastconv.kernels.micro.gemm import LANES
 
 ROW_BLOCK = 16  # rows of the result that one task computes
 COLUMN_BLOCK = 192  # columns of the result that one task computes

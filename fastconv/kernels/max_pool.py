@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numba import prange
 
-from fastconv._jit import strict_helper, strict_kernel
-from fastconv.kernels.pool_tiles import max_tile
-from fastconv.kernels.tiles import ENABLED
+from fastconv._runtime.jit import strict_helper, strict_kernel
+from fastconv.kernels.micro.gemm import ENABLED
+from fastconv.kernels.micro.pooling import max_tile
 
 
 @strict_helper

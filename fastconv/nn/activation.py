@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._scalars import number
-from fastconv._sizes import integer
+from fastconv._arguments.scalars import number
+from fastconv._arguments.sizes import integer
 from fastconv.nn.base import Backward, Layer
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastconv._arrays import same_shape
+from fastconv._arguments.arrays import same_shape
 from fastconv.errors import DTypeError, ShapeError
 
 Backward: TypeAlias = Callable[[np.ndarray], np.ndarray]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
-from fastconv._sizes import Int2, Padding, integer, pair
-from fastconv._transposed import conv_transpose_geometry
+from fastconv._arguments.sizes import Int2, Padding, integer, pair
+from fastconv._geometry.conv_transpose import conv_transpose_geometry
 from fastconv.errors import ShapeError
 from fastconv.nn import init
 from fastconv.nn.base import Backward, Layer, Parameter, check_images

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._arrays import numeric
-from fastconv._scalars import generator, number
+from fastconv._arguments.arrays import numeric
+from fastconv._arguments.scalars import generator, number
 from fastconv.nn import init
 from fastconv.nn.base import Backward, Buffer, Layer
 

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv._scalars import Rng as Rng
-from fastconv._scalars import generator as generator
+from fastconv._arguments.scalars import Rng as Rng
+from fastconv._arguments.scalars import generator as generator
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
-from fastconv._sizes import integer
+from fastconv._arguments.sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.nn import init
 from fastconv.nn.base import Backward, Layer, Parameter, array_of, gradient_of

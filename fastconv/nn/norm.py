@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
-from fastconv._scalars import number
-from fastconv._sizes import integer
+from fastconv._arguments.scalars import number
+from fastconv._arguments.sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.nn.base import Backward, Buffer, Layer, Parameter, check_images
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
-from fastconv._sizes import Int2, Padding, pair
+from fastconv._arguments.sizes import Int2, Padding, pair
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.nn import init
 from fastconv.nn.base import Backward, Layer, Parameter

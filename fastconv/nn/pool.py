@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._geometry import pool_geometry
-from fastconv._sizes import Int2, Padding
+from fastconv._arguments.sizes import Int2, Padding
+from fastconv._geometry.conv import pool_geometry
 from fastconv.nn.base import Backward, Layer, check_images
 
 

@@ -7,11 +7,11 @@ from typing import overload
 
 import numpy as np
 
-from fastconv._backend import on_numpy
+from fastconv._runtime.backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter, array_of
-from fastconv.nn.lanes import Together, chained, plain, together
+from fastconv.nn.fused.interleaved import Together, chained, plain, together
+from fastconv.nn.fused.program import Updater
 from fastconv.nn.naming import named
-from fastconv.nn.program import Updater
 
 
 class Sequential(Layer):

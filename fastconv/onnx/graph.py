@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastconv._axes import Pads
+from fastconv._arguments.sizes import Pads
 from fastconv.config import VERSION
 from fastconv.nn import Buffer, Layer, Parameter
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
-from fastconv._axes import Pads
-from fastconv._geometry import PoolGeometry, conv_geometry, pool_geometry
-from fastconv._sizes import pair
-from fastconv._transposed import conv_transpose_geometry
+from fastconv._arguments.sizes import Pads, pair
+from fastconv._geometry.conv import PoolGeometry, conv_geometry, pool_geometry
+from fastconv._geometry.conv_transpose import conv_transpose_geometry
 from fastconv.nn import Layer
 from fastconv.onnx.graph import Graph, Shape, Writer
 

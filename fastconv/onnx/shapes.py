@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays
+from fastconv._arguments import arrays
 from fastconv.errors import ShapeError
 from fastconv.onnx.model import Gradients, Operator, Outputs
 from fastconv.onnx.node import Node
@@ -92,7 +92,7 @@ def pad(node: Node) -> Operator:
         kept = x[inner]
         if min(kept.shape, default=1) < 1 and x.size:
             raise ShapeError(f"Pad: pads {widths} leave nothing of x of shape {x.shape}")
-        y = _arrays.empty("Pad", [a + n + b for (a, b), n in zip(more, kept.shape)], x.dtype)
+        y = arrays.empty("Pad", [a + n + b for (a, b), n in zip(more, kept.shape)], x.dtype)
         middle = tuple(slice(a, a + n) for (a, _), n in zip(more, kept.shape))
         if mode == "constant":
             y.fill(0 if fill is None else np.asarray(fill).item())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv import functional as F
-from fastconv._axes import Pads
+from fastconv._arguments.sizes import Pads
 from fastconv.errors import ShapeError
 from fastconv.onnx.model import Gradients, Operator, Outputs
 from fastconv.onnx.node import Node

@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 
-from fastconv._files import written_whole
-from fastconv._sizes import sizes
+from fastconv._arguments.sizes import sizes
+from fastconv.data.files import written_whole
 from fastconv.errors import UnsupportedError
 from fastconv.nn import Layer
 from fastconv.onnx._library import onnx_library

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import reference
-from fastconv._scalars import number
+from fastconv._arguments.scalars import number
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
 from fastconv.optim.sgd import Optimizer

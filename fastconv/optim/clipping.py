@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fastconv._scalars import number
+from fastconv._arguments.scalars import number
 from fastconv.nn.base import Parameter
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fastconv._scalars import number
-from fastconv._sizes import integer
+from fastconv._arguments.scalars import number
+from fastconv._arguments.sizes import integer
 
 
 def constant(done: float, *, warmup: float = 0.0) -> float:

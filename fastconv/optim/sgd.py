@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastconv import reference
-from fastconv._addresses import Table
-from fastconv._backend import on_numpy
-from fastconv._jit import Kernel
-from fastconv._scalars import number
+from fastconv._arguments.scalars import number
+from fastconv._runtime.backend import on_numpy
+from fastconv._runtime.jit import Kernel
+from fastconv._runtime.pointers import Table
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Parameter
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._sizes import integer
+from fastconv._arguments.sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
 from fastconv.viz.pictures import named

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastconv._files import written_whole
+from fastconv.data.files import written_whole
 from fastconv.errors import MissingExtraError
 
 SUFFIXES = (".png", ".svg", ".pdf")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._sizes import integer
+from fastconv._arguments import arrays
+from fastconv._arguments.sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.nn import Layer, Sequential
 from fastconv.viz.figures import new_axes
@@ -40,7 +40,7 @@ def plot_filters(layer: Layer | np.ndarray, ax: Any = None, *, language: str = "
     weight = getattr(getattr(layer, "weight", None), "value", layer)
     if isinstance(weight, Layer):
         raise TypeError(f"{where}: layer must have a weight, {layer!r} has none")
-    weight = _arrays.numeric(where, "layer", weight)
+    weight = arrays.numeric(where, "layer", weight)
     if weight.ndim != 4 or not weight.size:
         raise ShapeError(f"{where}: layer's weight must have shape (OC, C, KH, KW), none of them 0, got {weight.shape}")
     OC, C, KH, KW = weight.shape
@@ -77,7 +77,7 @@ def plot_feature_maps(
     where = "plot_feature_maps"
     if not isinstance(model, Sequential):
         raise TypeError(f"{where}: model must be a Sequential, got {type(model).__name__}")
-    maps = _maps(model, _arrays.numeric(where, "picture", picture))
+    maps = _maps(model, arrays.numeric(where, "picture", picture))
     if not maps:
         raise ValueError(f"{where}: model must have a layer that gives maps (N, C, H, W), {model!r} has none")
     chosen = list(maps) if layers is None else [integer(where, "layers", i) for i in layers]

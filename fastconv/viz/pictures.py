@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _arrays
-from fastconv._scalars import Rng, generator
-from fastconv._sizes import integer
+from fastconv._arguments import arrays
+from fastconv._arguments.scalars import Rng, generator
+from fastconv._arguments.sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
 from fastconv.viz.words import FIRST_CJK, lettering
@@ -39,7 +39,7 @@ def plot_image(picture: np.ndarray, ax: Any = None, *, title: str = "", language
         TypeError: it is not an array of numbers.
         MissingExtraError: matplotlib is not installed.
     """
-    x = _arrays.numeric("plot_image", "picture", picture)
+    x = arrays.numeric("plot_image", "picture", picture)
     return tiles("plot_image", "picture", x[None], ax, title=title, language=language)
 
 
@@ -67,7 +67,7 @@ def plot_images(
         TypeError: an argument is of the wrong kind.
         MissingExtraError: matplotlib is not installed.
     """
-    x = _arrays.numeric("plot_images", "pictures", pictures)
+    x = arrays.numeric("plot_images", "pictures", pictures)
     return tiles(
         "plot_images", "pictures", x, ax, labels=labels, columns=columns, title=title, own_scale=own_scale,
         language=language,
@@ -99,7 +99,7 @@ def plot_samples(
         MissingExtraError: matplotlib is not installed.
     """
     where = "plot_samples"
-    x, names = _arrays.numeric(where, "x", x), named(where, "labels", labels, class_names, len(x))
+    x, names = arrays.numeric(where, "x", x), named(where, "labels", labels, class_names, len(x))
     count = min(integer(where, "count", count, 1), len(x))
     chosen = np.arange(count) if rng is None else generator(rng, where).choice(len(x), count, replace=False)
     above, title = [names[i] for i in chosen], lettering(language)("samples")
@@ -131,7 +131,7 @@ def plot_misclassified(
         MissingExtraError: matplotlib is not installed.
     """
     where = "plot_misclassified"
-    x, actual = _arrays.numeric(where, "x", x), named(where, "labels", labels, class_names, len(x))
+    x, actual = arrays.numeric(where, "x", x), named(where, "labels", labels, class_names, len(x))
     taken_for = named(where, "predicted", predicted, class_names, len(x))
     wrong = np.flatnonzero(labels != predicted)
     shown = wrong[: integer(where, "count", count, 1)]
@@ -144,7 +144,7 @@ def plot_misclassified(
 
 def named(where: str, name: str, labels: Any, class_names: Sequence[str] | None, count: int | None = None) -> list[str]:
     """The name of each class id."""
-    ids = _arrays.numeric(where, name, labels)
+    ids = arrays.numeric(where, name, labels)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise ShapeError(f"{where}: {name} must be class ids (N,), got {ids.dtype} of shape {ids.shape}")
     if count is not None and len(ids) != count:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastconv._names import one_of
+from fastconv._arguments.names import one_of
 from fastconv.viz.figures import library
 
 LANGUAGES = ("en", "zh")

@@ -743,7 +743,7 @@ def test_fuzzing_notices(end):
     expression, sign = ENDS[end]
     script = f"""
 import os, fuzz, numpy as np
-from fastconv._backend import on_numpy
+from fastconv._runtime.backend import on_numpy
 fuzz.run({{"good": lambda x: np.ones(1), "bad": lambda x: {expression}}})
 print("finished")
 """

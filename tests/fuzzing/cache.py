@@ -43,10 +43,10 @@ class Refused(Exception):
 def call(names: list[str]) -> None:
     """Make calls; say what they gave, which entries they loaded and which they saved."""
     import fastconv
-    from fastconv import _cache
+    from fastconv._runtime import cache
 
     loaded, saved = [], []
-    load, save = _cache.KeyedFiles.load, _cache.KeyedFiles.save
+    load, save = cache.KeyedFiles.load, cache.KeyedFiles.save
 
     def noted_load(self: Any, key: object) -> Any:
         found = load(self, key)
@@ -58,7 +58,7 @@ def call(names: list[str]) -> None:
         save(self, key, data)
         saved.append(str(self._path(repr(key))))
 
-    _cache.KeyedFiles.load, _cache.KeyedFiles.save = noted_load, noted_save  # type: ignore[method-assign]
+    cache.KeyedFiles.load, cache.KeyedFiles.save = noted_load, noted_save  # type: ignore[method-assign]
     given = [_told(CALLS[name](fastconv)) for name in names]
     print(json.dumps({"given": given, "loaded": loaded, "saved": saved}))
 

@@ -12,8 +12,8 @@ import numpy as np
 import fastconv
 from fastconv import nn
 from fastconv.errors import ShapeError
-from fastconv.nn.lanes import Together
-from fastconv.nn.program import Program
+from fastconv.nn.fused.interleaved import Together
+from fastconv.nn.fused.program import Program
 from fastconv.optim import SGD, Adam, Optimizer
 from fastconv.training import train_step
 from fuzzing.drawn_networks import Network, draw_network

@@ -200,14 +200,14 @@ CALLS = {"conv": conv_calls, "transposed": transposed_calls, "pool": pool_calls,
 def main(name, end):
     import fastconv
     import fastconv.reference
-    from fastconv import _arrays
+    from fastconv._arguments import arrays
 
     def empty(where, shape, dtype, what=""):
         return fenced(shape, dtype, end == "end")
 
     fastconv.set_num_threads(2)
     # what the functions allocate on the way, padded planes and gradients, is fenced as well
-    with mock.patch.object(_arrays, "empty", empty):
+    with mock.patch.object(arrays, "empty", empty):
         sys.stdout.write(f"{CALLS[name](fastconv, end == 'end')} calls\n")
 
 

@@ -8,14 +8,14 @@ from strategies import assert_same_bits, real
 
 import fastconv
 from fastconv import nn
-from fastconv.nn import lanes
-from fastconv.nn.fusion import Fused, fused
+from fastconv.nn.fused import interleaved
+from fastconv.nn.fused.pairs import Fused, fused
 
 
 @pytest.fixture(autouse=True)
 def no_images_side_by_side(monkeypatch):
     """That comes before fusion, where there are enough of them."""
-    monkeypatch.setattr(lanes, "LEAST_IMAGES", 2**31)
+    monkeypatch.setattr(interleaved, "LEAST_IMAGES", 2**31)
 
 
 class Doubled(nn.Layer):

@@ -16,11 +16,11 @@ from strategies import assert_identical, assert_same_bits, integers, real
 import fastconv
 from fastconv import nn
 from fastconv.errors import ShapeError
-from fastconv.kernels import few
-from fastconv.kernels import lanes as lanes_kernels
-from fastconv.kernels.tiles import VECTOR_BYTES
+from fastconv.kernels.fused import network as lanes_kernels
+from fastconv.kernels.fused import small_batch
+from fastconv.kernels.micro.gemm import VECTOR_BYTES
 from fastconv.models import lenet5
-from fastconv.nn import lanes
+from fastconv.nn.fused import interleaved
 from fastconv.optim import SGD
 from fastconv.training import train_step
 
@@ -105,7 +105,7 @@ def prepared(make, N, dtype, numbers):
 
 
 def side_by_side(net):
-    return [step for step in net._together if isinstance(step, lanes.Together)]
+    return [step for step in net._together if isinstance(step, interleaved.Together)]
 
 
 def assert_same_as_one_by_one(net, x, g, same):
@@ -429,7 +429,7 @@ def test_memory_of_other_sizes_is_given_back():
         for N in (33, 8, 16):
             net.forward(rng.random((N, 3, size, size), np.float32))
     programs = [program for program in side_by_side(net)[0]._programs.values()]
-    assert len(programs) <= lanes.MOST_PROGRAMS
+    assert len(programs) <= interleaved.MOST_PROGRAMS
     assert all(len(free) <= 1 for program in programs for free in program._free.values())
 
 
@@ -631,7 +631,7 @@ def test_nothing_is_compiled_anew_for_arrays_that_lie_otherwise():
         return train_step(net, x, labels, optimizer)
 
     def compiled():
-        kernels = lanes_kernels.forward, lanes_kernels.backward, few.forward_few
+        kernels = lanes_kernels.forward, lanes_kernels.backward, small_batch.forward_few
         return [len(form.signatures) for kernel in kernels for form in (kernel.parallel, kernel.serial)]
 
     expected, before = run(x, g, labels), compiled()

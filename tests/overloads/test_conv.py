@@ -18,7 +18,7 @@ from strategies import assert_identical, assert_same_bits, conv_cases, integers,
 
 import fastconv
 import fastconv._overloads  # what Numba does through the entry point, where fastconv is installed
-from fastconv.kernels.shares import CHAIN
+from fastconv.kernels.blocking import CHAIN
 
 pytestmark = pytest.mark.usefixtures("same_kernels")
 EXAMPLES = settings(max_examples=30)

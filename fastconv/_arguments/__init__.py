@@ -1,0 +1,1 @@
+"""What callers give: arrays, sizes, scalars and names, checked once, with the texts of their errors."""

@@ -1,0 +1,88 @@
+"""The gradient of the weights of images with channels last, whose output gradient is read where it lies.
+
+The sums of some output channels and of vectors of input channels stay in registers for a block of pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from fastconv._runtime.jit import kernel
+from fastconv.kernels.blocking import aligned, block_begin, chain_of, even_parts, tile_blocks
+from fastconv.kernels.indirection import list_pixels
+from fastconv.kernels.micro.drivers import add_to_rows, copy_rows, row_offsets
+from fastconv.kernels.micro.gemm import TILE_ROWS, VECTOR_BYTES
+
+PIXELS = 800  # pixels, about, that are summed at once: their inputs and gradients fit the L2 cache
+
+
+@kernel
+def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
+    """grad[oc, t, c] = sum over images n and the pixels p that tap t reaches of g[n, p, oc] * x[n, pixel of p, c].
+
+    See `Reach` for `runs` and `steps`, in cells of one channel; rows are (size, kernel, stride, dilation, before, out)
+    of the vertical axis. Returns whether g is finite, as the sums of a tap tell that reaches all pixels.
+
+    Precondition: g (N, OH, OW, OC), x (N, H, W, C), grad (OC, taps, C/groups); runs and steps int64; some
+    tap reaches all pixels. Parallel over (group, part of its output channels, block of input channels), each of which
+    owns its part of grad and sums the batch in order; evenly for so many `threads`.
+    """
+    N, OH, OW, OC = g.shape
+    H, W, C = x.shape[1:]
+    per_group, channels, K = OC // groups, C // groups, grad.shape[1] * grad.shape[2]
+    flat_g, flat_x, flat = g.reshape(-1), x.reshape(-1), grad.reshape(-1)
+    lanes = VECTOR_BYTES // x.itemsize
+    blocks, width = tile_blocks(channels, lanes)
+    parts = even_parts(groups * blocks, 1, -(-per_group // TILE_ROWS), threads)
+    share = -(-per_group // (parts * TILE_ROWS)) * TILE_ROWS
+    parts = -(-per_group // share)
+    lines = max(1, PIXELS // max(OW, W * rows[2]))  # rows of pixels at once
+    reached = min(H, (lines - 1) * rows[2] + (rows[1] - 1) * rows[3] + 1)
+    sums, sources = row_offsets(min(share, per_group), K), row_offsets(min(share, per_group), np.int64(1))
+    own, steps = runs.copy(), steps * width
+    own[:, 6] *= width
+    nothing, zero, one, lowest = np.zeros(width, g.dtype), np.int64(0), np.int64(1), g.dtype.type(-np.inf)
+    everywhere, odd, chain = np.int64(0), 0, chain_of(N * OH * OW)
+    for r in range(len(runs)):
+        if (runs[r, 3] - runs[r, 2]) * (runs[r, 5] - runs[r, 4]) == OH * OW:
+            everywhere = runs[r, 0]
+    for task in prange(groups * blocks * parts):
+        rest, block = divmod(np.int64(task), blocks)
+        group, part = divmod(rest, parts)
+        begin = block_begin(channels, blocks, block, lanes)
+        n_channels = block_begin(channels, blocks, block + 1, lanes) - begin
+        oc, c = group * per_group + part * share, group * channels + begin
+        mine = min(share, per_group - part * share)
+        if len(runs) < grad.shape[1]:  # otherwise every sum has a beginning below
+            for row in range(oc * grad.shape[1], (oc + mine) * grad.shape[1]):
+                flat[row * channels + begin : row * channels + begin + n_channels] = 0
+        pixels = aligned(reached * W * width, x.dtype)
+        cells, places = np.empty((len(runs), lines * OW), np.uint64), np.empty((len(runs), lines * OW), np.uint64)
+        counts = np.empty(len(runs), np.int64)
+        for oy in range(0, OH, lines):
+            end = min(oy + lines, OH)
+            first = max(0, min(H, oy * rows[2] - rows[4]))
+            last = max(first, min(H, (end - 1) * rows[2] - rows[4] + (rows[1] - 1) * rows[3] + 1))
+            for r in range(len(runs)):
+                counts[r] = list_pixels(
+                    cells[r], places[r], own[r], steps, oy * OW, end * OW, OW, -first * W * width,
+                    oy * OW * OC + oc, OC,
+                )  # fmt: skip
+            for n in range(N):
+                # a copy, whose vectors do not lie across cache lines, serves all taps and output channels
+                copy_rows(
+                    (last - first) * W, pixels, zero, width, flat_x, (n * H + first) * W * C + c, C, one, zero,
+                    n_channels, n_channels,
+                )  # fmt: skip
+                for r in range(len(runs)):
+                    add_to_rows(
+                        flat, oc * K + runs[r, 0] + begin, sums[:mine], nothing, zero, oy + n == 0, lowest, flat_g,
+                        n * OH * OW * OC, sources[:mine], places[r, : counts[r]], pixels, zero, cells[r, : counts[r]],
+                        chain, n_channels,
+                    )  # fmt: skip
+        check = g.dtype.type(0)
+        for row in range(oc, oc + mine):
+            check += flat[row * K + everywhere + begin] * 0
+        odd += 0 if check == 0 else 1
+    return odd == 0

@@ -1,0 +1,151 @@
+"""Direct convolution with vectors along the output channels, whose weights are packed for it.
+
+The image need not be padded: at the border, the taps that lie in the padding are left out (see `Areas`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from fastconv._runtime.jit import inlined, kernel
+from fastconv.kernels.blocking import aligned, block_begin, chain_of, even_part, even_parts, tile_blocks
+from fastconv.kernels.indirection import list_pixels
+from fastconv.kernels.micro.drivers import add_to_rows, copy_rows, row_offsets, transpose
+from fastconv.kernels.micro.gemm import VECTOR_BYTES
+
+TERMS = 128  # terms that are summed at once: their weights, a tile wide, and its inputs stay in the L1 cache
+TERMS_LAST = 1280  # with channels last, where a cache line holds the next terms of its pixel: in the L2 cache
+PIXELS = 1600  # pixels that one task computes, about, if it packs its weights: that takes a few per cent of its time
+PIXELS_READY = 800  # and if they are packed: its sums, inputs and weights fit the L2 cache
+
+
+@inlined
+def _pack(weight, start, row, outer, inner, inners, k0, terms, channels, packed, width):
+    """packed[(k - k0)*width + j] = weight[start + j*row + k // inners * outer + k % inners * inner].
+
+    For k0 <= k < k0 + terms and j < channels.
+    """
+    k, end, zero, one = k0, k0 + terms, np.int64(0), np.int64(1)
+    while k < end:
+        i = k % inners
+        m = end - k if inner == 1 and outer == inners else min(inners - i, end - k)
+        source, target = start + k // inners * outer + i * inner, (k - k0) * width
+        if row == 1:
+            copy_rows(m, packed, target, width, weight, source, inner, one, zero, channels, channels)
+        elif inner == 1:
+            transpose(packed, target, weight, source, channels, m, width, row)
+        else:  # from last to first
+            transpose(packed, target + (m - 1) * width, weight, source - m + 1, channels, m, -width, row)
+        k += m
+
+
+@inlined
+def _pack_part(weight, weight0, row, outer, inner, inners, packed, task):
+    """Pack TERMS terms of a block of channels, for `forward_packed`; 0, or 1 if not all of them are finite."""
+    groups, blocks, K, width = packed.shape
+    per_group, lanes = weight.size // (groups * K), VECTOR_BYTES // weight.itemsize
+    rest, share = divmod(np.int64(task), -(-K // TERMS))
+    group, block = divmod(rest, blocks)
+    begin = block_begin(per_group, blocks, block, lanes)
+    channels = block_begin(per_group, blocks, block + 1, lanes) - begin
+    k = share * TERMS
+    m = min(TERMS, K - k)
+    part = packed.reshape(-1)[(rest * K + k) * width : (rest * K + k + m) * width]
+    start = weight0 + group * (weight.size // groups) + begin * row
+    _pack(weight, start, row, outer, inner, inners, k, m, channels, part, width)
+    check = weight.dtype.type(0)
+    lines, length = (1, m * width) if channels == width else (m, channels)
+    for i in range(lines):
+        for j in range(np.uint64(length)):
+            check += part[np.uint64(i * width) + j] * 0  # NaN from what is not finite
+    return 0 if check == 0 else 1
+
+
+@kernel
+def forward_packed(
+    x, image, group_step, areas, terms, offsets, steps, weight, weight0, row, outer, inner, inners, packed, only_finite,
+    bias, floor, groups, columns, threads, last, y,
+):  # fmt: skip
+    """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offset of k].
+
+    Results up to `floor` are stored as `floor`. See `Areas` for areas, terms, offsets and steps. The weights of a group
+    follow those of the other; in it that of output channel j and term k is at weight0 + j*row + k // inners * outer +
+    k % inners * inner, where `inner` is 1 or -1, or `row` is 1. They are packed once, or by each task where `packed` is
+    empty. Returns False, and computes nothing, where those packed once are not finite but `only_finite` asks for it.
+
+    Precondition: x flat, `image` cells an image, the groups `group_step` cells apart; one area, unless weights are
+    packed once; weight flat; packed (groups, blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,);
+    `columns` the pixels of a row; y (N, OC, P), or (N, P, OC) where channels are `last`. Parallel over (group, block of
+    output channels, TERMS terms), each of which owns its part of packed, then over (images or block of pixels, group,
+    block of output channels), each of which owns its part of y; evenly for so many `threads`.
+    """
+    ready, odd = packed.size > 0, 0
+    for task in prange(packed.shape[0] * packed.shape[1] * -(-packed.shape[2] // TERMS)):
+        odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task)
+    if only_finite and odd > 0:
+        return False
+    N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
+    flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
+    blocks, width = tile_blocks(per_group, lanes)
+    pixels = PIXELS_READY if ready else PIXELS
+    together = -(-N // even_parts(groups * blocks, -(-N // max(1, pixels // P)), N, threads))
+    # twice as many fill more of the tiles at the corners, if threads still share them evenly
+    if ready and together * P <= PIXELS_READY and N % (2 * together) == 0:
+        together *= 1 + (groups * blocks * (N // (2 * together)) % threads == 0)
+    parts = -(-N // together)
+    slices = even_parts(parts * groups * blocks, -(-P // pixels), P, threads) if together == 1 else 1
+    at_once = TERMS_LAST if ready and last else TERMS
+    lowest = y.dtype.type(-np.inf)
+    rows = terms * np.uint64(width) if ready else row_offsets(2 * TERMS, width)
+    # the pixels of so many images, area by area: their cells, and the places of their sums, straight in y or to be
+    # transposed; and where each area ends
+    step, line = (P * OC, OC) if last else (P * width, width)
+    cells, places = np.empty(together * P, np.uint64), np.empty(together * P, np.uint64)
+    ends = np.zeros(len(areas) + 1, np.int64)
+    for area in range(len(areas)):
+        count = ends[area]
+        for i in range(together):
+            count += list_pixels(
+                cells[count:], places[count:], areas[area], steps, 0, P, columns, i * image, i * step, line
+            )
+        ends[area + 1] = count
+    length = -(-together * P // slices)
+    slices = -(-together * P // length)
+    for task in prange(parts * groups * slices * blocks):
+        rest, block = divmod(np.int64(task), blocks)
+        rest, s = divmod(rest, slices)
+        part, group = divmod(rest, groups)
+        begin = block_begin(per_group, blocks, block, lanes)
+        channels = block_begin(per_group, blocks, block + 1, lanes) - begin
+        first = group * per_group + begin
+        images = min(together, N - part * together)
+        start, end = s * length, min((s + 1) * length, together * P)
+        sums = flat if last else aligned((end - start) * width, y.dtype)
+        own = packed.reshape(-1) if ready else aligned(2 * TERMS * width, y.dtype)
+        weights = group * (weight.size // groups) + begin * row + weight0
+        source, target = part * together * image + group * group_step, part * together * step + first if last else 0
+        for area in range(len(areas)):
+            of_area = (ends[area + 1] - ends[area]) // together * images
+            low, high = max(ends[area], start), min(ends[area] + of_area, end)
+            if low >= high:
+                continue
+            there = places[low:high] if last else places[low - start : high - start]
+            begin_k, end_k = areas[area, 0], areas[area, 0] + areas[area, 1]
+            most, chain = even_part(areas[area, 1], at_once), chain_of(areas[area, 1])
+            for k in range(begin_k, max(end_k, begin_k + 1), most):
+                m_k = min(most, end_k - k)
+                at, k0 = np.int64((group * blocks + block) * packed.shape[2] * width), np.int64(k)
+                if not ready:
+                    at, k0 = np.int64(0), np.int64(0)
+                    _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
+                add_to_rows(
+                    sums, target, there, bias, first, k == begin_k, floor if k + most >= end_k else lowest, x, source,
+                    cells[low:high], offsets[k : k + m_k], own, at, rows[k0 : k0 + m_k], chain, channels,
+                )  # fmt: skip
+        if not last:
+            m = min(P, end - start)
+            for i in range(images):
+                there_y = ((part * together + i) * OC + first) * P + start
+                transpose(flat, there_y, sums, i * m * width, m, channels, P, width)
+    return True

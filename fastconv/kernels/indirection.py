@@ -1,0 +1,26 @@
+"""Lists of the pixels of a rectangle (see `Reach` and `Areas`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv._runtime.jit import inlined
+
+
+@inlined
+def list_pixels(cells, places, run, steps, start, end, columns, source, target, row):
+    """List the pixels from `start` to `end` in a rectangle: their cells and their places, `row` apart; how many."""
+    oy0, oy1, ox0, ox1, corner = run[2], run[3], run[4], run[5], run[6]
+    count = 0
+    for oy in range(max(oy0, start // columns), min(oy1, (end - 1) // columns + 1)):
+        first = max(ox0, start - oy * columns)
+        cell = np.uint64(source + corner + (oy - oy0) * steps[0] + (first - ox0) * steps[1])
+        place = np.uint64(target + (oy * columns + first - start) * row)
+        step, width, begin = np.uint64(steps[1]), np.uint64(row), np.uint64(count)
+        pixels = max(min(ox1, end - oy * columns) - first, 0)
+        for p in range(np.uint64(pixels)):
+            cells[begin + p], places[begin + p] = cell, place
+            cell += step
+            place += width
+        count += pixels
+    return count

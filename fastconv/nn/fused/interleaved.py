@@ -1,0 +1,168 @@
+"""Runs of layers computed with images side by side: one kernel call forward, one backward (see `program`).
+
+A batch goes in blocks of 16 images through all layers of a run, each block in one task, so that its activations stay in
+the core's cache. This suits small networks and batches; where it does not, `Together` leaves the layers to `fusion`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
+
+import numba
+import numpy as np
+
+from fastconv._arguments.arrays import numeric, promoted, same_shape
+from fastconv.nn.base import Backward, Layer
+from fastconv.nn.fused.pairs import Fused, fused
+from fastconv.nn.fused.program import FEW_IMAGES, Program, Updater
+from fastconv.nn.fused.stages import KINDS, Declined
+from fastconv.nn.naming import named
+
+LEAST_IMAGES = FEW_IMAGES
+MOST_MULTIPLICATIONS = 2**21  # for one of a few images: more are worth several threads
+PLANNED = ("weight", "bias", "options")  # attributes of layers that a program is made of
+MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them
+
+
+class Together(Layer):
+    """Neighbouring layers: with images side by side where that is quicker, otherwise fused or one by one.
+
+    Attributes:
+        layers: the layers.
+    """
+
+    def __init__(self, layers: Sequence[Layer]):
+        self.layers = tuple(layers)
+        self._fused = fused(layers)
+        self._programs: dict[tuple[tuple[int, ...], np.dtype], Program | str] = {}
+        self._names = [(layer, name) for layer in layers for name in PLANNED if name in vars(layer)]
+        self._planned: list[object] | None = None  # what was there under these names
+
+    def __getstate__(self) -> dict[str, object]:
+        """The layers: programs are of these parameters in this process."""
+        return {"layers": self.layers}
+
+    def __setstate__(self, state: dict[str, tuple[Layer, ...]]) -> None:
+        """The layers, to plan anew."""
+        Together.__init__(self, state["layers"])
+
+    def declines(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
+        """Why images (N, ...) are not computed side by side; empty where they are."""
+        found = self._program(tuple(shape), np.dtype(dtype))
+        return found if isinstance(found, str) else ""
+
+    def _program(self, shape: tuple[int, ...], dtype: np.dtype, least: int | None = None) -> Program | str:
+        if numba.config.DISABLE_JIT:
+            return "there is no JIT"
+        if dtype not in (np.float32, np.float64):
+            return f"{dtype} is neither float32 nor float64"
+        least = LEAST_IMAGES if least is None else least
+        if shape[0] < least:
+            return f"{shape[0]} images are fewer than {least}"
+        planned = [getattr(layer, name) for layer, name in self._names]
+        if self._planned is None or not all(map(operator.is_, planned, self._planned)):  # something has been replaced
+            self._programs, self._planned = {}, planned
+        key = (shape[1:], dtype)
+        if key not in self._programs:
+            while len(self._programs) >= MOST_PROGRAMS:
+                self._programs.pop(next(iter(self._programs)), None)
+            try:
+                self._programs[key] = Program(self.layers, shape[1:], dtype)
+            except (Declined, ValueError) as error:
+                self._programs[key] = str(error)
+        found = self._programs[key]
+        if isinstance(found, Program) and not found.ready():
+            return f"the parameters are not all contiguous, writeable arrays of {dtype}"
+        return found
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The last layer's result."""
+        if plain(x) and x.ndim > 1:
+            program = self._program(x.shape, x.dtype, 1)
+            if isinstance(program, Program) and len(x) >= LEAST_IMAGES:
+                return program.run(x, False)[0]
+            if isinstance(program, Program) and len(x) < FEW_IMAGES:
+                if program.multiplications <= MOST_MULTIPLICATIONS:
+                    return program.run_few(x)
+        for step in self._fused:
+            x = step(x)
+        return x
+
+    def forward(self, x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:
+        """The last layer's result, and the gradient; of the layers' parameters alone unless `need_x`."""
+        program = self._program(x.shape, x.dtype) if plain(x) and x.ndim > 1 else ""
+        if isinstance(program, str):
+            return chained(self._fused, x, need_x)
+        y, lease = program.run(x, True)
+        shape = y.shape
+
+        def backward(grad_y: np.ndarray) -> np.ndarray:
+            same_shape("Sequential", "grad_output", numeric("Sequential", "grad_output", grad_y), shape)
+            if promoted((grad_y.dtype, x.dtype)) != x.dtype:  # computed in the gradient's precision
+                return chained(self._fused, x, need_x)[1](grad_y)
+            return program.backward(grad_y, lease, need_x)  # type: ignore[return-value]
+
+        return y, backward
+
+    def learn(self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None, lr_factor: float) -> float | None:
+        """The mean cross-entropy with class ids, its gradients added to the parameters'; None: not in one call.
+
+        With an optimiser, its step is taken as well, or nothing is done.
+        """
+        program = self._program(x.shape, x.dtype)
+        if isinstance(program, str) or len(program.result_shape) != 1:
+            return None
+        ids = labels if labels.dtype.kind == "u" else labels.view(f"u{labels.itemsize}")  # negative ones are huge
+        if ids.max() >= program.result_shape[0]:
+            return None
+        update = optimizer.update_of(program.parameters, lr_factor) if optimizer else None
+        return None if optimizer and update is None else program.learn(x, labels, update)
+
+
+def plain(x: object) -> TypeGuard[np.ndarray]:
+    """Whether x is an array whose numbers may be taken as they are: the layers refuse others, as masked ones."""
+    return type(x) is np.ndarray or (isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray))
+
+
+def chained(
+    steps: Sequence[Layer], x: np.ndarray, need_x: bool = True, top: bool = False
+) -> tuple[np.ndarray, Backward]:
+    """Run the steps one after another; the gradient of x itself may not be needed.
+
+    The steps at the `top` are all of a `Sequential`: errors name the layer.
+    """
+    backwards: list[Callable] = []
+    try:
+        for step in steps:
+            spared = not backwards and not need_x and isinstance(step, Fused | Together)
+            x, backward = step.forward(x, need_x=False) if spared else step.forward(x)  # type: ignore[call-arg]
+            backwards.append(backward)
+    except Exception as error:
+        if top:
+            named(error, steps, len(backwards), np.shape(x))
+        raise
+
+    def backward_all(grad_y: np.ndarray) -> np.ndarray:
+        for backward in reversed(backwards):
+            grad_y = backward(grad_y)
+        return grad_y
+
+    return x, backward_all
+
+
+def together(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers, those next to each other that may be computed together in one `Together`."""
+    steps: list[Layer] = []
+    run: list[Layer] = []
+    for layer in [*layers, None]:
+        if type(layer) in KINDS:
+            run.append(layer)  # type: ignore[arg-type]
+            continue
+        if run:
+            steps.append(Together(run))
+            run = []
+        if layer is not None:
+            steps.append(layer)
+    return steps
