@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._arguments import arrays
+from fastconv._arguments.arrays import numeric
 from fastconv.checkpoint import checkpoint_of
 from fastconv.data.files import written_whole
 from fastconv.data.reading import as_path, content_of, damage, read_npz
@@ -89,7 +89,7 @@ def check_weights_name(where: str, path: str | os.PathLike[str]) -> str:
 
 def _numeric(name: str, value: Any) -> np.ndarray:
     try:
-        return arrays.numeric("save_weights", name, value if isinstance(value, np.ndarray) else np.asarray(value))
+        return numeric("save_weights", name, value if isinstance(value, np.ndarray) else np.asarray(value))
     except DTypeError as error:
         raise TypeError(str(error)) from None
 

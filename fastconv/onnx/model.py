@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastconv._arguments import arrays
+from fastconv._arguments.arrays import numeric
 from fastconv.errors import ShapeError
 from fastconv.nn import Buffer, Layer, Parameter
 
@@ -104,7 +104,7 @@ class OnnxModel(Layer):
     def _start(self, x: Sequence[np.ndarray]) -> dict[str, Any]:
         if len(x) != len(self.inputs):
             raise ShapeError(f"OnnxModel: takes {len(self.inputs)} arrays ({', '.join(self.inputs)}), got {len(x)}")
-        arrays = {name: arrays.numeric("OnnxModel", name, a) for name, a in zip(self.inputs, x)}
+        arrays = {name: numeric("OnnxModel", name, a) for name, a in zip(self.inputs, x)}
         weights = {name: p.value for name, p in self._state.items()}
         return {"": None, **weights, **self._constants, **arrays}
 

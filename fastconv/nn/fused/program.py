@@ -17,7 +17,7 @@ from fastconv._runtime.pointers import Table
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.fused import network as kernels
 from fastconv.kernels.fused import small_batch
-from fastconv.kernels.fused import stage as kernels_stage
+from fastconv.kernels.fused import stage as kinds
 from fastconv.kernels.micro.gemm import LANES
 from fastconv.nn.base import Layer, Parameter
 from fastconv.nn.fused.argmax_gradients import plan_maxima
@@ -80,9 +80,7 @@ class Program:
         size = self.kept.cells * LANES * dtype.itemsize
         if size > MOST_BYTES:
             raise Declined(f"the activations of {LANES} images, {size:,} bytes, are more than {MOST_BYTES:,}")
-        self.units = np.array(
-            [tuple(unit[name] for name in kernels_stage.FIELDS) for unit in planned], kernels_stage.Unit
-        )
+        self.units = np.array([tuple(unit[name] for name in kinds.FIELDS) for unit in planned], kinds.Unit)
         self.tasks = self._tasks(planned)
         most = max(max(unit["channels"], unit["out_channels"]) for unit in planned)
         self.nothing = np.zeros(most, dtype)
@@ -112,7 +110,7 @@ class Program:
         stride: Int2
         padding: Padding
         dilation: Int2
-        main, unit = stage.main, dict.fromkeys(kernels_stage.FIELDS, 0)
+        main, unit = stage.main, dict.fromkeys(kinds.FIELDS, 0)
         shape = (math.prod(shape),) if stage.flattened else shape
         if len(shape) != (1 if isinstance(main, Linear) else 3):
             raise Declined(f"{main!r} does not take a shape of {shape}")
@@ -168,13 +166,13 @@ class Program:
             raise Declined(f"{pool!r} has windows that overlap, are padded or have a divisor of their own")
         OC, out = unit["out_channels"], (axes[0].out, axes[1].out)
         unit |= dict(pool=POOLS[type(pool)], pool_rows=axes[0].kernel, pool_columns=axes[1].kernel)
-        if unit["pool"] == kernels_stage.MAX:
+        if unit["pool"] == kinds.MAX:
             unit["indices"] = self.kept.take(OC, *out)
         # the activation of the largest, and not the largest activation, which may be another one after rounding
-        simple = unit["activation"] in (kernels_stage.NONE, kernels_stage.RELU)
+        simple = unit["activation"] in (kinds.NONE, kinds.RELU)
         windows = unit["pool_rows"], unit["pool_columns"]
-        unit["pool_of_sums"] = int(unit["pool"] == kernels_stage.MAX and simple and windows == (2, 2))
-        unit["kept"] = int(unit["pool"] == kernels_stage.AVERAGE and stage.activation != kernels_stage.NONE)
+        unit["pool_of_sums"] = int(unit["pool"] == kinds.MAX and simple and windows == (2, 2))
+        unit["kept"] = int(unit["pool"] == kinds.AVERAGE and stage.activation != kinds.NONE)
         if unit["kept"]:
             unit["sums"] = self.kept.take(OC, *size)
         else:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from fastconv.kernels.fused import stage as kernels_stage
+from fastconv.kernels.fused import stage as kinds
 from fastconv.nn.activation import ReLU, Sigmoid, Tanh
 from fastconv.nn.base import Layer
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.linear import Flatten, Linear
 from fastconv.nn.pool import AvgPool2d, MaxPool2d
 
-ACTIVATIONS: dict[type, int] = {ReLU: kernels_stage.RELU, Sigmoid: kernels_stage.SIGMOID, Tanh: kernels_stage.TANH}
-POOLS: dict[type, int] = {MaxPool2d: kernels_stage.MAX, AvgPool2d: kernels_stage.AVERAGE}
+ACTIVATIONS: dict[type, int] = {ReLU: kinds.RELU, Sigmoid: kinds.SIGMOID, Tanh: kinds.TANH}
+POOLS: dict[type, int] = {MaxPool2d: kinds.MAX, AvgPool2d: kinds.AVERAGE}
 KINDS = (Conv2d, Linear, Flatten, *ACTIVATIONS, *POOLS)
 
 
@@ -34,7 +34,7 @@ class Stage:
 
     main: Conv2d | Linear
     flattened: bool
-    activation: int = kernels_stage.NONE
+    activation: int = kinds.NONE
     pool: MaxPool2d | AvgPool2d | None = None
 
 
@@ -49,17 +49,11 @@ def stages(layers: Sequence[Layer]) -> tuple[list[Stage], bool]:
         elif type(layer) is Flatten:
             fresh = False
             continue
-        elif (
-            last
-            and type(layer) is ReLU
-            and type(last.pool) is MaxPool2d
-            and last.activation == kernels_stage.NONE
-            and fresh
-        ):
-            last.activation = kernels_stage.RELU  # the same before the largest is taken
+        elif last and type(layer) is ReLU and type(last.pool) is MaxPool2d and last.activation == kinds.NONE and fresh:
+            last.activation = kinds.RELU  # the same before the largest is taken
         elif last is None or not fresh or last.pool is not None:
             raise Declined(f"{layer!r} does not follow a convolution or linear layer")
-        elif type(layer) in ACTIVATIONS and last.activation == kernels_stage.NONE:
+        elif type(layer) in ACTIVATIONS and last.activation == kinds.NONE:
             last.activation = ACTIVATIONS[type(layer)]
         elif isinstance(layer, MaxPool2d | AvgPool2d) and isinstance(last.main, Conv2d):
             last.pool = layer
