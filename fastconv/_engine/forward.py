@@ -1,4 +1,4 @@
-"""Direct convolution of images (N, C, H, W), by one of three kernels."""
+"""Convolution, as its plan says."""
 
 from __future__ import annotations
 
@@ -6,59 +6,106 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv._engine import packed, pieces
-from fastconv._engine.planes import planes_of
-from fastconv._geometry.conv import ConvGeometry
-from fastconv._plan import declines_by_image, declines_packed
+from fastconv._arguments.arrays import empty
+from fastconv._engine.packed import convolve_packed
+from fastconv._engine.planes import channels_first, planes_of, to_channels_last
+from fastconv._geometry.conv import Conv, reduction_length, taps_of
+from fastconv._geometry.layout import column_shifts, term_offsets
+from fastconv._plans.records import BY_IMAGE, DEPTHWISE, PACKED, ForwardPlan
+from fastconv._runtime.jit import jitable, linked, planned
 from fastconv.kernels import conv as kernels
-
-
-def direct(
-    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
-) -> None:
-    """The convolution of arrays that are ready, written to y; sums up to `floor` are stored as `floor`."""
-
-    def run(x: np.ndarray, geometry: ConvGeometry, y: np.ndarray) -> None:
-        strides = geometry.taps, 1, len(geometry.windows)
-        weights = Weights(weight, geometry.weight_rows, geometry.weight_terms, strides)
-        convolve(where, x, weights, bias, floor, geometry, y)
-
-    pieces.forward(run, x, geometry, y)
+from fastconv.kernels import depthwise, packing
 
 
 class Weights(NamedTuple):
-    """Where the weights of a convolution lie: that of output channel oc and tap k at rows[oc] + terms[k] of `array`.
+    """Where the weights of a convolution lie: that of output channel oc and term k at rows[oc] + terms[k] of `array`.
 
     Attributes:
-        array: the weights.
+        array: the weights, flat.
         rows: (OC,) uint64.
-        terms: (taps,) uint64.
-        strides: the distances of output channels, of the kernel's taps, negative where those lie from last to first,
-            and of input channels.
+        terms: (K,) uint64.
+        steps: the distances of output channels, of the kernel's taps, negative where those lie from last to first, and
+            of input channels.
     """
 
     array: np.ndarray
     rows: np.ndarray
     terms: np.ndarray
-    strides: tuple[int, int, int]
+    steps: tuple[int, int, int]
 
 
-def convolve(
-    where: str, x: np.ndarray, weights: Weights, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
+@planned
+def weight_places(OC: int, K: int) -> tuple[np.ndarray, np.ndarray]:
+    """`Weights.rows` and `terms` of weights (OC, C/groups, KH, KW)."""
+    return (np.arange(OC) * K).astype(np.uint64), np.arange(K).astype(np.uint64)
+
+
+@jitable
+def own_weights(conv: Conv, weight: np.ndarray) -> Weights:
+    """The weights (OC, C/groups, KH, KW)."""
+    K = reduction_length(conv)
+    rows, terms = weight_places(conv.OC, K)
+    return Weights(weight.reshape(-1), rows, terms, (K, 1, taps_of(conv)))
+
+
+@linked
+def forward(
+    where: str, plan: ForwardPlan, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y: np.ndarray
 ) -> None:
-    """As `direct`, of weights that lie anywhere."""
-    table = weights.array.reshape(-1), weights.rows, weights.terms
-    groups, rows, columns = geometry.groups, geometry.rows, geometry.columns
-    if not declines_packed(geometry, len(x)):
-        packed.convolve(where, x, weights.array, weights.strides, bias, floor, geometry.by_pixel, y)
-    elif not declines_by_image(geometry, len(x), x.itemsize):
+    """y = the convolution of x with weight, plus bias; all that is not above `lowest` is clamped to it.
+
+    x, weight and y have their channels last where the plan says so.
+    """
+    conv = plan.conv
+    if plan.moved:
+        images, kernel = channels_first(where, x), np.ascontiguousarray(weight.transpose((0, 3, 1, 2)))
+        shape = (plan.N, conv.OC, conv.rows.out, conv.columns.out)
+        moved = empty(where, shape, y.dtype, "the result in NCHW order")
+        convolve(where, plan, images, own_weights(conv, kernel), bias, lowest, moved)
+        to_channels_last(moved, y)
+    elif not plan.last:
+        convolve(where, plan, x, own_weights(conv, weight), bias, lowest, y)
+    else:
+        if plan.algorithm == DEPTHWISE and _depthwise(conv, x, weight, bias, lowest, y):
+            return
+        steps = reduction_length(conv), conv.C // conv.groups, 1
+        convolve_packed(where, plan, x, weight.reshape(-1), steps, bias, lowest, False, y)
+
+
+@linked
+def convolve(
+    where: str, plan: ForwardPlan, x: np.ndarray, weights: Weights, bias: np.ndarray, lowest: Any, y: np.ndarray
+) -> None:
+    """As `forward`, of images in NCHW order, with weights that lie anywhere."""
+    conv, layout = plan.conv, plan.layout
+    table = weights.array, weights.rows, weights.terms
+    if plan.algorithm == PACKED:
+        convolve_packed(where, plan, x, weights.array, weights.steps, bias, lowest, False, y)
+    elif plan.algorithm == BY_IMAGE:
         kernels.split_and_forward(
-            x, rows.before, rows.stride, geometry.shifts, columns.stride, geometry.HP, *table, bias, floor,
-            geometry.offsets, groups, geometry.WP, geometry.by_rows, y,
+            x, conv.rows.before, layout, column_shifts(conv.columns, layout), table, bias, lowest,
+            term_offsets(conv, layout), conv.groups, plan.blocks, y,
         )  # fmt: skip
     else:
-        planes = planes_of(where, x, geometry).reshape(-1)
-        image = geometry.C * geometry.plane
+        planes = planes_of(where, conv, layout, x)
         kernels.forward(
-            planes, *table, bias, floor, geometry.offsets, groups, image, geometry.WP, geometry.by_rows, y
+            planes, layout, table, bias, lowest, term_offsets(conv, layout), conv.groups, plan.blocks, y
         )  # fmt: skip
+
+
+@jitable
+def taps_first(weight: np.ndarray) -> np.ndarray:
+    """Weights (C, KH, KW, 1) as (KH*KW, C)."""
+    return np.ascontiguousarray(weight.reshape((len(weight), weight.size // len(weight))).T)
+
+
+@linked
+def _depthwise(conv: Conv, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y: np.ndarray) -> bool:
+    """The convolution channel by channel; False, and nothing, where a weight is not finite.
+
+    The padding's zeros times infinity are NaN, as IEEE 754 has it, and this kernel leaves them out.
+    """
+    if not packing.all_finite(weight.reshape(-1)):
+        return False
+    depthwise.depthwise(x, conv.rows, conv.columns, taps_first(weight), bias, lowest, y)
+    return True

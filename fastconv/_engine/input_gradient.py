@@ -1,113 +1,163 @@
-"""The gradient of a convolution's input: a convolution of the output gradient, or scattered tap by tap."""
+"""The gradient of a convolution's input, as its plan says; with a bias it is a transposed convolution."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastconv._arguments import arrays
-from fastconv._arguments.arrays import ready
-from fastconv._engine import forward, pieces
-from fastconv._engine.planes import planes_of, runs_of
-from fastconv._geometry.conv import ConvGeometry
-from fastconv._plan import declines_gathered, declines_phased
-from fastconv.kernels import conv as kernels
-from fastconv.kernels import conv_gradients as gradients
-from fastconv.kernels import packing as moves
+from fastconv._arguments.arrays import empty
+from fastconv._engine.forward import Weights, convolve, own_weights, taps_first
+from fastconv._engine.packed import convolve_packed
+from fastconv._engine.planes import channels_first, planes_of, runs_of, to_channels_last
+from fastconv._geometry.conv import Conv, reduction_length, taps_of
+from fastconv._geometry.input_gradient import backward_terms, gathered_axis, phase_terms
+from fastconv._geometry.layout import IN_PLACE, channel_starts, tap_windows, term_offsets
+from fastconv._plans.records import DEPTHWISE, GATHERED, PHASED, InputGradientPlan
+from fastconv._runtime.jit import linked, planned
+from fastconv.kernels import conv as conv_kernels
+from fastconv.kernels import conv_gradients as kernels
+from fastconv.kernels import depthwise, packing
 
 
+@linked
 def input_gradient(
-    where: str, g: np.ndarray, weight: np.ndarray, geometry: ConvGeometry, grad: np.ndarray,
-    bias: np.ndarray | None = None,
-) -> None:  # fmt: skip
-    """The gradient of x, written to grad; with `bias` (C,) added to its channels, it is a transposed convolution."""
-    if todo := pieces.pieces(geometry, len(g)):
-        grad[...] = 0 if bias is None else bias[:, None, None]
-        for piece in todo:
-            target = grad[pieces.at(piece.inputs)]
-            part = np.empty(target.shape, g.dtype)
-            input_gradient(where, ready(g[pieces.at(piece.outputs)], g.dtype), weight, piece.geometry, part)
-            target += part
+    where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
+) -> None:
+    """Grad = the gradient of x, plus bias (C,); arrays have their channels last where the plan says so."""
+    conv = plan.conv
+    if len(g) == 0:
         return
+    if plan.last and not plan.moved:
+        if plan.algorithm == DEPTHWISE:
+            gathered, kernel = plan.product.conv, np.ascontiguousarray(taps_first(weight)[::-1])
+            depthwise.depthwise(g, gathered.rows, gathered.columns, kernel, bias, g.dtype.type(-np.inf), grad)
+            return
+        steps = 1, -(conv.C // conv.groups), reduction_length(conv)
+        lowest = g.dtype.type(-np.inf)
+        if convolve_packed(where, plan.product, g, weight.reshape(-1), steps, bias, lowest, True, grad):
+            return
+    if plan.last:
+        kernel = np.ascontiguousarray(weight.transpose((0, 3, 1, 2)))
+        moved = empty(where, (plan.N, conv.C, conv.rows.size, conv.columns.size), g.dtype, "grad_x")
+        input_gradient_first(where, plan, channels_first(where, g), kernel, bias, moved)
+        to_channels_last(moved, grad)
+    else:
+        input_gradient_first(where, plan, g, weight, bias, grad)
+
+
+@linked
+def input_gradient_first(
+    where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
+) -> None:
+    """As `input_gradient`, of arrays in NCHW order."""
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
-    finite = moves.all_finite.sized(weight.size)(weight.reshape(-1))
-    start = np.zeros(geometry.C, g.dtype) if bias is None else bias
-    way = _gathered if not declines_gathered(geometry) else _phased if not declines_phased(geometry) else None
-    if not (finite and way and way(where, g, weight, start, geometry, grad)):
-        _scattered(where, g, weight, start, finite, geometry, grad)
+    finite = packing.all_finite(weight.reshape(-1))
+    done = False
+    if finite:
+        if plan.algorithm == GATHERED:
+            done = _gathered(where, plan, g, weight, bias, grad)
+        elif plan.algorithm == PHASED:
+            done = _phased(where, plan, g, weight, bias, grad)
+    if not done:
+        _scattered(where, plan, g, weight, bias, finite, grad)
 
 
+@linked
 def _gathered(
-    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
+    where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
 ) -> bool:
     """The gradient of x as a convolution of g, to all phases of the stride; whether it can be relied on."""
-    N, C = grad.shape[:2]
-    transposed, groups, phases = geometry.transposed, geometry.groups, geometry.phases
-    conv, rows, columns = transposed.conv, transposed.rows, transposed.columns
-    start, lowest = np.repeat(bias, phases), g.dtype.type(-np.inf)
+    conv, gathered = plan.conv, plan.product.conv
+    taps, lowest = taps_of(conv), g.dtype.type(-np.inf)
+    phases = conv.rows.stride * conv.columns.stride
     if phases == 1:
-        strides = len(geometry.windows), -1, geometry.taps
-        weights = forward.Weights(weight, transposed.weight_rows, transposed.weight_terms, strides)
-        forward.convolve(where, g, weights, start, lowest, conv, grad)
+        K = reduction_length(conv)
+        starts, terms = (
+            channel_starts(conv.C, conv.OC, conv.groups, taps),
+            backward_terms(conv.OC // conv.groups, K, taps),
+        )
+        weights = Weights(weight.reshape(-1), starts, terms, (taps, -1, K))
+        convolve(where, plan.product, g, weights, bias, lowest, grad)
         return True
-    steps = geometry.rows.stride, geometry.columns.stride
-    per_group, kernel = geometry.OC // groups, (conv.rows.kernel, conv.columns.kernel)
-    turned = arrays.empty(where, (groups, C // groups, *steps, per_group, *kernel), g.dtype, "the turned weights")
-    grouped = weight.reshape(groups, per_group, *weight.shape[1:])
-    moves.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
-    planes = arrays.empty(where, (N, C * phases, conv.rows.out, conv.columns.out), g.dtype, "the gradient's phases")
-    weights = forward.Weights(turned, conv.weight_rows, conv.weight_terms, (conv.taps, 1, len(conv.windows)))
-    forward.convolve(where, g, weights, start, lowest, conv, planes)
-    cells = conv.rows.out * conv.columns.out
-    return _merged(planes, phases * cells, cells, geometry, grad)
+    rows, columns = gathered_axis(conv.rows), gathered_axis(conv.columns)
+    per_group, channels = conv.OC // conv.groups, conv.C // conv.groups
+    shape = (
+        conv.groups, channels, conv.rows.stride, conv.columns.stride, per_group, rows.axis.kernel, columns.axis.kernel,
+    )  # fmt: skip
+    turned = empty(where, shape, g.dtype, "the turned weights")
+    grouped = weight.reshape((conv.groups, per_group, channels, conv.rows.kernel, conv.columns.kernel))
+    packing.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
+    planes = empty(where, (plan.N, gathered.OC, rows.axis.out, columns.axis.out), g.dtype, "the gradient's phases")
+    own = own_weights(gathered, turned)
+    convolve(where, plan.product, g, own, np.repeat(bias, phases), lowest, planes)
+    cells = rows.axis.out * columns.axis.out
+    return _merged(planes.reshape(-1), phases * cells, cells, conv, grad)
 
 
+@linked
 def _phased(
-    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, geometry: ConvGeometry, grad: np.ndarray
+    where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
 ) -> bool:
     """The gradient of x as a convolution of g to each phase of the stride; whether it can be relied on."""
-    N, C = grad.shape[:2]
-    conv, lowest = geometry.transposed.conv, g.dtype.type(-np.inf)
-    shape = (geometry.phases, N, C, conv.rows.out, conv.columns.out)
-    planes, parts = (
-        planes_of(where, g, conv).reshape(-1),
-        arrays.empty(where, shape, g.dtype, "the gradient's phases"),
-    )
-    for part, (terms, offsets) in zip(parts, geometry.transposed_phases):
-        kernels.forward(
-            planes, weight.reshape(-1), geometry.channel_rows, terms, bias, lowest, offsets, geometry.groups,
-            conv.C * conv.plane, conv.WP, conv.by_rows, part,
-        )  # fmt: skip
-    return _merged(parts, conv.rows.out * conv.columns.out, parts[0].size, geometry, grad)
+    conv, gathered, layout = plan.conv, plan.product.conv, plan.product.layout
+    lowest, starts = g.dtype.type(-np.inf), channel_starts(conv.C, conv.OC, conv.groups, taps_of(conv))
+    phases = conv.rows.stride * conv.columns.stride
+    shape = (phases, plan.N, conv.C, gathered.rows.out, gathered.columns.out)
+    parts = empty(where, shape, g.dtype, "the gradient's phases")
+    planes, offsets = planes_of(where, gathered, layout, g), term_offsets(gathered, layout)
+    for phase in range(phases):
+        a, b = divmod(phase, conv.columns.stride)
+        terms, places = phase_terms(conv, a, b)
+        table = weight.reshape(-1), starts, terms
+        kernels_offsets = offsets[places]
+        conv_kernels.forward(
+            planes, layout, table, bias, lowest, kernels_offsets, conv.groups, plan.blocks, parts[phase]
+        )
+    cells = gathered.rows.out * gathered.columns.out
+    return _merged(parts.reshape(-1), cells, plan.N * conv.C * cells, conv, grad)
 
 
-def _merged(planes: np.ndarray, plane: int, phase: int, geometry: ConvGeometry, grad: np.ndarray) -> bool:
+@linked
+def _merged(planes: np.ndarray, plane: int, phase: int, conv: Conv, grad: np.ndarray) -> bool:
     """Take the gradient of x from what was computed of its phases, so far apart; whether it is finite."""
-    N, C, H, W = grad.shape
-    rows, columns = geometry.transposed.rows, geometry.transposed.columns
-    return not moves.merge(
-        planes.reshape(-1), plane, phase, geometry.rows.stride, geometry.columns.stride, columns.axis.out,
-        geometry.rows.before, geometry.columns.before, rows.first, columns.first, grad.reshape(N * C, H, W),
-    )  # fmt: skip
+    rows, columns = gathered_axis(conv.rows), gathered_axis(conv.columns)
+    images = grad.reshape((len(grad) * conv.C, conv.rows.size, conv.columns.size))
+    place = (columns.axis.out, conv.rows.before, conv.columns.before, rows.first, columns.first)
+    return packing.merge(planes, plane, phase, conv.rows.stride, conv.columns.stride, place, images) == 0
 
 
+@linked
 def _scattered(
-    where: str, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, finite: bool, geometry: ConvGeometry,
+    where: str,
+    plan: InputGradientPlan,
+    g: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    finite: bool,
     grad: np.ndarray,
-) -> None:  # fmt: skip
+) -> None:
     """The gradient of x tap by tap, from rows of pixels of g, added to padded planes."""
-    N, C, H, W = grad.shape
-    geometry = geometry.plain
-    rows, columns, groups = geometry.rows, geometry.columns, geometry.groups
-    planes_shape = (N * C, rows.stride, columns.stride, geometry.HP, geometry.WP)
-    planes = grad if geometry.in_place else arrays.empty(where, planes_shape, g.dtype, "the padded gradient")
-    runs, flat = runs_of(where, g, geometry, by_rows=not finite)
-    gradients.input_gradient(
-        flat, weight.reshape(-1), geometry.channel_rows, geometry.weight_rows[: geometry.OC // groups], bias,
-        geometry.windows, groups, *runs, planes.reshape(N, C, geometry.plane),
+    conv, layout = plan.conv, plan.layout
+    images = len(grad) * conv.C
+    table = (
+        weight.reshape(-1), channel_starts(conv.C, conv.OC, conv.groups, taps_of(conv)), _output_starts(conv)
     )  # fmt: skip
-    if not geometry.in_place:
-        cells = geometry.HP * geometry.WP
-        moves.merge(
-            planes.reshape(-1), geometry.plane, cells, rows.stride, columns.stride, geometry.WP, rows.before,
-            columns.before, 0, 0, grad.reshape(N * C, H, W),
-        )  # fmt: skip
+    runs, flat = runs_of(where, conv, layout, g, not finite)
+    windows = tap_windows(conv, layout)
+    if layout.kind == IN_PLACE:
+        planes = grad.reshape((len(grad), conv.C, layout.cells))
+        kernels.input_gradient(flat, table, bias, windows, conv.groups, runs, plan.blocks, planes)
+        return
+    shape = (len(grad), conv.C, layout.cells)
+    planes = empty(where, shape, g.dtype, "the padded gradient")
+    kernels.input_gradient(flat, table, bias, windows, conv.groups, runs, plan.blocks, planes)
+    place = (layout.WP, conv.rows.before, conv.columns.before, 0, 0)
+    packing.merge(
+        planes.reshape(-1), layout.cells, layout.HP * layout.WP, conv.rows.stride, conv.columns.stride, place,
+        grad.reshape((images, conv.rows.size, conv.columns.size)),
+    )  # fmt: skip
+
+
+@planned
+def _output_starts(conv: Conv) -> np.ndarray:
+    """Where the weights of a group's output channels begin, from its first one: (OC/groups,) uint64."""
+    return (np.arange(conv.OC // conv.groups) * reduction_length(conv)).astype(np.uint64)

@@ -2,83 +2,78 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fastconv._arguments import arrays
+from fastconv._arguments.arrays import empty
 from fastconv._engine.planes import planes_of
-from fastconv._geometry.conv import ConvGeometry
-from fastconv._plan import declines_ready, declines_unpadded
-from fastconv._runtime.threads import get_num_threads
-from fastconv.kernels import conv_packed as kernels
-from fastconv.kernels import packing as moves
-from fastconv.kernels.blocking import tile_blocks
-from fastconv.kernels.micro.gemm import VECTOR_BYTES
+from fastconv._geometry.borders import border_areas, one_area
+from fastconv._geometry.conv import pixels_of, reduction_length, taps_of
+from fastconv._geometry.layout import UNPADDED, Layout, group_step
+from fastconv._geometry.partition import tile_blocks
+from fastconv._plans.records import ForwardPlan
+from fastconv._runtime.host import HOST
+from fastconv._runtime.jit import linked
+from fastconv._runtime.threads import threads_here
+from fastconv.kernels import conv_packed, packing
+
+LANES_OF_BYTES = HOST.vector_bytes
 
 
-def convolve(
-    where: str, x: np.ndarray, weight: np.ndarray, strides: tuple[int, int, int], bias: np.ndarray, floor: Any,
-    geometry: ConvGeometry, y: np.ndarray, only_finite: bool = False,
+@linked
+def convolve_packed(
+    where: str, plan: ForwardPlan, x: np.ndarray, weight: np.ndarray, steps: tuple[int, int, int], bias: np.ndarray,
+    lowest: Any, only_finite: bool, y: np.ndarray,
 ) -> bool:  # fmt: skip
     """The convolution of x (N, C, H, W), or (N, H, W, C) where channels are last, written to y of the same order.
 
-    The geometry has whole planes. The weights of the groups follow each other, those of output channels, of the taps of
-    the kernel and of input channels are `strides` apart; taps lie from last to first where theirs is negative. Returns
-    whether it was computed, which `only_finite` forbids for other weights.
+    `weight` is flat and `steps` as in `Weights`. Returns whether it was computed, which `only_finite` forbids for
+    weights that are not.
     """
-    call = _prepared(geometry, len(x), strides, weight.itemsize)
-    y, flat = y.reshape(len(y), *call.pixels), weight.reshape(-1)
-    store = arrays.empty(where, call.store, weight.dtype, "the packed weights")
-
-    def run(images: np.ndarray, places: tuple[Any, ...], only_finite: bool) -> bool:
-        return kernels.forward_packed(
-            images.reshape(-1), *places, flat, *call.table, store, only_finite, bias, floor, geometry.groups,
-            geometry.columns.out, get_num_threads(), geometry.last, y,
-        )  # fmt: skip
-
-    # the padding's zeros times infinity are NaN, as IEEE has it, so they may not be left out then
-    if call.unpadded and run(x, call.unpadded, True):
-        return True
-    if only_finite and (call.unpadded or not (store.size or moves.all_finite.sized(flat.size)(flat))):
+    conv, layout = plan.conv, plan.layout
+    store = empty(where, _store(plan, weight.itemsize), weight.dtype, "the packed weights")
+    if layout.kind == UNPADDED:
+        # the padding's zeros times infinity are NaN, as IEEE 754 has it, so they may not be left out then
+        if _run(
+            plan, layout, x.reshape((plan.N, x.size // max(plan.N, 1))), weight, steps, store, bias, lowest, True, y
+        ):
+            return True
+        if only_finite:
+            return False
+        layout = plan.fallback
+    elif only_finite and not store.size and not packing.all_finite(weight):
         return False
-    return run(planes_of(where, x, geometry), _places(geometry), only_finite)
+    planes = planes_of(where, conv, layout, x)
+    return _run(plan, layout, planes, weight, steps, store, bias, lowest, only_finite, y)
 
 
-class _Prepared(NamedTuple):
-    """What `forward_packed` takes, as far as the sizes tell.
-
-    Attributes:
-        table: where the weights lie.
-        store: the shape of the weights that are packed once: (groups, blocks of output channels, taps, width of a
-            block), or without any.
-        pixels: the shape of the results of an image.
-        unpadded: where pixels and terms lie in images as they are; empty where these meet their padding, in a copy.
-    """
-
-    table: tuple[int, int, int, int, int]
-    store: tuple[int, int, int, int]
-    pixels: tuple[int, int]
-    unpadded: tuple[Any, ...]
+@linked
+def _store(plan: ForwardPlan, itemsize: int) -> tuple[int, int, int, int]:
+    """The shape of the weights that are packed once for all tasks, or one without any."""
+    conv = plan.conv
+    if not plan.ready:
+        return (0, 0, 0, 0)
+    blocks, width = tile_blocks(conv.OC // conv.groups, HOST.vector_bytes // itemsize)
+    return (conv.groups, blocks, reduction_length(conv), width)
 
 
-@functools.lru_cache(maxsize=1024)
-def _prepared(geometry: ConvGeometry, N: int, strides: tuple[int, int, int], itemsize: int) -> _Prepared:
-    row, window, channel = strides
-    taps, channels = len(geometry.windows), geometry.C // geometry.groups
-    start = -min(window, 0) * (taps - 1)
-    outer, inner, inners = (window, channel, channels) if geometry.last else (channel, window, taps)
-    unpadded = geometry.last and not declines_unpadded(geometry, N)
-    store = 0, 0, 0, 0
-    if unpadded or not declines_ready(geometry, N):
-        blocks, width = tile_blocks(geometry.OC // geometry.groups, VECTOR_BYTES // itemsize)
-        store = geometry.groups, blocks, geometry.taps, width
-    P = geometry.rows.out * geometry.columns.out
-    pixels = (P, geometry.OC) if geometry.last else (geometry.OC, P)
-    return _Prepared((start, row, outer, inner, inners), store, pixels, _places(geometry.unpadded) if unpadded else ())
-
-
-def _places(geometry: ConvGeometry) -> tuple[Any, ...]:
-    """The distances of images and of groups, and the areas of pixels."""
-    return geometry.C * geometry.plane, geometry.group, *geometry.areas
+@linked
+def _run(
+    plan: ForwardPlan, layout: Layout, planes: np.ndarray, weight: np.ndarray, steps: tuple[int, int, int],
+    store: np.ndarray, bias: np.ndarray, lowest: Any, only_finite: bool, y: np.ndarray,
+) -> bool:  # fmt: skip
+    conv = plan.conv
+    row, tap, channel = steps
+    taps, channels = taps_of(conv), conv.C // conv.groups
+    start = -min(tap, 0) * (taps - 1)
+    outer, inner, inners = (tap, channel, channels) if layout.last else (channel, tap, taps)
+    areas = border_areas(conv) if layout.kind == UNPADDED else one_area(conv, layout)
+    pixels = (conv.OC, pixels_of(conv))
+    if layout.last:
+        pixels = (pixels_of(conv), conv.OC)
+    return conv_packed.forward_packed(
+        planes.reshape(-1), (conv.C * layout.cells, group_step(conv, layout), conv.groups, conv.columns.out), areas,
+        weight, (start, row, outer, inner, inners), store, only_finite, bias, lowest, (threads_here(), layout.last),
+        plan.blocks, y.reshape((len(y), pixels[0], pixels[1])),
+    )  # fmt: skip

@@ -7,19 +7,14 @@ they follow from the sizes alone, so do the bits of the result.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
-
-from fastconv._arguments.arrays import ready
 from fastconv._geometry.axes import Axis
-from fastconv._geometry.conv import ConvGeometry
+from fastconv._geometry.conv import Conv, pixels_of, reduction_length
 
 # Products of a piece: a tenth of a second on two cores with AVX-512, a second on one that is slow.
 PRODUCTS = 2**34
-
-Slices = tuple[slice, ...]
 
 
 def parts(count: int, work: int, multiple: int = 1) -> Iterator[slice]:
@@ -48,20 +43,19 @@ class Piece(NamedTuple):
     Attributes:
         inputs: where its part of x lies, (images, rows, columns).
         outputs: where its part of the result lies.
-        geometry: its geometry.
+        conv: its sizes.
     """
 
     inputs: tuple[slice, slice, slice]
     outputs: tuple[slice, slice, slice]
-    geometry: ConvGeometry
+    conv: Conv
 
 
 @functools.lru_cache(maxsize=256)
-def pieces(geometry: ConvGeometry, N: int) -> list[Piece]:
+def pieces(conv: Conv, N: int) -> list[Piece]:
     """The pieces of a convolution of N images that takes long: some images, or a part of one; otherwise none."""
-    rows, columns = geometry.rows, geometry.columns
-    work = geometry.OC * geometry.taps
-    pixels = rows.out * columns.out
+    rows, columns = conv.rows, conv.columns
+    work, pixels = conv.OC * reduction_length(conv), pixels_of(conv)
     if N * pixels * work <= 2 * PRODUCTS:
         return []
     tall = rows.out >= columns.out
@@ -73,9 +67,7 @@ def pieces(geometry: ConvGeometry, N: int) -> list[Piece]:
         for cut in cuts if all(_reached(axis, cut) for cut in cuts) else [slice(0, axis.out)]:
             own, low, high = _cut(axis, cut) if cut != slice(0, axis.out) else (axis, 0, axis.size)
             along, whole = slice(low, high), slice(None)
-            part = ConvGeometry.laid_out(
-                geometry.C, geometry.OC, geometry.groups, *((own, other) if tall else (other, own))
-            )
+            part = conv._replace(rows=own if tall else other, columns=other if tall else own)
             if tall:
                 found.append(Piece((images, along, whole), (images, cut, whole), part))
             else:
@@ -105,23 +97,7 @@ def _cut(axis: Axis, cut: slice) -> tuple[Axis, int, int]:
     return own, first, last
 
 
-def at(where: tuple[slice, slice, slice], last: bool = False) -> Slices:
+def at(where: tuple[slice, slice, slice], last: bool = False) -> tuple[slice, ...]:
     """The index of a part of images (N, C, H, W), or (N, H, W, C) where channels are last."""
     images, rows, columns = where
     return (images, rows, columns) if last else (images, slice(None), rows, columns)
-
-
-def forward(
-    run: Callable[[np.ndarray, ConvGeometry, np.ndarray], None], x: np.ndarray, geometry: ConvGeometry, y: np.ndarray,
-    last: bool = False,
-) -> None:  # fmt: skip
-    """run(x, geometry, y), which convolves x to y, at once or piece by piece."""
-    todo = pieces(geometry, len(x))
-    if not todo:
-        run(x, geometry, y)
-    for piece in todo:
-        target = y[at(piece.outputs, last)]
-        result = target if target.flags.c_contiguous else np.empty(target.shape, y.dtype)
-        run(ready(x[at(piece.inputs, last)], x.dtype), piece.geometry, result)
-        if result is not target:
-            target[...] = result

@@ -4,36 +4,60 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._arguments import arrays
-from fastconv._geometry.conv import ConvGeometry
-from fastconv.kernels import packing as moves
+from fastconv._arguments.arrays import empty
+from fastconv._geometry.conv import Conv
+from fastconv._geometry.layout import Layout, column_shifts, copied
+from fastconv._runtime.jit import linked
+from fastconv.kernels import packing
 
 
-def planes_of(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """X (N, C, H, W), or (N, H, W, C) where channels are last, as the kernels read it: (N, cells of an image).
+@linked
+def planes_of(where: str, conv: Conv, layout: Layout, x: np.ndarray) -> np.ndarray:
+    """The images x (N, C, H, W), or (N, H, W, C) with channels last, as a layout has them: (N, cells of an image).
 
     It is x itself where nothing has to move.
     """
-    if geometry.in_place:
-        return x.reshape(len(x), geometry.C * geometry.plane)
-    vertical, horizontal = geometry.steps
-    lines, cell = (len(x), geometry.C) if geometry.last else (len(x) * geometry.C, 1)
-    shape = (lines, vertical, len(geometry.shifts), geometry.HP, geometry.WP * cell)
-    planes = arrays.empty(where, shape, x.dtype, "the padded input")
-    flat = x.reshape(lines, geometry.rows.size, geometry.columns.size * cell)
-    moves.split(flat, geometry.rows.before, vertical, geometry.shifts * cell, horizontal, planes)
-    return planes.reshape(len(x), geometry.C * geometry.plane)
+    N, rows, columns = len(x), conv.rows, conv.columns
+    if not copied(layout):
+        return x.reshape((N, conv.C * layout.cells))
+    lines, cell = (N, conv.C) if layout.last else (N * conv.C, 1)
+    shape = (lines, layout.vertical, layout.copies, layout.HP, layout.WP * cell)
+    planes = empty(where, shape, x.dtype, "the padded input")
+    flat = x.reshape((lines, rows.size, columns.size * cell))
+    packing.split(flat, rows.before, layout.vertical, column_shifts(columns, layout) * cell, layout.horizontal, planes)
+    return planes.reshape((N, conv.C * layout.cells))
 
 
+@linked
 def runs_of(
-    where: str, g: np.ndarray, geometry: ConvGeometry, by_rows: bool
+    where: str, conv: Conv, layout: Layout, g: np.ndarray, by_rows: bool
 ) -> tuple[tuple[int, int, int, int], np.ndarray]:
-    """The runs of pixels (runs, cells of one, distance in g, distance in the planes), and g (N, OC, cells)."""
+    """The runs of pixels (runs, cells of one, distance in g, distance in the planes), and g (N, OC, cells).
+
+    One run of padded rows, unless `by_rows` or the layout says that each row of pixels is one.
+    """
     N, OC, OH, OW = g.shape
-    if geometry.WP == OW:
-        return (1, OH * OW, 0, 0), g.reshape(N, OC, OH * OW)
-    if by_rows or geometry.by_rows:
-        return (OH, OW, OW, geometry.WP), g.reshape(N, OC, OH * OW)
-    wide = arrays.empty(where, (N, OC, geometry.wide), g.dtype, "the gradient in wide rows")
-    moves.widen(g.reshape(N * OC, OH, OW), geometry.WP, wide.reshape(N * OC, geometry.wide))
-    return (1, geometry.wide, 0, 0), wide
+    if layout.WP == OW:
+        return (1, OH * OW, 0, 0), g.reshape((N, OC, OH * OW))
+    if by_rows or layout.by_rows:
+        return (OH, OW, OW, layout.WP), g.reshape((N, OC, OH * OW))
+    cells = (OH - 1) * layout.WP + OW
+    wide = empty(where, (N, OC, cells), g.dtype, "the gradient in padded rows")
+    packing.widen(g.reshape((N * OC, OH, OW)), layout.WP, wide.reshape((N * OC, cells)))
+    return (1, cells, 0, 0), wide
+
+
+@linked
+def channels_first(where: str, x: np.ndarray) -> np.ndarray:
+    """x (N, H, W, C) as a new array (N, C, H, W)."""
+    N, H, W, C = x.shape
+    moved = empty(where, (N, C, H, W), x.dtype, "the images in NCHW order")
+    packing.transposed(x.reshape((N, H * W, C)), moved.reshape((N, C, H * W)))
+    return moved
+
+
+@linked
+def to_channels_last(x: np.ndarray, y: np.ndarray) -> None:
+    """Y (N, H, W, C) = x (N, C, H, W)."""
+    N, C, H, W = x.shape
+    packing.transposed(x.reshape((N, C, H * W)), y.reshape((N, H * W, C)))

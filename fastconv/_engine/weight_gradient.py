@@ -1,52 +1,161 @@
-"""The gradients of a convolution's weights and bias."""
+"""The gradients of a convolution's weights and bias, as the plan says."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastconv._arguments.arrays import ready
-from fastconv._engine import pieces, turned
-from fastconv._engine.planes import planes_of, runs_of
-from fastconv._geometry.conv import ConvGeometry
-from fastconv._plan import declines_by_group, declines_turned
-from fastconv.kernels import conv_gradients as gradients
+from fastconv._arguments.arrays import empty
+from fastconv._engine.planes import channels_first, planes_of, runs_of
+from fastconv._geometry.borders import pixel_steps, some_tap_reaches_all, tap_rectangles
+from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
+from fastconv._geometry.layout import Layout, column_shifts, group_step, pixel_cells, term_offsets
+from fastconv._geometry.partition import outer_width
+from fastconv._plans.records import BLOCKED, DEPTHWISE, DOTS, DOTS_BY_GROUP, READ_IN_PLACE, SHARDED, WeightGradientPlan
+from fastconv._runtime.jit import linked
+from fastconv._runtime.threads import threads_here
+from fastconv.kernels import conv_gradients as kernels
+from fastconv.kernels import conv_nhwc_weight_gradient, depthwise, packing
 
 
-def weight_gradient(
-    where: str, g: np.ndarray, x: np.ndarray, shape: tuple[int, ...], geometry: ConvGeometry
-) -> np.ndarray:
-    """The gradient of the weights, of their shape."""
-    if todo := pieces.pieces(geometry, len(g)):
-        total = np.zeros(shape, g.dtype)
-        for piece in todo:
-            part_g, part_x = ready(g[pieces.at(piece.outputs)], g.dtype), ready(x[pieces.at(piece.inputs)], x.dtype)
-            total += weight_gradient(where, part_g, part_x, shape, piece.geometry)
-        return total
-    if declines_turned(geometry):
-        return _dotted(where, g, x, geometry).reshape(shape)
-    return turned.weight_gradient(where, g, x, geometry.by_pixel).reshape(shape)
+@linked
+def weight_gradient(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
+    """Grad = the gradient of the weights; arrays have their channels last where the plan says so."""
+    if len(g) == 0:
+        grad[:] = 0
+        return
+    if not plan.last:
+        _computed(where, plan, plan.algorithm, plan.layout, g, x, grad)
+        return
+    done, moved = False, plan.moved
+    if not moved:
+        if plan.algorithm == DEPTHWISE:
+            done = _depthwise(where, plan, g, x, grad)
+        elif plan.algorithm == READ_IN_PLACE:
+            done = _read_in_place(plan, g, x, grad)
+        if not done and not plan.fallback_moved:
+            _computed(where, plan, plan.fallback, plan.fallback_layout, g, x, grad)
+            done = True
+    if not done:
+        conv = plan.conv
+        shape = (conv.OC, conv.C // conv.groups, conv.rows.kernel, conv.columns.kernel)
+        first = np.empty(shape, grad.dtype)
+        g_first, x_first = channels_first(where, g), channels_first(where, x)
+        _computed(where, plan, plan.fallback, plan.fallback_layout, g_first, x_first, first)
+        grad[:] = first.transpose((0, 2, 3, 1))
 
 
-def _dotted(where: str, g: np.ndarray, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """Dot products along the pixels, for few output channels."""
-    grad = np.empty((geometry.OC, geometry.taps), g.dtype)
-    if not declines_by_group(geometry, g.itemsize):
-        gradients.split_and_weight_gradient(
-            g, x, geometry.rows.before, geometry.rows.stride, geometry.shifts, geometry.columns.stride, geometry.HP,
-            geometry.WP, geometry.offsets, geometry.groups, grad,
+@linked
+def _computed(
+    where: str, plan: WeightGradientPlan, algorithm: int, layout: Layout, g: np.ndarray, x: np.ndarray, grad: np.ndarray
+) -> None:
+    """By dot products or outer products, of arrays in the layout's order."""
+    if algorithm == DOTS_BY_GROUP:
+        conv = plan.conv
+        kernels.split_and_weight_gradient(
+            g, x, conv.rows.before, layout, column_shifts(conv.columns, layout), term_offsets(conv, layout),
+            conv.groups, plan.blocks, grad.reshape((conv.OC, reduction_length(conv))),
         )  # fmt: skip
-        return grad
-    planes = planes_of(where, x, geometry)
+    elif algorithm == DOTS:
+        _dots(where, plan, layout, g, x, grad)
+    elif algorithm == SHARDED:
+        _sharded(where, plan, layout, g, x, grad)
+    elif algorithm == BLOCKED:
+        _blocked(where, plan, layout, g, x, grad)
+
+
+@linked
+def _dots(where: str, plan: WeightGradientPlan, layout: Layout, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
+    """Dot products along the pixels, for few output channels."""
+    conv = plan.conv
+    flat = grad.reshape((conv.OC, reduction_length(conv)))
+    planes, offsets = planes_of(where, conv, layout, x), term_offsets(conv, layout)
     for by_rows in (False, True):
-        runs, flat = runs_of(where, g, geometry, by_rows)
-        gradients.weight_gradient(flat, planes, geometry.offsets, geometry.groups, *runs, grad)
-        if flat.size == g.size or np.isfinite(grad).all():
+        runs, cells = runs_of(where, conv, layout, g, by_rows)
+        kernels.weight_gradient(cells, planes, offsets, conv.groups, runs, plan.blocks, flat)
+        if cells.size == g.size or packing.all_finite(grad.reshape(-1)):
             break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
-    return grad
 
 
-def bias_gradient(g: np.ndarray) -> np.ndarray:
-    """The gradient of the bias: the sum of each channel of g."""
-    grad = np.empty(g.shape[1], g.dtype)
-    gradients.bias_gradient(g.reshape(*g.shape[:2], g.shape[2] * g.shape[3]), grad)
-    return grad
+@linked
+def _sharded(
+    where: str, plan: WeightGradientPlan, layout: Layout, g: np.ndarray, x: np.ndarray, grad: np.ndarray
+) -> None:
+    """Outer products summed in shards of the batch, for few weights."""
+    conv, blocks = plan.conv, plan.blocks
+    groups, per_group, K = conv.groups, conv.OC // conv.groups, reduction_length(conv)
+    sums = np.empty((groups, K, per_group), g.dtype)
+    parts = empty(where, (blocks.shards, groups, K, per_group), g.dtype, "the shards of the weight gradient")
+    kernels.weight_gradient_sharded(
+        _pixels_of(conv, layout, g), layout.last, planes_of(where, conv, layout, x), term_offsets(conv, layout),
+        pixel_cells(conv, layout), group_step(conv, layout), outer_width(per_group, blocks.outer_channels), parts,
+    )  # fmt: skip
+    kernels.add_parts(parts.reshape((blocks.shards, sums.size)), sums.reshape(-1))
+    packing.transposed(sums, grad.reshape((groups, per_group, K)))
+
+
+@linked
+def _blocked(
+    where: str, plan: WeightGradientPlan, layout: Layout, g: np.ndarray, x: np.ndarray, grad: np.ndarray
+) -> None:
+    """Outer products summed in blocks of terms."""
+    conv = plan.conv
+    groups, per_group, K = conv.groups, conv.OC // conv.groups, reduction_length(conv)
+    width = outer_width(per_group, plan.blocks.outer_channels)
+    cells = -(-per_group // width) * pixels_of(conv) * width
+    turned = empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
+    packing.turn_gradient(_pixels_of(conv, layout, g), layout.last, groups, width, turned.reshape(-1))
+    kernels.weight_gradient_turned(
+        turned, planes_of(where, conv, layout, x), group_step(conv, layout), term_offsets(conv, layout),
+        pixel_cells(conv, layout), width, plan.blocks, grad.reshape((groups, per_group, K)),
+    )  # fmt: skip
+
+
+@linked
+def _pixels_of(conv: Conv, layout: Layout, g: np.ndarray) -> np.ndarray:
+    """G as (N, OC, pixels), or (N, pixels, OC) with channels last."""
+    shape = (len(g), conv.OC, pixels_of(conv))
+    if layout.last:
+        shape = (len(g), pixels_of(conv), conv.OC)
+    return g.reshape(shape)
+
+
+@linked
+def _read_in_place(plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> bool:
+    """With channels last, where images lie; False where g is not finite.
+
+    The padding's zeros times infinity are NaN, as IEEE 754 has it, and this kernel leaves them out.
+    """
+    conv = plan.conv
+    sums = grad.reshape((conv.OC, taps_of(conv), conv.C // conv.groups))
+    return conv_nhwc_weight_gradient.weight_gradient_last(
+        g, x, conv.rows, tap_rectangles(conv), pixel_steps(conv, conv.columns.size, 1), conv.groups, threads_here(),
+        plan.blocks, sums,
+    )  # fmt: skip
+
+
+@linked
+def _depthwise(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> bool:
+    """Channel by channel, of channels last; False where it is not finite: zeros times infinity were left out."""
+    conv, shards, taps = plan.conv, plan.blocks.shards, taps_of(plan.conv)
+    if not some_tap_reaches_all(conv.rows, conv.columns) and not packing.all_finite(g.reshape(-1)):
+        return False  # an infinite pixel that no tap reaches would not be seen in the sums
+    parts = empty(where, (shards, taps, conv.C), g.dtype, "the shards of the weight gradient")
+    depthwise.depthwise_weight_gradient(g, x, conv.rows, conv.columns, parts)
+    sums = np.empty((taps, conv.C), g.dtype)
+    kernels.add_parts(parts.reshape((shards, sums.size)), sums.reshape(-1))
+    if not packing.all_finite(sums.reshape(-1)):
+        return False
+    grad.reshape((conv.C, taps))[:] = sums.T
+    return True
+
+
+@linked
+def bias_gradient(g: np.ndarray, last: bool, grad: np.ndarray) -> None:
+    """Grad = the sum of each channel of g (N, OC, OH, OW), or of g (N, OH, OW, OC) where channels are `last`."""
+    if last:
+        parts, sums = np.empty((16, g.shape[3])), np.empty(g.shape[3])
+        kernels.bias_gradient_last(g.reshape((g.size // g.shape[3], g.shape[3])), parts)
+        kernels.add_parts(parts, sums)
+        grad[:] = sums
+    else:
+        kernels.bias_gradient(g.reshape((g.shape[0], g.shape[1], g.shape[2] * g.shape[3])), grad)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._arguments.sizes import FULL, LARGEST, NUMBERS, SAME, SAME_LOWER, VALID, Margins
+from fastconv._runtime.jit import jitable
 from fastconv.errors import ShapeError
 
 
@@ -37,6 +38,7 @@ class Axis(NamedTuple):
         return self.size, self.kernel, self.stride, self.dilation, self.before, self.out
 
 
+@jitable
 def named_pads(where: str, name: int, size: int, span: int, stride: int) -> tuple[int, int]:
     """The padding of one axis that a name stands for; `span` is the extent of the dilated kernel."""
     if name == VALID:
@@ -57,6 +59,7 @@ def named_pads(where: str, name: int, size: int, span: int, stride: int) -> tupl
     return (more, less) if name == SAME_LOWER else (less, more)
 
 
+@jitable
 def axis(
     where: str, label: str, size: int, kernel: int, stride: int, dilation: int, name: int, pads: tuple[int, int],
     ceil_mode: bool,
@@ -86,6 +89,7 @@ def axis(
     return Axis(size, kernel, stride if out > 1 else 1, dilation, before, after, out)
 
 
+@jitable
 def _two_axes(
     where: str, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int],
     margins: Margins, ceil_mode: bool,
@@ -97,6 +101,7 @@ def _two_axes(
     )
 
 
+@jitable
 def conv_axes(
     where: str, image: tuple[int, int, int], weight: tuple[int, int, int, int], stride: tuple[int, int],
     margins: Margins, dilation: tuple[int, int], groups: int,
@@ -119,6 +124,7 @@ def conv_axes(
     return _two_axes(where, (H, W), (KH, KW), stride, dilation, margins, False)
 
 
+@jitable
 def taps_window(rows: Axis, columns: Axis) -> tuple[int, ...]:
     """What the kernels of im2col take: (OH, OW, KH, KW, top, left, sy, sx, dy, dx)."""
     return (
@@ -127,12 +133,14 @@ def taps_window(rows: Axis, columns: Axis) -> tuple[int, ...]:
     )  # fmt: skip
 
 
+@jitable
 def check_channels(where: str, C: int) -> None:
     """Raise a ShapeError unless there is a channel to take windows of."""
     if C < 1:
         raise ShapeError("{}: x must have at least one channel, got {}", where, C)
 
 
+@jitable
 def _check_pool_axis(where: str, label: str, axis: Axis) -> None:
     most = axis.kernel // 2
     if axis.before > most or axis.after > most:
@@ -148,6 +156,7 @@ def _check_pool_axis(where: str, label: str, axis: Axis) -> None:
                 raise ShapeError("{}: dilation {} leaves a window with nothing but padding", where, axis.dilation)
 
 
+@jitable
 def pool_axes(
     where: str, image: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], margins: Margins,
     dilation: tuple[int, int], ceil_mode: bool,
@@ -163,6 +172,7 @@ def pool_axes(
     return rows, columns
 
 
+@jitable
 def max_window(rows: Axis, columns: Axis) -> tuple[int, ...]:
     """What the kernels of max-pooling take: (KH, KW, top, left, sy, sx, dy, dx)."""
     return (
@@ -171,11 +181,13 @@ def max_window(rows: Axis, columns: Axis) -> tuple[int, ...]:
     )  # fmt: skip
 
 
+@jitable
 def mean_window(rows: Axis, columns: Axis) -> tuple[int, ...]:
     """What the kernels of average pooling take: (KH, KW, top, left, sy, sx)."""
     return rows.kernel, columns.kernel, rows.before, columns.before, rows.stride, columns.stride
 
 
+@jitable
 def counts(axis: Axis, include_pad: bool) -> np.ndarray:
     """How many cells of each window of one axis count: those inside the padded image, or its pixels; (out,) int64."""
     first = np.arange(axis.out) * axis.stride - axis.before

@@ -2,41 +2,32 @@
 
 At the other pixels a tap lies in the padding. A kernel that leaves those out multiplies none of the padding's zeros,
 and the image need not be padded. Terms are a tap of the kernel and an input channel, in the order (ky, kx, c).
+
+Functions of integers in the part of Python that Numba compiles as well, as in `axes`.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from fastconv._geometry.axes import Axis
-
-
-class Reach(NamedTuple):
-    """The rectangle of pixels that each tap reaches: int64.
-
-    Attributes:
-        runs: (taps, 7), the first term, how many, first and last row of pixels + 1, first and last column + 1, and the
-            input cell of the first pixel's first term. Taps that reach nothing are left out.
-        steps: the cells from one row of pixels to the next, and from one pixel to the next: (2,).
-        begins_everywhere: whether some tap reaches all pixels.
-    """
-
-    runs: np.ndarray
-    steps: np.ndarray
-    begins_everywhere: bool
+from fastconv._geometry.conv import Conv, reduction_length
+from fastconv._geometry.layout import Layout, term_offsets
+from fastconv._geometry.ranges import valid_range
+from fastconv._runtime.jit import jitable, planned
 
 
 class Areas(NamedTuple):
-    """The rectangles of pixels that the same taps reach.
+    """Rectangles of output pixels, each of which the same taps reach.
 
     Attributes:
-        areas: (areas, 7) int64, as the runs of `Reach`, but the first term and how many are of `terms`.
+        areas: (areas, 7) int64: the first of its `terms`, how many, first and last row of pixels + 1, first and last
+            column + 1, and the input cell of the first pixel's first term.
         terms: the terms of all areas: uint64.
         offsets: their cells, from the first one of their area: uint64.
-        steps: as in `Reach`.
+        steps: the cells from one row of pixels to the next, and from one pixel to the next: (2,) int64.
     """
 
     areas: np.ndarray
@@ -45,67 +36,113 @@ class Areas(NamedTuple):
     steps: np.ndarray
 
 
-def _steps(rows: Axis, columns: Axis, WP: int, cell: int) -> np.ndarray:
-    return np.array([rows.stride * WP * cell, columns.stride * cell])
+@jitable
+def some_tap_reaches_all(rows: Axis, columns: Axis) -> bool:
+    """Whether some tap lies inside the image for every output pixel."""
+    return _reaches_all(rows) and _reaches_all(columns)
 
 
-def _reached(axis: Axis) -> list[tuple[int, int, int]]:
-    """For each tap of an axis: the first pixel that it reaches, the last one + 1, and the input pixel of the first."""
-    found = []
+@jitable
+def _reaches_all(axis: Axis) -> bool:
     for tap in range(axis.kernel):
-        start = tap * axis.dilation - axis.before
-        first = max(0, -(start // axis.stride))
-        last = max(first, min(axis.out, -((start - axis.size) // axis.stride)))
-        found.append((first, last, first * axis.stride + start))
+        first, last = valid_range(tap * axis.dilation - axis.before, axis.stride, axis.size, axis.out)
+        if first == 0 and last == axis.out:
+            return True
+    return False
+
+
+@planned
+def tap_rectangles(conv: Conv) -> np.ndarray:
+    """The rectangle of pixels that each tap reaches, of images with one channel: (taps, 7) int64.
+
+    As `Areas.areas`, but the first term and how many are those of (tap, channel of a group). Taps that reach nothing
+    are left out.
+    """
+    rows, columns, channels = conv.rows, conv.columns, conv.C // conv.groups
+    found = np.empty((rows.kernel * columns.kernel, 7), np.int64)
+    count = 0
+    for ky in range(rows.kernel):
+        top = ky * rows.dilation - rows.before
+        first_row, last_row = valid_range(top, rows.stride, rows.size, rows.out)
+        for kx in range(columns.kernel):
+            left = kx * columns.dilation - columns.before
+            first, last = valid_range(left, columns.stride, columns.size, columns.out)
+            if first_row < last_row and first < last:
+                corner = (first_row * rows.stride + top) * columns.size + first * columns.stride + left
+                found[count, 0], found[count, 1] = (ky * columns.kernel + kx) * channels, channels
+                found[count, 2], found[count, 3], found[count, 4], found[count, 5] = first_row, last_row, first, last
+                found[count, 6] = corner
+                count += 1
+    return found[:count].copy()
+
+
+@planned
+def pixel_steps(conv: Conv, WP: int, cell: int) -> np.ndarray:
+    """`Areas.steps` for rows of WP pixels of `cell` cells."""
+    steps = np.empty(2, np.int64)
+    steps[0], steps[1] = conv.rows.stride * WP * cell, conv.columns.stride * cell
+    return steps
+
+
+@planned
+def _alike(axis: Axis) -> np.ndarray:
+    """The runs of an axis' pixels that the same taps reach: first, last + 1, first tap, last + 1, its input pixel."""
+    edges, count = np.zeros(2 * axis.kernel + 2, np.int64), 1
+    edges[0] = axis.out
+    for tap in range(axis.kernel):
+        first, last = valid_range(tap * axis.dilation - axis.before, axis.stride, axis.size, axis.out)
+        if first < last:
+            edges[count], edges[count + 1] = first, last
+            count += 2
+    edges = np.unique(edges)  # with the 0 that is left behind the others
+    found = np.empty((edges.size - 1, 5), np.int64)
+    for run in range(edges.size - 1):
+        start = edges[run] * axis.stride - axis.before
+        begin, end = valid_range(start, axis.dilation, axis.size, axis.kernel)
+        found[run, 0], found[run, 1], found[run, 2], found[run, 3] = edges[run], edges[run + 1], begin, end
+        found[run, 4] = start + begin * axis.dilation if begin < end else 0
     return found
 
 
-def reach(rows: Axis, columns: Axis, channels: int, WP: int, cell: int) -> Reach:
-    """The reach of the taps in images whose rows of pixels are WP * cell apart."""
-    runs = [
-        ((ky * columns.kernel + kx) * channels, channels, *v[:2], *h[:2], (v[2] * WP + h[2]) * cell)
-        for ky, v in enumerate(_reached(rows))
-        for kx, h in enumerate(_reached(columns))
-        if v[0] < v[1] and h[0] < h[1]
-    ]
-    begins = any(run[2:6] == (0, rows.out, 0, columns.out) for run in runs)
-    return Reach(np.array(runs, np.int64).reshape(-1, 7), _steps(rows, columns, WP, cell), begins)
+@planned
+def area_terms(conv: Conv) -> int:
+    """How many terms the areas that the same taps reach have together."""
+    down, across = _alike(conv.rows), _alike(conv.columns)
+    taps = (down[:, 3] - down[:, 2]).sum() * (across[:, 3] - across[:, 2]).sum()
+    return np.int64(taps) * (conv.C // conv.groups)
 
 
-def _alike(axis: Axis) -> list[tuple[int, int, range, int]]:
-    """The runs of an axis' pixels that the same taps reach: first, last + 1, the taps, the input pixel of the first."""
-    edges = {0, axis.out, *(edge for first, last, _ in _reached(axis) if first < last for edge in (first, last))}
-    found = []
-    for first, last in itertools.pairwise(sorted(edges)):
-        start = first * axis.stride - axis.before
-        begin = max(0, -(start // axis.dilation))
-        taps = range(begin, max(begin, min(axis.kernel, (axis.size - 1 - start) // axis.dilation + 1)))
-        found.append((first, last, taps, start + begin * axis.dilation if taps else 0))
-    return found
+@planned
+def border_areas(conv: Conv) -> Areas:
+    """The areas of images (H, W, C) as they are; without terms where there is only padding."""
+    rows, columns, channels = conv.rows, conv.columns, conv.C // conv.groups
+    down, across = _alike(rows), _alike(columns)
+    found, count, area = np.empty((len(down) * len(across), 7), np.int64), 0, 0
+    total = area_terms(conv)
+    terms, offsets = np.empty(total, np.uint64), np.empty(total, np.uint64)
+    for i in range(len(down)):
+        for j in range(len(across)):
+            found[area, 0] = count
+            found[area, 2], found[area, 3] = down[i, 0], down[i, 1]
+            found[area, 4], found[area, 5] = across[j, 0], across[j, 1]
+            found[area, 6] = (down[i, 4] * columns.size + across[j, 4]) * conv.C
+            for ky in range(down[i, 2], down[i, 3]):
+                for kx in range(across[j, 2], across[j, 3]):
+                    term = (ky * columns.kernel + kx) * channels
+                    row, column = (ky - down[i, 2]) * rows.dilation, (kx - across[j, 2]) * columns.dilation
+                    cell = (row * columns.size + column) * conv.C
+                    terms[count : count + channels] = np.arange(term, term + channels)
+                    offsets[count : count + channels] = np.arange(cell, cell + channels)
+                    count += channels
+            found[area, 1] = count - found[area, 0]
+            area += 1
+    return Areas(found, terms, offsets, pixel_steps(conv, columns.size, conv.C))
 
 
-def area_taps(rows: Axis, columns: Axis) -> int:
-    """The taps of all areas together."""
-    down, across = (sum(len(taps) for _, _, taps, _ in _alike(axis)) for axis in (rows, columns))
-    return down * across
-
-
-def areas(rows: Axis, columns: Axis, channels: int, WP: int, C: int) -> Areas:
-    """The areas of images (H, WP, C), of which `channels` are a group's; without terms where there is only padding."""
-    found, terms, offsets, count = [], [], [], 0
-    for v, h in itertools.product(_alike(rows), _alike(columns)):
-        ky, kx, c = np.ix_(v[2], h[2], range(channels))
-        own = ((ky * columns.kernel + kx) * channels + c).ravel()
-        found.append((count, own.size, *v[:2], *h[:2], (v[3] * WP + h[3]) * C))
-        terms.append(own)
-        row, column = (ky - v[2].start) * rows.dilation, (kx - h[2].start) * columns.dilation
-        offsets.append(((row * WP + column) * C + c).ravel())
-        count += own.size
-    table, places = (np.concatenate(part).astype(np.uint64) for part in (terms, offsets))
-    return Areas(np.array(found, np.int64).reshape(-1, 7), table, places, _steps(rows, columns, WP, C))
-
-
-def whole(rows: Axis, columns: Axis, offsets: np.ndarray, WP: int, cell: int) -> Areas:
-    """The one area of padded images, with all terms, which are at these offsets."""
-    area = np.array([(0, offsets.size, 0, rows.out, 0, columns.out, 0)])
-    return Areas(area, np.arange(offsets.size, dtype=np.uint64), offsets, _steps(rows, columns, WP, cell))
+@planned
+def one_area(conv: Conv, layout: Layout) -> Areas:
+    """The one area of padded images, with all terms."""
+    K, area = reduction_length(conv), np.zeros((1, 7), np.int64)
+    area[0, 1], area[0, 3], area[0, 5] = K, conv.rows.out, conv.columns.out
+    steps = pixel_steps(conv, layout.WP, conv.C if layout.last else 1)
+    return Areas(area, np.arange(K).astype(np.uint64), term_offsets(conv, layout), steps)

@@ -21,21 +21,22 @@ from fastconv._arguments.sizes import (
     pair,
 )
 from fastconv._geometry.axes import Axis, conv_axes
-from fastconv._geometry.conv import ConvGeometry
+from fastconv._geometry.conv import Conv
+from fastconv._runtime.jit import jitable
 from fastconv.errors import ShapeError
 
 
 def conv_transpose_geometry(
     where: str, image: Sequence[int], weight: Sequence[int], stride: Any, padding: Any, output_padding: Any,
     groups: Any, dilation: Any,
-) -> ConvGeometry:  # fmt: skip
+) -> Conv:  # fmt: skip
     """The geometry of the convolution that takes the result (OC, OH, OW) to `image` (C, H, W), all checked.
 
     `weight` is (C, OC/groups, KH, KW), which is how that convolution has it too.
     """
     C, H, W = image
     channels, per_group, KH, KW = weight
-    return _geometry(
+    return _conv(
         where, (C, H, W), (channels, per_group, KH, KW), pair(where, "stride", stride, 1),
         padding_argument(where, padding), pair(where, "output_padding", output_padding),
         integer(where, "groups", groups, 1), pair(where, "dilation", dilation, 1),
@@ -43,14 +44,15 @@ def conv_transpose_geometry(
 
 
 @functools.lru_cache(maxsize=1024)
-def _geometry(
+def _conv(
     where: str, image: tuple[int, int, int], weight: tuple[int, int, int, int], stride: tuple[int, int],
     margins: Margins, output_padding: tuple[int, int], groups: int, dilation: tuple[int, int],
-) -> ConvGeometry:  # fmt: skip
-    rows, columns = conv_transpose_axes(where, image, weight, stride, margins, output_padding, groups, dilation)
-    return ConvGeometry.laid_out(weight[1] * groups, weight[0], groups, rows, columns)
+) -> Conv:  # fmt: skip
+    axes = conv_transpose_axes(where, image, weight, stride, margins, output_padding, groups, dilation)
+    return Conv(weight[1] * groups, weight[0], groups, *axes)
 
 
+@jitable
 def conv_transpose_axes(
     where: str, image: tuple[int, int, int], weight: tuple[int, int, int, int], stride: tuple[int, int],
     margins: Margins, output_padding: tuple[int, int], groups: int, dilation: tuple[int, int],
@@ -75,11 +77,13 @@ def conv_transpose_axes(
     return _ending_at(rows, H), _ending_at(columns, W)
 
 
+@jitable
 def _ending_at(axis: Axis, out: int) -> Axis:
     # output_padding from the stride on: windows would fit into it, which do not belong to any pixel of x
     return Axis(axis.size, axis.kernel, axis.stride, axis.dilation, axis.before, axis.after, out)
 
 
+@jitable
 def _result_size(
     where: str, label: str, size: int, kernel: int, stride: int, dilation: int, extra: int, name: int,
     pads: tuple[int, int],

@@ -1,6 +1,15 @@
-"""How a convolution's input is laid out for the kernels: padded planes, their phases, the offsets of the taps.
+"""How a convolution's input lies before the kernels: padded planes, stride phases, shifted copies, or as it is.
 
-Functions of integers in the part of Python that Numba compiles as well, as in `_axes`.
+Kernels for direct convolution number output pixels along rows with the input's padded row pitch WP, q = oy*WP + ox. The
+pixel that term k = (c, ky, kx) needs for output q is then at `offsets[k] + q`: the offsets are an indirection buffer
+(M. Dukhan, The indirect convolution algorithm, 2019, section 3), made once for all pixels. For a stride, a plane is
+split into its stride phases, of which phase a holds the rows i*stride + a, and the columns likewise, so that the pixels
+of neighbouring outputs are neighbours.
+
+A padded row ends with WP - OW cells that are no pixels. Where those cost more than copying, there is a copy for each
+column of the kernel instead of each horizontal phase, shifted so that WP is OW.
+
+Functions of integers in the part of Python that Numba compiles as well, as in `axes`.
 """
 
 from __future__ import annotations
@@ -10,92 +19,162 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._geometry.axes import Axis
+from fastconv._geometry.conv import Conv, taps_of
+from fastconv._runtime.jit import jitable, planned
+
+IN_PLACE, PADDED, STRIDE_PHASES, SHIFTED_COPIES, UNPADDED = range(5)
 
 
-class Planes(NamedTuple):
-    """The planes of one channel (see `ConvGeometry`).
+class Layout(NamedTuple):
+    """Where the pixels of an image lie.
 
     Attributes:
-        HP: rows of a phase plane.
-        WP: columns of a phase plane.
-        steps: vertical and horizontal phases of the input: the strides, or one where planes are whole.
-        copies: horizontal phases, or where `unrolled` kernel columns.
-        unrolled: whether there is a plane for each kernel column.
-        in_place: whether the input can be read as it is: no padding, one phase.
-        cells: cells of one channel, all its planes.
-        wide: Q, the cells of an output plane in wide rows; the last row ends with its last pixel.
-        by_rows: whether pixels are computed row by row, where that is estimated to take fewer cycles.
-        cycles: an estimate of the cycles that an image takes, to choose between layouts.
+        kind: IN_PLACE, the image as it is, which needs no padding; PADDED, in one plane with zeros around it;
+            STRIDE_PHASES, that plane split; SHIFTED_COPIES, for each column of the kernel; UNPADDED, the image as it
+            is, for kernels that leave out the taps that lie in the padding.
+        last: whether the channels of a pixel lie side by side, as in NHWC order.
+        HP: rows of a plane.
+        WP: columns of a plane: the padded row pitch, in cells of all channels where they are `last`.
+        vertical: stride phases of rows.
+        horizontal: stride phases of columns.
+        copies: planes for each vertical phase: horizontal phases, or shifted copies.
+        cells: cells of one channel, in all its planes.
+        by_rows: whether output pixels are computed row by row, and not along the padded rows.
     """
 
+    kind: int
+    last: bool
     HP: int
     WP: int
-    steps: tuple[int, int]
+    vertical: int
+    horizontal: int
     copies: int
-    unrolled: bool
-    in_place: bool
     cells: int
-    wide: int
     by_rows: bool
-    cycles: float
 
 
-def laid_out(
-    C: int, OC: int, groups: int, rows: Axis, columns: Axis, unrolled: bool, whole: bool = False
-) -> Planes:  # fmt: skip
-    """The planes for a convolution of C channels to OC."""
-    sy, sx = (1, 1) if whole else (rows.stride, columns.stride)
+@jitable
+def _is_padded(axis: Axis) -> bool:
+    return axis.before != 0 or axis.after != 0  # negative padding leaves out pixels
+
+
+@jitable
+def wide_rows(conv: Conv, shifted: bool) -> tuple[Layout, float]:
+    """The layout for pixels along padded rows, and an estimate of the cycles that an image takes with it."""
+    rows, columns = conv.rows, conv.columns
+    sy, sx = rows.stride, columns.stride
+    padded = _is_padded(rows) or _is_padded(columns)
     HP = -(-(rows.before + rows.size + rows.after) // sy)
-    WP = columns.out if unrolled else -(-(columns.before + columns.size + columns.after) // sx)
-    copies = columns.kernel if unrolled else sx
-    no_pads = rows.before == 0 and rows.after == 0 and columns.before == 0 and columns.after == 0
-    in_place = no_pads and sy == 1 and sx == 1 and not unrolled
+    WP = columns.out if shifted else -(-(columns.before + columns.size + columns.after) // sx)
+    copies = columns.kernel if shifted else sx
+    kind = SHIFTED_COPIES if shifted else STRIDE_PHASES if sy * sx > 1 else PADDED if padded else IN_PLACE
     cells = sy * copies * HP * WP
-    wide = (rows.out - 1) * WP + columns.out
     # half a cycle for a term of a vector, 1.5 to begin and end a sum
-    vector = OC * (C // groups * rows.kernel * columns.kernel / 2 + 1.5)
+    vector = conv.OC * (conv.C // conv.groups * taps_of(conv) / 2 + 1.5)
     vectors = -(-columns.out // 16)
-    cycles_by_rows = vector * (rows.out * vectors) * (1.25 if vectors == 1 else 1.0)  # more loads than multiply-adds
-    stored = 0 if WP == columns.out else 12 * OC * rows.out  # rows copied from the scratch
-    cycles_of_wide = vector * -(-wide // 16) + stored
-    copied = 0 if in_place else C * sy * copies * HP
-    store = 1 if C * cells < 2**17 else 6  # of a vector, to the L2 cache or beyond
-    cycles = min(cycles_of_wide, cycles_by_rows) + copied * (4 + store * WP / 16)
-    by_rows = WP != columns.out and cycles_by_rows < cycles_of_wide
-    return Planes(HP, WP, (sy, sx), copies, unrolled, in_place, cells, wide, by_rows, cycles)
+    by_rows = vector * (rows.out * vectors) * (1.25 if vectors == 1 else 1.0)  # more loads than multiply-adds
+    stored = 0 if WP == columns.out else 12 * conv.OC * rows.out  # rows copied from the workspace
+    along = vector * -(-((rows.out - 1) * WP + columns.out) // 16) + stored
+    copied = 0 if kind == IN_PLACE else conv.C * sy * copies * HP
+    store = 1 if conv.C * cells < 2**17 else 6  # of a vector, to the L2 cache or beyond
+    cycles = min(along, by_rows) + copied * (4 + store * WP / 16)
+    layout = Layout(kind, False, HP, WP, sy, sx, copies, cells, WP != columns.out and by_rows < along)
+    return layout, cycles
 
 
-def chosen(C: int, OC: int, groups: int, rows: Axis, columns: Axis) -> Planes:
-    """The planes of a convolution, unrolled where that is estimated to take a tenth fewer cycles, for its memory."""
-    plain = laid_out(C, OC, groups, rows, columns, False)
-    unrolled = laid_out(C, OC, groups, rows, columns, True)
-    return plain if plain.WP == columns.out or plain.cycles <= 1.1 * unrolled.cycles else unrolled
+@jitable
+def chosen(conv: Conv) -> Layout:
+    """The layout for pixels along padded rows; of shifted copies where they take a tenth fewer cycles, by estimate.
+
+    The tenth is for their memory.
+    """
+    plain, cycles = wide_rows(conv, False)
+    shifted, cycles_of_shifted = wide_rows(conv, True)
+    return plain if plain.WP == conv.columns.out or cycles <= 1.1 * cycles_of_shifted else shifted
 
 
-def column_shifts(columns: Axis, planes: Planes) -> np.ndarray:
+@jitable
+def by_pixel(conv: Conv, last: bool) -> Layout:
+    """The layout for kernels that take each pixel where it lies: one padded plane, whatever the stride."""
+    rows, columns = conv.rows, conv.columns
+    HP, WP = rows.before + rows.size + rows.after, columns.before + columns.size + columns.after
+    padded = _is_padded(rows) or _is_padded(columns)
+    return Layout(PADDED if padded else IN_PLACE, last, HP, WP, 1, 1, 1, HP * WP, False)
+
+
+@jitable
+def unpadded(conv: Conv) -> Layout:
+    """The layout of images with channels last that are read as they are."""
+    H, W = conv.rows.size, conv.columns.size
+    return Layout(UNPADDED, True, H, W, 1, 1, 1, H * W, False)
+
+
+@jitable
+def copied(layout: Layout) -> bool:
+    """Whether the input is copied into planes."""
+    return layout.kind != IN_PLACE and layout.kind != UNPADDED
+
+
+@planned
+def column_shifts(columns: Axis, layout: Layout) -> np.ndarray:
     """The input column in front of each copy of a plane; j columns on it is shift + j * stride: int64."""
-    step = columns.dilation if planes.unrolled else 1
-    return np.arange(planes.copies) * step - columns.before
+    step = columns.dilation if layout.kind == SHIFTED_COPIES else 1
+    return np.arange(layout.copies) * step - columns.before
 
 
-def tap_windows(rows: Axis, columns: Axis, planes: Planes) -> np.ndarray:
+@planned
+def tap_windows(conv: Conv, layout: Layout) -> np.ndarray:
     """The offset of tap (ky, kx) inside a channel's planes: (KH*KW,) uint64."""
+    rows, columns = conv.rows, conv.columns
     offsets = np.empty(rows.kernel * columns.kernel, np.uint64)
     for ky in range(rows.kernel):
-        i, a = divmod(ky * rows.dilation, planes.steps[0])
+        i, a = divmod(ky * rows.dilation, layout.vertical)
         for kx in range(columns.kernel):
-            j, b = (0, kx) if planes.unrolled else divmod(kx * columns.dilation, planes.steps[1])
-            offsets[ky * columns.kernel + kx] = ((a * planes.copies + b) * planes.HP + i) * planes.WP + j
+            j, b = divmod(kx * columns.dilation, layout.horizontal)
+            if layout.kind == SHIFTED_COPIES:
+                j, b = 0, kx
+            offsets[ky * columns.kernel + kx] = ((a * layout.copies + b) * layout.HP + i) * layout.WP + j
     return offsets
 
 
-def channel_starts(C: int, OC: int, groups: int, T: int) -> np.ndarray:
-    """Where the weights of input channel c begin, with those of its group's first output channel: (C,) uint64.
+@planned
+def term_offsets(conv: Conv, layout: Layout) -> np.ndarray:
+    """The offset of term (c, ky, kx), or (ky, kx, c) with channels last, from its group's first channel: (K,) uint64."""
+    windows, channels = tap_windows(conv, layout), conv.C // conv.groups
+    taps = windows.size
+    offsets = np.empty(channels * taps, np.uint64)
+    if layout.last:
+        for tap in range(taps):
+            first = np.int64(windows[tap]) * conv.C
+            offsets[tap * channels : (tap + 1) * channels] = np.arange(first, first + channels)
+    else:
+        for c in range(channels):
+            offsets[c * taps : (c + 1) * taps] = windows + np.uint64(c * layout.cells)
+    return offsets
 
-    T is the number of taps of one channel.
-    """
+
+@planned
+def pixel_cells(conv: Conv, layout: Layout) -> np.ndarray:
+    """The cell of every output pixel: (OH * OW,) uint64."""
+    rows, columns, cell = conv.rows, conv.columns, conv.C if layout.last else 1
+    down, across = rows.stride // layout.vertical * layout.WP * cell, columns.stride // layout.horizontal * cell
+    cells = np.empty(rows.out * columns.out, np.uint64)
+    for oy in range(rows.out):
+        cells[oy * columns.out : (oy + 1) * columns.out] = np.arange(columns.out) * across + oy * down
+    return cells
+
+
+@jitable
+def group_step(conv: Conv, layout: Layout) -> int:
+    """The distance of the first channels of two groups."""
+    return conv.C // conv.groups * (1 if layout.last else layout.cells)
+
+
+@planned
+def channel_starts(C: int, OC: int, groups: int, taps: int) -> np.ndarray:
+    """Where the weights of input channel c begin, with those of its group's first output channel: (C,) uint64."""
     starts = np.empty(C, np.uint64)
     for c in range(C):
         group, inside = divmod(c, C // groups)
-        starts[c] = (group * (OC // groups) * (C // groups) + inside) * T
+        starts[c] = (group * (OC // groups) * (C // groups) + inside) * taps
     return starts

@@ -11,14 +11,30 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 from numba.np.numpy_support import as_dtype
 
-from fastconv._arguments.arrays import check_memory, same_shape
-from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._arguments.arrays import check_memory, empty, same_shape
+from fastconv._overloads.register import STRICT, compiled_as
+from fastconv._runtime.jit import linked, strict_helper
+from fastconv._runtime.threads import threads_here
 from fastconv.errors import DTypeError, ShapeError
+
+
+@overload(empty, jit_options=STRICT)
+def _empty(where, shape, dtype, what):
+    size = as_dtype(dtype.dtype).itemsize
+
+    def compiled(where, shape, dtype, what):
+        check_memory(where, what, shape, size)
+        return np.empty(shape, dtype)
+
+    return compiled
+
+
+@overload(threads_here)
+def _threads_here():
+    return lambda: np.int64(1)
 
 
 @strict_helper
@@ -28,40 +44,34 @@ def _new(where, shape, like):
 
 
 @linked
-@strict_helper
 def new_matrix(where, shape, zero):
     """As `new_images`, of two axes."""
     return _new(where, shape, np.full(0, zero))
 
 
 @linked
-@strict_helper
 def new_matrices(where, shape, zero):
     """As `new_images`, of three axes."""
     return _new(where, shape, np.full(0, zero))
 
 
 @linked
-@strict_helper
 def new_images(where, shape, zero):
     """A new array (N, C, H, W) of the dtype of `zero`."""
     return _new(where, shape, np.full(0, zero))
 
 
 @linked
-@strict_helper
 def _batch_of_one(a):
     return a.reshape((1, *a.shape))
 
 
 @linked
-@strict_helper
 def _flattened(a):
     return a.reshape(-1)
 
 
 @linked
-@strict_helper
 def to_channels_last(x):
     """X (N, C, H, W) as a new array (N, H, W, C)."""
     N, C, H, W = x.shape
@@ -140,12 +150,38 @@ def shape_of(ndim: int, layout: str = "NCHW") -> Callable:
 
 
 @functools.cache
+def ordered(layout: str, ndim: int = 4) -> Callable:
+    """The function that gives the shape of the results of N images, with a batch or without, of a convolution."""
+    shape = shape_of(ndim, layout)
+    return register_jitable(lambda N, conv: shape((N, conv.OC, conv.rows.out, conv.columns.out)))
+
+
+def if_array(function: Callable) -> Callable:
+    """The function for compiled code that gives function(a) of an array, None of None."""
+
+    def found(a):
+        """For compiled code."""
+
+    @overload(found)
+    def _found(a):
+        return (lambda a: function(a)) if isinstance(a, types.Array) else (lambda a: a)
+
+    return found
+
+
+@functools.cache
+def single_of(ndim: int) -> Callable:
+    """The function that gives an array with a batch, or None, as the caller has it, who has so many dimensions."""
+    return if_array(register_jitable((lambda a: a[0]) if ndim == 3 else (lambda a: a)))
+
+
+@functools.cache
 def images_reader(kind: types.Array, dtype: np.dtype, layout: str = "NCHW") -> Callable:
     """The function that gives images of this type as (N, C, H, W) for kernels, copied only if they are not."""
     read, sizes, element = reader(kind, dtype), sizes_of(kind.ndim, layout), dtype.type
     batch = kind.ndim == 4
     if layout == "NCHW":
-        return read if batch else register_jitable(lambda a: _batch_of_one((read(a),)))
+        return read if batch else register_jitable(lambda a: _batch_of_one(read(a)))
 
     def moved(a):
         result = np.empty(sizes(a.shape), element)
@@ -179,11 +215,11 @@ def target(dtype: np.dtype, ndim: int, layout: str = "NCHW", given: bool = False
     """
     final, zero = shape_of(ndim, layout), dtype.type(0)
     if not given:
-        return register_jitable(lambda where, shape, out, a, b, c: new_images((where, shape, zero)))
+        return register_jitable(lambda where, shape, out, a, b, c: new_images(where, shape, zero))
 
     def checked(where, shape, out, a, b, c):
         check_given(where, final(shape), out, (reach(a), reach(b), reach(c)))
-        return out.reshape(shape) if layout == "NCHW" else new_images((where, shape, zero))
+        return out.reshape(shape) if layout == "NCHW" else new_images(where, shape, zero)
 
     return register_jitable(checked)
 
@@ -197,13 +233,13 @@ def delivery(ndim: int, layout: str = "NCHW", given: bool = False) -> Callable:
     if given:
 
         def filled(found, out):
-            _fill(out, to_channels_last((found,)))
+            _fill(out, to_channels_last(found))
             return out
 
         return register_jitable(filled)
     if layout == "NCHW":
         return register_jitable((lambda found, out: found) if batch else (lambda found, out: found[0]))
-    whole, single = lambda found, out: to_channels_last((found,)), lambda found, out: to_channels_last((found,))[0]
+    whole, single = lambda found, out: to_channels_last(found), lambda found, out: to_channels_last(found)[0]
     return register_jitable(whole if batch else single)
 
 

@@ -17,14 +17,13 @@ from fastconv._overloads.arrays import delivery, images_reader, reader, sizes_of
 from fastconv._overloads.conv_backward import if_wanted, wanted
 from fastconv._overloads.global_pool import pixels_checker
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.kernels import batch_norm as kernels
 
 _DOUBLE = np.dtype(np.float64)
-moments, sums = linked(kernels.moments.serial), linked(kernels.sums.serial)
-scale, combine = linked(kernels.scale.serial), linked(kernels.gradient.serial)
+moments, sums = kernels.moments, kernels.sums
+scale, combine = kernels.scale, kernels.gradient
 
 
 @strict_helper
@@ -33,30 +32,27 @@ def _flat(x):
 
 
 @linked
-@strict_helper
 def statistics(x, mean, var, training):
     """The mean and the variance with which x is normalised: its own where `training`, else those given."""
     if x.size == 0 or not training:
         return mean, var
     own_mean, own_var = np.empty(x.shape[1]), np.empty(x.shape[1])
-    moments((_flat(x), own_mean, own_var))
+    moments(_flat(x), own_mean, own_var)
     return own_mean, own_var
 
 
 @linked
-@strict_helper
 def normalised(x, mean, var, weight, bias, eps):
     """X (N, C, H, W), normalised."""
     y = np.empty(x.shape, x.dtype)
     if x.size > 0:
         element = x.dtype
         factor = weight / np.sqrt(var + eps)
-        scale((_flat(x), mean.astype(element), factor.astype(element), bias.astype(element), _flat(y)))
+        scale(_flat(x), mean.astype(element), factor.astype(element), bias.astype(element), _flat(y))
     return y
 
 
 @linked
-@strict_helper
 def gradients(g, x, mean, var, weight, training, eps, of_x):
     """The gradients of x, if it is wanted, of weight and of bias, the last two in float64."""
     C = x.shape[1]
@@ -64,18 +60,18 @@ def gradients(g, x, mean, var, weight, training, eps, of_x):
     if x.size == 0:
         return grad_x, weighted, plain
     element, count = x.dtype, x.size // C
-    sums((_flat(g), _flat(x), mean, plain, weighted))
+    sums(_flat(g), _flat(x), mean, plain, weighted)
     inverse, factor = 1 / np.sqrt(var + eps), weight / np.sqrt(var + eps)
     grad_weight = weighted * inverse
     if of_x and training:
         shares, shift = -factor * inverse * grad_weight / count, -factor * plain / count
         combine(
-            (_flat(g), _flat(x), mean.astype(element), factor.astype(element), shares.astype(element),
-             shift.astype(element), _flat(grad_x))
+            _flat(g), _flat(x), mean.astype(element), factor.astype(element), shares.astype(element),
+             shift.astype(element), _flat(grad_x)
         )  # fmt: skip
     elif of_x:
         zeros = np.zeros(C, element)
-        scale((_flat(g), zeros, factor.astype(element), zeros, _flat(grad_x)))
+        scale(_flat(g), zeros, factor.astype(element), zeros, _flat(grad_x))
     return grad_x, grad_weight, plain
 
 
@@ -156,12 +152,12 @@ def _batch_norm2d(
         means, variances = mean_of(running_mean, C, trains), var_of(running_var, C, trains)
         factors, shifts = weight_of(weight, C), bias_of(bias, C)
         images = read(x)
-        mean, var = statistics((images, means, variances, trains))
+        mean, var = statistics(images, means, variances, trains)
         if trains and N > 0:
             count = N * H * W
             move_mean(running_mean, mean, share)
             move_var(running_var, var * (count / (count - 1)), share)
-        return deliver(normalised((images, mean, var, factors, shifts, small)), None)
+        return deliver(normalised(images, mean, var, factors, shifts, small), None)
 
     return compiled
 
@@ -198,8 +194,8 @@ def _batch_norm2d_backward(
         factors = weight_of(weight, C)
         same_shape(where, "grad_output", grad_output, x.shape)
         g, images = read_g(grad_output), read(x)
-        mean, var = statistics((images, means, variances, trains))
-        grads = gradients((g, images, mean, var, factors, trains, small, needs_x))
+        mean, var = statistics(images, means, variances, trains)
+        grads = gradients(g, images, mean, var, factors, trains, small, needs_x)
         return of_x(grads[0]), of_weight(grads[1]), of_bias(grads[2])
 
     return compiled

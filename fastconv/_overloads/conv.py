@@ -1,8 +1,4 @@
-"""conv2d and conv_output_shape in jitted code.
-
-`split` and `forward` run on as many images at once as fit the L2 cache, on the planes that Python would choose: the
-same products in the same order, whichever variant Python takes.
-"""
+"""conv2d and conv_output_shape in jitted code."""
 
 from __future__ import annotations
 
@@ -12,100 +8,51 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arguments.arrays import check_memory
 from fastconv._arguments.sizes import check_range, layout_argument
+from fastconv._engine.forward import forward
 from fastconv._geometry.axes import conv_axes
-from fastconv._geometry.layout import chosen, column_shifts, tap_windows
+from fastconv._geometry.conv import Conv
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
-from fastconv._overloads.arrays import check_out, delivery, images_reader, reader, sizes_of, target
+from fastconv._overloads.arrays import check_out, delivery, images_reader, ordered, reader, sizes_of, target
 from fastconv._overloads.register import compiled_as
-from fastconv._plan import CACHED_PLANES
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._plans.forward import plan_forward
+from fastconv._runtime.host import HOST
+from fastconv._runtime.jit import linked
 from fastconv.errors import ShapeError
-from fastconv.kernels import conv as kernels
-from fastconv.kernels import packing as moves
-from fastconv.kernels.micro.drivers import row_offsets
-
-split, forward = linked(moves.split.serial), linked(kernels.forward.serial)
 
 
 @linked
-@strict_helper
 def sizes(where, image, weight, biases, stride, margins, dilation, groups):
-    """The shape of a convolution's result and its axes, all checked; `biases` is -1 where there is no bias."""
+    """A convolution's sizes, all checked; `biases` is -1 where there is no bias."""
     N, C, H, W = image
     if biases >= 0 and biases != weight[0]:
         raise ShapeError("{}: bias must have shape {}, got {}", where, (weight[0],), (biases,))
     check_steps(where, stride, margins, dilation)
     check_range(where, "groups", groups, 1)
     rows, columns = conv_axes(where, (C, H, W), weight, stride, margins, dilation, groups)
-    return (N, weight[0], rows.out, columns.out), rows, columns
+    return Conv(C, weight[0], groups, rows, columns)
 
 
 @linked
-@strict_helper
 def output_shape(where, image, weight, stride, margins, dilation):
-    """`sizes` of shapes that are arguments themselves; the groups follow from the channels."""
+    """The result's shape for shapes that are arguments themselves; the groups follow from the channels."""
     for i in range(4):
         check_range(where, "input_shape", image[i], 0)
     for i in range(4):
         check_range(where, "weight_shape", weight[i], 0)
     groups = max(image[1] // max(weight[1], 1), 1)
-    return sizes((where, image, weight, np.int64(-1), stride, margins, dilation, groups))[0]
-
-
-@strict_helper
-def tap_offsets(channels, rows, columns, planes):
-    """The offset of tap (c, ky, kx) from the first of its group's `channels`: (taps,) uint64."""
-    windows = tap_windows(rows, columns, planes)
-    T = windows.size
-    offsets = np.empty(channels * T, np.uint64)
-    for c in range(channels):
-        for t in range(T):
-            offsets[c * T + t] = c * planes.cells + np.int64(windows[t])
-    return offsets
-
-
-@strict_helper
-def summed(where, x, weight, weight_rows, weight_terms, bias, rows, columns, groups, y):
-    """Y = the convolution of x, plus bias; the weight of channel oc and tap k is weight[weight_rows[oc] + terms[k]]."""
-    N, C, H, W = x.shape
-    planes = chosen(C, y.shape[1], groups, rows, columns)
-    offsets, shifts = tap_offsets(C // groups, rows, columns, planes), column_shifts(columns, planes)
-    floor, image = y.dtype.type(-np.inf), C * planes.cells
-    if planes.in_place:
-        forward(
-            (x.reshape(-1), weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, planes.WP,
-             planes.by_rows, y)
-        )  # fmt: skip
-        return
-    shape = (C, rows.stride, planes.copies, planes.HP, planes.WP)
-    check_memory(where, "the padded input", shape, x.itemsize)
-    step = max(1, min(N, CACHED_PLANES // (image * x.itemsize)))
-    scratch = np.empty((step * C, rows.stride, planes.copies, planes.HP, planes.WP), x.dtype)
-    for n in range(0, N, step):
-        m = min(step, N - n)
-        part = scratch[: m * C]
-        split((x[n : n + m].reshape((m * C, H, W)), rows.before, rows.stride, shifts, columns.stride, part))
-        forward(
-            (part.reshape(-1), weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, planes.WP,
-             planes.by_rows, y[n : n + m])
-        )  # fmt: skip
+    conv = sizes(where, image, weight, np.int64(-1), stride, margins, dilation, groups)
+    return image[0], conv.OC, conv.rows.out, conv.columns.out
 
 
 @linked
-@strict_helper
-def convolve(where, x, weight, bias, rows, columns, groups, y):
-    """Y = the convolution of x with weight, plus bias, if that has elements; arrays as kernels take them, in NCHW."""
-    if y.size == 0:
-        return
-    OC = weight.shape[0]
-    taps = weight.size // OC
-    start = bias if bias.size > 0 else np.zeros(OC, y.dtype)
-    table = row_offsets(OC, taps), row_offsets(taps, np.int64(1))
-    summed(where, x, weight.reshape(-1), table[0], table[1], start, rows, columns, groups, y)
+def convolve(where, conv, last, x, weight, bias, y) -> None:
+    """y = the convolution of x with weight, plus bias, if that has elements, with channels `last` or first."""
+    if y.size > 0:
+        plan = plan_forward(conv, len(x), x.itemsize, last, HOST)
+        start = bias if bias.size > 0 else np.zeros(conv.OC, y.dtype)
+        forward(where, plan, x, weight, start, y.dtype.type(-np.inf), y)
 
 
 @compiled_as(functional.conv_output_shape)
@@ -122,7 +69,7 @@ def _conv_output_shape(input_shape: Any, weight_shape: Any, stride: Any, padding
         OC, channels, KH, KW = weight_shape
         image = np.int64(N), np.int64(C), np.int64(H), np.int64(W)
         kernels = np.int64(OC), np.int64(channels), np.int64(KH), np.int64(KW)
-        return output_shape((where, image, kernels, int2(stride), margins(where, padding), int2(dilation)))
+        return output_shape(where, image, kernels, int2(stride), margins(where, padding), int2(dilation))
 
     return compiled
 
@@ -153,20 +100,21 @@ def _conv2d(
         raise ValueError(f"{where}: algorithm must be auto or direct inside jitted code, got {way!r}")
     order = checked(where, x, weight, layout, stride, padding, dilation, groups)
     dtype = arguments.result_dtype(x, weight, arguments.optional_array(where, "bias", bias))
-    given = check_out(where, out, dtype, x.ndim)
+    given, last, shape = check_out(where, out, dtype, x.ndim), order == "NHWC", ordered(order)
     image_sizes, weight_sizes = sizes_of(x.ndim, order), sizes_of(4, order)
-    read_x, read_weight = images_reader(x, dtype, order), images_reader(weight, dtype, order)
+    read_x, read_weight = images_reader(x, dtype), images_reader(weight, dtype)
     biases, read_bias = bias_reader(where, bias, dtype)
-    begin, deliver = target(dtype, x.ndim, order, given), delivery(x.ndim, order, given)
+    begin, deliver = target(dtype, x.ndim, given=given), delivery(x.ndim, given=given)
 
     def compiled(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out):
-        shape, rows, columns = sizes(
-            (where, image_sizes(x.shape), weight_sizes(weight.shape), biases(bias), int2(stride),
-             margins(where, padding), int2(dilation), np.int64(groups))
+        image = image_sizes(x.shape)
+        conv = sizes(
+            where, image, weight_sizes(weight.shape), biases(bias), int2(stride), margins(where, padding),
+            int2(dilation), np.int64(groups),
         )  # fmt: skip
         images, kernels = read_x(x), read_weight(weight)
-        y = begin(where, shape, out, x, weight, bias)
-        convolve((where, images, kernels, read_bias(bias), rows, columns, np.int64(groups), y))
+        y = begin(where, shape(image[0], conv), out, x, weight, bias)
+        convolve(where, conv, last, images, kernels, read_bias(bias), y)
         return deliver(y, out)
 
     return compiled

@@ -12,24 +12,21 @@ from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import int2, margins, value_of
-from fastconv._overloads.arrays import new_images, reader
+from fastconv._overloads.arrays import if_array, new_images, ordered, reader
 from fastconv._overloads.conv import bias_reader, convolve, sizes
 from fastconv._overloads.conv_backward import gradients_of, wanted
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import ShapeError
 
 
 @linked
-@strict_helper
 def one_row(a):
     """A (N, C, L) as (N, C, 1, L)."""
     return a.reshape((a.shape[0], a.shape[1], 1, a.shape[2]))
 
 
 @linked
-@strict_helper
 def without_row(a):
     """A (N, C, 1, L) as (N, C, L)."""
     return a.reshape((a.shape[0], a.shape[1], a.shape[3]))
@@ -54,7 +51,7 @@ def _step(where: str, name: str, kind: Any) -> Any:
 
 
 def _pads(where: str, kind: Any) -> Any:
-    """The function that gives a signal's padding as `_axes.Margins` of an image with one row."""
+    """The function that gives a signal's padding as `sizes.Margins` of an image with one row."""
     if isinstance(kind, types.UnicodeType) or isinstance(value_of(kind), str):
         arguments.some_padding(where, kind)
         return register_jitable(lambda padding: margins(where, padding))
@@ -75,7 +72,7 @@ def _rows_reader(kind: types.Array, dtype: np.dtype) -> Any:
     """The function that gives signals as images with one row for kernels."""
     read = reader(kind, dtype)
     if kind.ndim == 3:
-        return register_jitable(lambda a: one_row((read(a),)))
+        return register_jitable(lambda a: one_row(read(a)))
     return register_jitable(lambda a: read(a).reshape((1, a.shape[0], 1, a.shape[1])))
 
 
@@ -95,16 +92,18 @@ def _conv1d(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation:
     biases, read_bias = bias_reader(where, bias, dtype)
     (full, _, last), (kernel, _, _) = _signals(x.ndim), _signals(3)
     read_x, read_weight, zero = _rows_reader(x, dtype), _rows_reader(weight, dtype), dtype.type(0)
+    shape = ordered("NCHW")
 
     def compiled(x, weight, bias, stride, padding, dilation, groups):
         _check_weight(where, weight)
-        shape, rows, columns = sizes(
-            (where, full(x.shape), kernel(weight.shape), biases(bias), step(stride), pads(padding), spacing(dilation),
-             np.int64(groups))
+        image = full(x.shape)
+        conv = sizes(
+            where, image, kernel(weight.shape), biases(bias), step(stride), pads(padding), spacing(dilation),
+            np.int64(groups),
         )  # fmt: skip
-        y = new_images((where, shape, zero))
-        convolve((where, read_x(x), read_weight(weight), read_bias(bias), rows, columns, np.int64(groups), y))
-        return last(without_row((y,)))
+        y = new_images(where, shape(image[0], conv), zero)
+        convolve(where, conv, False, read_x(x), read_weight(weight), read_bias(bias), y)
+        return last(without_row(y))
 
     return compiled
 
@@ -121,17 +120,18 @@ def _conv1d_backward(
     dtype = arguments.result_dtype(x, weight, grad_output)
     (full, back, last), (kernel, _, _) = _signals(x.ndim), _signals(3)
     read_x, read_weight, read_g = (_rows_reader(kind, dtype) for kind in (x, weight, grad_output))
-    single = register_jitable(lambda found, out: last(without_row((found,))))
-    gradients = gradients_of(wants, dtype, single, register_jitable(lambda found, out: without_row((found,))))
+    gradients, shape = gradients_of(wants, dtype), ordered("NCHW")
+    single, plain = if_array(register_jitable(lambda a: last(without_row(a)))), if_array(without_row)
 
     def compiled(grad_output, x, weight, stride, padding, dilation, groups, needs):
         _check_weight(where, weight)
-        shape, rows, columns = sizes(
-            (where, full(x.shape), kernel(weight.shape), np.int64(-1), step(stride), pads(padding), spacing(dilation),
-             np.int64(groups))
+        image = full(x.shape)
+        conv = sizes(
+            where, image, kernel(weight.shape), np.int64(-1), step(stride), pads(padding), spacing(dilation),
+            np.int64(groups),
         )  # fmt: skip
-        same_shape(where, "grad_output", grad_output, back(shape))
-        g, signals, kernels = read_g(grad_output), read_x(x), read_weight(weight)
-        return gradients(where, g, signals, kernels, rows, columns, np.int64(groups))
+        same_shape(where, "grad_output", grad_output, back(shape(image[0], conv)))
+        found = gradients(where, conv, read_g(grad_output), read_x(x), read_weight(weight))
+        return single(found[0]), plain(found[1]), found[2]
 
     return compiled

@@ -15,8 +15,7 @@ from fastconv._overloads.arguments import known
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.conv import convolve, sizes
 from fastconv._overloads.register import STRICT, compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import ShapeError
 from fastconv.functional.correlate import checked_mode, covers, padding_of
 
@@ -34,11 +33,9 @@ def _slid(where, x, kernel, padding):
     none, one = (np.int64(0), np.int64(0)), np.int64(1)
     image = one, one, np.int64(x.shape[0]), np.int64(x.shape[1])
     weight = one, one, np.int64(kernel.shape[0]), np.int64(kernel.shape[1])
-    shape, rows, columns = sizes(
-        (where, image, weight, np.int64(-1), (one, one), (padding, (none, none)), (one, one), one)
-    )
-    y = np.empty(shape, x.dtype)
-    convolve((where, x.reshape(image), kernel.reshape(weight), np.empty(0, x.dtype), rows, columns, one, y))
+    conv = sizes(where, image, weight, np.int64(-1), (one, one), (padding, (none, none)), (one, one), one)
+    y = np.empty((1, 1, conv.rows.out, conv.columns.out), x.dtype)
+    convolve(where, conv, False, x.reshape(image), kernel.reshape(weight), np.empty(0, x.dtype), y)
     return y[0, 0]
 
 
@@ -48,7 +45,6 @@ def _turned(a):
 
 
 @linked
-@strict_helper
 def slide(where, x, kernel, padding, valid, flips):
     """The kernel slid over x, flipped where `flips`; where `valid`, the smaller of the two over the larger."""
     _check(where, "x", x)
@@ -71,7 +67,7 @@ def _register(function: Callable, flips: bool) -> None:
         padding, valid = np.int64(NAMED_PADDINGS.index(padding_of(way, flips))), way == "valid"
         dtype = arguments.result_dtype(x, kernel)
         read_x, read_kernel = reader(x, dtype), reader(kernel, dtype)
-        return lambda x, kernel, mode: slide((where, read_x(x), read_kernel(kernel), padding, valid, flips))
+        return lambda x, kernel, mode: slide(where, read_x(x), read_kernel(kernel), padding, valid, flips)
 
 
 _register(functional.correlate2d, False)

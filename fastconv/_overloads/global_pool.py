@@ -15,13 +15,11 @@ from fastconv._overloads.arguments import known
 from fastconv._overloads.arrays import delivery, images_reader, shape_of, sizes_of
 from fastconv._overloads.pool import full_shape
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import ShapeError
 
 
 @linked
-@strict_helper
 def means(x):
     """The means (N, C, 1, 1) of planes x (N, C, H, W)."""
     N, C, H, W = x.shape
@@ -37,7 +35,6 @@ def means(x):
 
 
 @linked
-@strict_helper
 def shared_out(where, g, H, W):
     """Planes (N, C, H, W) over which each value of g (N, C, 1, 1) is shared out."""
     N, C, _, _ = g.shape
@@ -70,7 +67,7 @@ def _global_avg_pool2d(x: Any, layout: Any) -> Any:
 
     def compiled(x, layout):
         check(x)
-        return deliver(means((read(x),)), None)
+        return deliver(means(read(x)), None)
 
     return compiled
 
@@ -87,6 +84,6 @@ def _global_avg_pool2d_backward(grad_output: Any, input_shape: Any, layout: Any)
     def compiled(grad_output, input_shape, layout):
         N, C, H, W = full(grad_output, input_shape)
         same_shape(where, "grad_output", grad_output, final((N, C, 1, 1)))
-        return deliver(shared_out((where, read(grad_output), H, W)), None)
+        return deliver(shared_out(where, read(grad_output), H, W), None)
 
     return compiled

@@ -11,6 +11,7 @@ from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_range
 from fastconv._geometry.axes import check_channels, taps_window
+from fastconv._geometry.conv import pixels_of, reduction_length
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import int2, known, margins
 from fastconv._overloads.arrays import (
@@ -27,35 +28,30 @@ from fastconv._overloads.arrays import (
 )  # fmt: skip
 from fastconv._overloads.conv import sizes
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked
 from fastconv.errors import ShapeError
 from fastconv.functional.im2col import ADD, COPY, ORDERS, order_argument
 
-copies, adds = ({order: linked(kernel.serial) for order, kernel in kernels.items()} for kernels in (COPY, ADD))
-
 
 @linked
-@strict_helper
 def windows(where, image, kernel, stride, margins, dilation):
     """What the kernels take of windows over images (N, C, H, W), all checked, the taps of one, an image's pixels."""
     check_range(where, "kernel_size", min(kernel), 1)
     check_range(where, "kernel_size", max(kernel), 1)
     check_channels(where, image[1])
     weight = (np.int64(1), image[1], kernel[0], kernel[1])
-    _, rows, columns = sizes((where, image, weight, np.int64(-1), stride, margins, dilation, np.int64(1)))
-    return taps_window(rows, columns), image[1] * kernel[0] * kernel[1], rows.out * columns.out
+    conv = sizes(where, image, weight, np.int64(-1), stride, margins, dilation, np.int64(1))
+    return taps_window(conv.rows, conv.columns), reduction_length(conv), pixels_of(conv)
 
 
 @linked
-@strict_helper
 def input_windows(where, image, kernel, stride, margins, dilation):
     """`windows` of a shape that is an argument itself."""
     for i in range(4):
         check_range(where, "input_shape", image[i], 0)
     if min(image[1], image[2], image[3]) < 1:
         raise ShapeError("{}: input_shape must have at least one channel and one pixel, got {}", where, image)
-    return windows((where, image, kernel, stride, margins, dilation))
+    return windows(where, image, kernel, stride, margins, dilation)
 
 
 def _checked(where: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any) -> str:
@@ -76,7 +72,7 @@ def _im2col(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, 
     given = check_out(where, out, dtype, 3 if way == "unfold" and not single else 2)
     image_sizes, read, zero = sizes_of(x.ndim), images_reader(x, dtype), dtype.type(0)
     plan, new = register_jitable(ORDERS[way]), new_matrices if way == "unfold" else new_matrix
-    copy = copies[way]
+    copy = COPY[way]
     last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
     one = register_jitable((lambda a: a[0]) if single else (lambda a: a))
 
@@ -84,16 +80,16 @@ def _im2col(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, 
         check_given(where, last(shape), out, (reach(x),))
         return out
 
-    fresh = register_jitable(filled if given else lambda where, shape, out, x: one(new((where, shape, zero))))
+    fresh = register_jitable(filled if given else lambda where, shape, out, x: one(new(where, shape, zero)))
 
     def compiled(x, kernel_size, stride, padding, dilation, order, out):
         window, K, P = windows(
-            (where, image_sizes(x.shape), int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
+            where, image_sizes(x.shape), int2(kernel_size), int2(stride), margins(where, padding), int2(dilation)
         )
         shape = plan(x.shape[0] if x.ndim == 4 else 1, K, P)
         images = read(x)
         cols = fresh(where, shape, out, x)
-        copy((images, window, cols.reshape(-1)))
+        copy(images, window, cols.reshape(-1))
         return cols
 
     return compiled
@@ -114,7 +110,7 @@ def _col2im(
     dtype = arguments.result_dtype(cols)
     given = check_out(where, out, dtype, ndim)
     full, read, plan = sizes_of(ndim), flat_reader(cols, dtype), register_jitable(ORDERS[way])
-    add = adds[way]
+    add = ADD[way]
     last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
     begin, deliver = target(dtype, ndim, given=given), delivery(ndim, given=given)
 
@@ -122,13 +118,13 @@ def _col2im(
         N, C, H, W = full(input_shape)
         image = np.int64(N), np.int64(C), np.int64(H), np.int64(W)
         window, K, P = input_windows(
-            (where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
+            where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation)
         )
         shape = plan(image[0], K, P)
         same_shape(where, "cols", cols, last(shape))
         flat = read(cols)
         x = begin(where, image, out, cols, None, None)
-        add((flat, window, x))
+        add(flat, window, x)
         return deliver(x, out)
 
     return compiled

@@ -14,62 +14,55 @@ from fastconv._overloads.arguments import is_none
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.conv_backward import if_wanted, wanted
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import ShapeError
 from fastconv.kernels import gemm as kernels
 
-product, product_transposed = linked(kernels.matmul.serial), linked(kernels.matmul_transposed.serial)
+product, product_transposed = kernels.matmul, kernels.matmul_transposed
 
 
 @linked
-@strict_helper
 def one_row(a):
     """A (K,) as (1, K)."""
     return a.reshape((1, a.size))
 
 
 @linked
-@strict_helper
 def no_bias(weight):
     """Zeros for each output of weight (OUT, IN)."""
     return np.zeros(weight.shape[0], weight.dtype)
 
 
 @linked
-@strict_helper
 def affine(where, x, weight, bias):
     """X @ weight.T + bias, for x (N, IN)."""
     shape = (x.shape[0], weight.shape[0])
     check_memory(where, "the result", shape, x.itemsize)
     y = np.empty(shape, x.dtype)
-    product_transposed((x, weight, bias, x.dtype.type(-np.inf), y))
+    product_transposed(x, weight, bias, x.dtype.type(-np.inf), y)
     return y
 
 
 @strict_helper
 def _times(a, a_row, a_column, b, M):
     c = np.empty((1, M, b.shape[1]), a.dtype)
-    product((a.reshape(-1), a_row, a_column, b.reshape((1, *b.shape)), np.zeros(M, a.dtype), True, c))
+    product(a.reshape(-1), a_row, a_column, b.reshape((1, *b.shape)), np.zeros(M, a.dtype), True, c)
     return c[0]
 
 
 @linked
-@strict_helper
 def grad_x(g, x, weight):
     """The gradient of x (N, IN)."""
     return _times(g, g.shape[1], np.int64(1), weight, g.shape[0])
 
 
 @linked
-@strict_helper
 def grad_weight(g, x, weight):
     """The gradient of weight (OUT, IN)."""
     return _times(g, np.int64(1), g.shape[1], x, g.shape[1])
 
 
 @linked
-@strict_helper
 def grad_bias(g):
     """The gradient of the bias (OUT,)."""
     total = np.zeros(g.shape[1])
@@ -95,7 +88,7 @@ def _checked(where: str, x: Any, weight: Any) -> None:
 
 def _rows_reader(kind: Any, dtype: np.dtype) -> Any:
     read = reader(kind, dtype)
-    return read if kind.ndim == 2 else register_jitable(lambda a: one_row((read(a),)))
+    return read if kind.ndim == 2 else register_jitable(lambda a: one_row(read(a)))
 
 
 def _as_given(ndim: int) -> Any:
@@ -117,12 +110,12 @@ def _linear(x: Any, weight: Any, bias: Any) -> Any:
         same_shape(where, "bias", bias, (given.shape[0],))
         return read_bias(bias)
 
-    biases = register_jitable((lambda bias, given, weight: no_bias((weight,))) if plain else checked)
+    biases = register_jitable((lambda bias, given, weight: no_bias(weight)) if plain else checked)
 
     def compiled(x, weight, bias):
         _check(where, x, weight)
         w = read_weight(weight)
-        return final(affine((where, read_x(x), w, biases(bias, weight, w))))
+        return final(affine(where, read_x(x), w, biases(bias, weight, w)))
 
     return compiled
 
@@ -136,9 +129,9 @@ def _linear_backward(grad_output: Any, x: Any, weight: Any, needs: Any) -> Any:
     dtype = arguments.result_dtype(grad_output, x, weight)
     read_g, read_x, read_weight = _rows_reader(grad_output, dtype), _rows_reader(x, dtype), reader(weight, dtype)
     final, batch = _as_given(x.ndim), x.ndim == 2
-    of_x = if_wanted(wants[0], lambda g, rows, weight: final(grad_x((g, rows, weight))))
-    of_weight = if_wanted(wants[1], lambda g, rows, weight: grad_weight((g, rows, weight)))
-    of_bias = if_wanted(wants[2], lambda g: grad_bias((g,)))
+    of_x = if_wanted(wants[0], lambda g, rows, weight: final(grad_x(g, rows, weight)))
+    of_weight = if_wanted(wants[1], lambda g, rows, weight: grad_weight(g, rows, weight))
+    of_bias = if_wanted(wants[2], lambda g: grad_bias(g))
     shape = register_jitable((lambda x, w: (x.shape[0], w.shape[0])) if batch else (lambda x, w: (w.shape[0],)))
 
     def compiled(grad_output, x, weight, needs):

@@ -13,8 +13,7 @@ from fastconv._overloads import arguments
 from fastconv._overloads.arrays import delivery, images_reader
 from fastconv._overloads.global_pool import pixels_checker
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked, strict_helper
 
 
 @strict_helper
@@ -53,7 +52,6 @@ def _base(x, size, alpha, k):
 
 
 @linked
-@strict_helper
 def normalised(where, x, size, alpha, beta, k):
     """X (N, C, H, W) over the power of its neighbours' mean square."""
     check_range(where, "size", size, 1)
@@ -65,7 +63,6 @@ def normalised(where, x, size, alpha, beta, k):
 
 
 @linked
-@strict_helper
 def gradient(where, g, x, size, alpha, beta, k):
     """The gradient of x."""
     check_range(where, "size", size, 1)
@@ -90,7 +87,7 @@ def _local_response_norm(x: Any, size: Any, alpha: Any, beta: Any, k: Any, layou
 
     def compiled(x, size, alpha, beta, k, layout):
         check(x)
-        y = normalised((where, read(x), np.int64(size), alpha_of(alpha), beta_of(beta), k_of(k)))
+        y = normalised(where, read(x), np.int64(size), alpha_of(alpha), beta_of(beta), k_of(k))
         return deliver(y, None)
 
     return compiled
@@ -115,7 +112,7 @@ def _local_response_norm_backward(
         check(x)
         same_shape(where, "grad_output", grad_output, x.shape)
         numbers = alpha_of(alpha), beta_of(beta), k_of(k)
-        grad = gradient((where, read_g(grad_output), read(x), np.int64(size), numbers[0], numbers[1], numbers[2]))
+        grad = gradient(where, read_g(grad_output), read(x), np.int64(size), numbers[0], numbers[1], numbers[2])
         return deliver(grad, None)
 
     return compiled

@@ -12,17 +12,15 @@ from fastconv._arguments.arrays import same_shape
 from fastconv._overloads import arguments
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.functional.loss import ID_OUTSIDE
 from fastconv.kernels import elementwise
 
-per_row = linked(elementwise.cross_entropy.serial)
+per_row = elementwise.cross_entropy
 
 
 @linked
-@strict_helper
 def one_hot(where, logits, ids):
     """The weights (N, K) of the classes that ids (N,) name."""
     N, K = logits.shape
@@ -35,7 +33,6 @@ def one_hot(where, logits, ids):
 
 
 @linked
-@strict_helper
 def mean_loss(logits, weights, smoothing):
     """The mean of the losses, and its gradient (N, K); of each weight the share `smoothing` is for all classes."""
     N, K = logits.shape
@@ -43,7 +40,7 @@ def mean_loss(logits, weights, smoothing):
     if N == 0:
         return 0.0, grad
     wanted = weights * number(1 - smoothing) + number(smoothing / K) if smoothing > 0 else weights
-    per_row((logits, wanted, losses, grad))
+    per_row(logits, wanted, losses, grad)
     return 0.0 + losses.sum() / N, grad
 
 
@@ -65,12 +62,12 @@ def _cross_entropy(logits: Any, target: Any, label_smoothing: Any) -> Any:
         _check_classes(where, logits)
         same_shape(where, "target", target, (logits.shape[0],))
         values = read(logits)
-        return mean_loss((values, one_hot((where, values, read_target(target))), smoothing(label_smoothing)))
+        return mean_loss(values, one_hot(where, values, read_target(target)), smoothing(label_smoothing))
 
     def from_weights(logits, target, label_smoothing):
         _check_classes(where, logits)
         same_shape(where, "target", target, logits.shape)
-        return mean_loss((read(logits), read_target(target), smoothing(label_smoothing)))
+        return mean_loss(read(logits), read_target(target), smoothing(label_smoothing))
 
     return from_ids if ids else from_weights
 

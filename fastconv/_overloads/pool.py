@@ -17,22 +17,20 @@ from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, shape_of, sizes_of, target
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.functional.max_pool import INDEX_OUTSIDE, max_dtype
 from fastconv.kernels import avg_pool as avg_kernels
 from fastconv.kernels import max_pool as max_kernels
 from fastconv.kernels.micro.gemm import ENABLED
 
-in_vectors = linked(max_kernels.forward_in_vectors.serial)
-one_by_one = linked(max_kernels.forward_with_indices.serial)
-to_largest = linked(max_kernels.backward.serial)
-means, shared_out = linked(avg_kernels.forward.serial), linked(avg_kernels.backward.serial)
+in_vectors = max_kernels.forward_in_vectors
+one_by_one = max_kernels.forward_with_indices
+to_largest = max_kernels.backward
+means, shared_out = avg_kernels.forward, avg_kernels.backward
 
 
 @linked
-@strict_helper
 def sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
     """The shape of the result of pooling images (N, C, H, W), and its axes, all checked."""
     if image[1] < 1:
@@ -45,7 +43,6 @@ def sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
 
 
 @linked
-@strict_helper
 def largest_floats(x, rows, columns, keep, y):
     """Y = the maxima of x, and their indices if they are to be kept; arrays as kernels take them."""
     N, C, H, W = x.shape
@@ -53,20 +50,19 @@ def largest_floats(x, rows, columns, keep, y):
     plane, result = (N * C, H, W), (N * C, rows.out, columns.out)
     args = x.reshape(plane), max_window(rows, columns), y.reshape(result), indices.reshape(result)
     if ENABLED and columns.stride <= 2 and H * W < 2**31:
-        in_vectors((args[0], args[1], args[2], args[3], keep))
+        in_vectors(args[0], args[1], args[2], args[3], keep)
     else:
         one_by_one(args)
     return indices
 
 
 @linked
-@strict_helper
 def largest_integers(x, rows, columns, keep, y):
     """As `largest_floats`, for integers of 64 bits."""
     N, C, H, W = x.shape
     indices = np.empty(y.shape, np.int64)
     plane, result = (N * C, H, W), (N * C, rows.out, columns.out)
-    one_by_one((x.reshape(plane), max_window(rows, columns), y.reshape(result), indices.reshape(result)))
+    one_by_one(x.reshape(plane), max_window(rows, columns), y.reshape(result), indices.reshape(result))
     return indices
 
 
@@ -80,14 +76,13 @@ def check_indices(where, cells, H, W):
 
 
 @linked
-@strict_helper
 def scatter(where, g, indices, H, W):
     """The gradient of x (N, C, H, W) from that of the maxima and their indices."""
     N, C, OH, OW = g.shape
     grad = np.empty((N, C, H, W), g.dtype)
     flat = g.reshape((N * C, OH * OW))
     cells = indices.reshape((N * C, OH * OW))
-    if to_largest((flat, cells, flat, False, grad.reshape((N * C, H * W)))) > 0:
+    if to_largest(flat, cells, flat, False, grad.reshape((N * C, H * W))) > 0:
         check_indices(where, cells, H, W)
     return grad
 
@@ -101,24 +96,22 @@ def divisors(rows, columns, include_pad, override):
 
 
 @linked
-@strict_helper
 def average(where, x, rows, columns, include_pad, override, y):
     """Y = the means of x; arrays as kernels take them."""
     N, C, H, W = x.shape
     down, across = divisors(rows, columns, include_pad, override)
     result = y.reshape((N * C, rows.out, columns.out))
-    means((x.reshape((N * C, H, W)), mean_window(rows, columns), down, across, result))
+    means(x.reshape((N * C, H, W)), mean_window(rows, columns), down, across, result)
 
 
 @linked
-@strict_helper
 def share_out(where, g, rows, columns, include_pad, override):
     """The gradient of x (N, C, H, W) from that of the means."""
     N, C, OH, OW = g.shape
     grad = np.empty((N, C, rows.size, columns.size), g.dtype)
     down, across = divisors(rows, columns, include_pad, override)
     planes = grad.reshape((N * C, rows.size, columns.size))
-    shared_out((g.reshape((N * C, OH, OW)), mean_window(rows, columns), down, across, planes))
+    shared_out(g.reshape((N * C, OH, OW)), mean_window(rows, columns), down, across, planes)
     return grad
 
 
@@ -169,8 +162,8 @@ def _max_pool(
 
     def pooled(x, kernel_size, stride, padding, dilation, ceil_mode, out):
         shape, rows, columns = sizes(
-            (where, image_sizes(x.shape), int2(kernel_size), strides(kernel_size, stride), margins(where, padding),
-             int2(dilation), bool(ceil_mode))
+            where, image_sizes(x.shape), int2(kernel_size), strides(kernel_size, stride), margins(where, padding),
+             int2(dilation), bool(ceil_mode)
         )  # fmt: skip
         y = begin(where, shape, out, x, None, None)
         indices = find((read(x), rows, columns, keep, y))
@@ -254,7 +247,7 @@ def _max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, layou
     def compiled(grad_output, indices, input_shape, layout):
         full = image(grad_output, input_shape)
         same_shape(where, "indices", indices, grad_output.shape)
-        return deliver(scatter((where, read(grad_output), read_indices(indices), full[2], full[3])), None)
+        return deliver(scatter(where, read(grad_output), read_indices(indices), full[2], full[3]), None)
 
     return compiled
 
@@ -288,12 +281,12 @@ def _avg_pool2d(
 
     def compiled(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out):
         shape, rows, columns = sizes(
-            (where, image_sizes(x.shape), int2(kernel_size), strides(kernel_size, stride), margins(where, padding),
-             (np.int64(1), np.int64(1)), bool(ceil_mode))
+            where, image_sizes(x.shape), int2(kernel_size), strides(kernel_size, stride), margins(where, padding),
+             (np.int64(1), np.int64(1)), bool(ceil_mode)
         )  # fmt: skip
         divisor = override(divisor_override)
         y = begin(where, shape, out, x, None, None)
-        average((where, read(x), rows, columns, bool(count_include_pad), divisor, y))
+        average(where, read(x), rows, columns, bool(count_include_pad), divisor, y)
         return deliver(y, out)
 
     return compiled
@@ -313,12 +306,12 @@ def _avg_pool2d_backward(
         grad_output, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout
     ):
         shape, rows, columns = sizes(
-            (where, image(grad_output, input_shape), int2(kernel_size), strides(kernel_size, stride),
-             margins(where, padding), (np.int64(1), np.int64(1)), bool(ceil_mode))
+            where, image(grad_output, input_shape), int2(kernel_size), strides(kernel_size, stride),
+             margins(where, padding), (np.int64(1), np.int64(1)), bool(ceil_mode)
         )  # fmt: skip
         same_shape(where, "grad_output", grad_output, final(shape))
         divisor = override(divisor_override)
-        grad = share_out((where, read(grad_output), rows, columns, bool(count_include_pad), divisor))
+        grad = share_out(where, read(grad_output), rows, columns, bool(count_include_pad), divisor)
         return deliver(grad, None)
 
     return compiled

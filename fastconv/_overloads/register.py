@@ -10,7 +10,6 @@ from typing import Any
 from numba.extending import overload, register_jitable
 
 from fastconv._arguments import arrays, scalars, sizes
-from fastconv._geometry import axes, conv_transpose, input_gradient, layout
 
 # what fastmath, or another model of errors, of the user's function would change
 STRICT = {"fastmath": False, "error_model": "numpy"}
@@ -44,12 +43,5 @@ def compiled_as(function: Callable, literal: bool = True) -> Callable:
     return register
 
 
-for _function in (
-    arrays.check_memory, arrays.same_shape, axes.axis, axes.check_channels, axes.conv_axes,
-    axes.counts, axes.max_window, axes.mean_window, axes.named_pads, axes.pool_axes, axes.taps_window,
-    axes._check_pool_axis, axes._two_axes, input_gradient.backward_terms, input_gradient.gathered_axis,
-    input_gradient.border_products, layout.channel_starts, layout.chosen, layout.column_shifts, layout.laid_out,
-    layout.tap_windows, scalars.check_limits, sizes.check_range, conv_transpose.conv_transpose_axes,
-    conv_transpose._ending_at, conv_transpose._result_size,
-):  # fmt: skip
+for _function in (arrays.check_memory, arrays.same_shape, scalars.check_limits, sizes.check_range):
     register_jitable(**STRICT)(_function)

@@ -16,14 +16,12 @@ from fastconv._overloads.arguments import known
 from fastconv._overloads.arrays import delivery, images_reader, sizes_of
 from fastconv._overloads.pool import check_indices, full_shape, indices_reader, same_integer
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
-from fastconv._runtime.linking import linked
+from fastconv._runtime.jit import linked
 from fastconv.errors import ShapeError
 from fastconv.functional.max_pool import max_dtype
 
 
 @linked
-@strict_helper
 def put(where, x, indices, H, W):
     """Planes (N, C, H, W) with the values x where their indices say, zero elsewhere."""
     N, C, OH, OW = x.shape
@@ -38,7 +36,6 @@ def put(where, x, indices, H, W):
 
 
 @linked
-@strict_helper
 def take(where, g, indices):
     """The values of g where the indices say."""
     N, C, H, W = g.shape
@@ -65,7 +62,7 @@ def _max_unpool2d(x: Any, indices: Any, output_shape: Any, layout: Any) -> Any:
     def compiled(x, indices, output_shape, layout):
         _, _, H, W = full(x, output_shape)
         same_shape(where, "indices", indices, x.shape)
-        return narrow(deliver(put((where, read(x), read_indices(indices), H, W)), None))
+        return narrow(deliver(put(where, read(x), read_indices(indices), H, W), None))
 
     return compiled
 
@@ -88,6 +85,6 @@ def _max_unpool2d_backward(grad_output: Any, indices: Any, layout: Any) -> Any:
 
     def compiled(grad_output, indices, layout):
         fits(grad_output, indices)
-        return deliver(take((where, read(grad_output), read_indices(indices))), None)
+        return deliver(take(where, read(grad_output), read_indices(indices)), None)
 
     return compiled

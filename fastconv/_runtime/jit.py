@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba import types
+from numba.extending import register_jitable
 
 from fastconv._runtime import forks, threads
 from fastconv._runtime.cache import PackageCache, serial_only
+from fastconv._runtime.linking import link
 
 # contract: a product and a sum may become one fused multiply-add; reassoc: a dot product may be summed in lanes.
 # Never nnan or ninf: NaN and infinity are results that users may rely on.
@@ -55,8 +58,38 @@ def strict_helper(function: Callable) -> Any:
     return _compiled(function, fastmath=False)
 
 
+def jitable(function: Callable) -> Callable:
+    """Have jitted code compile a small function that Python runs as it stands, as a part of what calls it."""
+    # what fastmath, or another model of errors, of the user's function would change
+    return register_jitable(fastmath=False, error_model="numpy")(function)
+
+
+# what a function returns, by its annotation: told, so that it need not be compiled to know
+RESULTS = {"None": types.none, "bool": types.boolean, "int": types.int64}
+
+
+def linked(function: Callable) -> Callable:
+    """Have jitted code call what is compiled apart of a function that Python runs as it stands: one text for both."""
+    _link(function, function)
+    return function
+
+
+def planned(function: Callable) -> Callable:
+    """As `linked`, of a pure function of hashable arguments, whose results Python keeps."""
+    kept = functools.lru_cache(maxsize=1024)(function)
+    _link(kept, function)
+    return kept
+
+
+def _link(called: Callable, function: Callable) -> None:
+    if not numba.config.DISABLE_JIT:
+        link(called, lambda: strict_helper(function), RESULTS.get(function.__annotations__.get("return")))
+
+
 class Kernel:
     """A compiled function with a parallel form and a serial twin; calling it runs it on threads, where there are any.
+
+    Jitted code that calls it runs the serial twin, since it may be in a parallel loop of its own.
 
     Attributes:
         function: the Python function itself.
@@ -64,18 +97,21 @@ class Kernel:
         serial: its compiled form on the calling thread; also what other compiled code may call.
     """
 
-    def __init__(self, function: Callable, fastmath: bool):
+    def __init__(self, function: Callable, fastmath: bool, by_size: bool = False):
         functools.update_wrapper(self, function)
         self.function = function
         self.parallel = _compiled(function, fastmath, parallel=True)
         self.serial = _compiled(function, fastmath)
+        self._by_size = by_size
+        if not numba.config.DISABLE_JIT:
+            link(self, lambda: self.serial, RESULTS[function.__annotations__.get("return", "None")])
 
     def sized(self, elements: int) -> Callable:
         """The form for a loop over so many elements: few are done before threads would have started."""
         return self if elements >= SERIAL_ELEMENTS else self.serial
 
     def __call__(self, *args: Any) -> Any:
-        if numba.config.DISABLE_JIT or serial_only():
+        if numba.config.DISABLE_JIT or serial_only() or (self._by_size and args[0].size < SERIAL_ELEMENTS):
             return self.serial(*args)
         if not _launched:
             _launch()
@@ -93,6 +129,11 @@ class Kernel:
 def kernel(function: Callable) -> Kernel:
     """Make a kernel whose products may fuse and whose dot products may be summed in lanes."""
     return Kernel(function, fastmath=True)
+
+
+def sized_kernel(function: Callable) -> Kernel:
+    """Make a `kernel` that stays on the calling thread where its first array has few elements."""
+    return Kernel(function, fastmath=True, by_size=True)
 
 
 def strict_kernel(function: Callable) -> Kernel:

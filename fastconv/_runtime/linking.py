@@ -1,14 +1,18 @@
-"""Calls from users' compiled code to helpers' machine code where it lies, instead of a copy of it in every function.
+"""One text for Python and for users' jitted code, which calls what is compiled of it where that lies.
 
 Numba links what compiled code calls into it and optimises all of it again: a second for each function that convolves.
-Here the helpers, which have fastconv's cache on disk, are reached through a table of addresses, whose own address is
-a symbol of the process. Code that is loaded from a user's cache finds its entries filled: the cache keeps a `Need` of
-each with the code, and to read that fills the entry.
+Here kernels, and the functions that put them to use, are compiled apart, with fastconv's cache on disk, and reached
+through a cell of memory for each of their signatures, whose address is a symbol of the process. A cell is filled when
+it is first called through: what is never called is never compiled. Code that is loaded from a user's cache finds its
+cells, since the cache keeps a `Need` of each with the code, and to read that makes the cell.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,98 +20,127 @@ import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core.typing.templates import infer_global, make_intrinsic_template
 
 from fastconv._runtime.cache import checksum, fingerprint
 
-# a helper has one signature for each dtype that it is called with, the last standing for any other
-DTYPES = (types.float32, types.float64, types.int64, types.uint64, types.none)
-SYMBOL, SLOTS = "fastconv.helpers", 512
+FILL = "fastconv.fill"
+_POINTER = ir.IntType(8).as_pointer()
 
-_table = (ctypes.c_void_p * SLOTS)()
-llvmlite.binding.add_symbol(SYMBOL, ctypes.addressof(_table))
-_helpers: list[Any] = []
-_signatures: dict[int, tuple[types.Type, ...]] = {}
+_compiled_forms: dict[str, Callable[[], Any]] = {}
+_cells: dict[str, _Cell] = {}
+_cells_at: dict[int, _Cell] = {}
+
+
+class _Cell:
+    """Where the address of a function's code for one signature is, once it has been called."""
+
+    def __init__(self, name: str, signature: tuple[types.Type, ...], symbol: str):
+        self.name, self.signature, self.symbol = name, signature, symbol
+        self._address = ctypes.c_void_p()
+        llvmlite.binding.add_symbol(symbol, ctypes.addressof(self._address))
+        _cells_at[ctypes.addressof(self._address)] = self
+
+    def compiled(self) -> Any:
+        """What the function is compiled to, here or in the process that left it in the cache."""
+        if self.name not in _compiled_forms:
+            importlib.import_module(self.name.partition(":")[0])
+        dispatcher = _compiled_forms[self.name]()
+        if self.signature not in dispatcher.overloads:
+            dispatcher.compile(self.signature)
+        return dispatcher.overloads[self.signature]
+
+    def fill(self) -> None:
+        """Note where the code lies."""
+        found = self.compiled()
+        self._address.value = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+
+
+def _cell(name: str, signature: tuple[types.Type, ...]) -> _Cell:
+    symbol = f"fastconv.{name}.{checksum(repr(signature).encode()).hex()[:16]}"
+    if symbol not in _cells:
+        _cells[symbol] = _Cell(name, signature, symbol)
+    return _cells[symbol]
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _fill(address: int) -> None:
+    """For compiled code: fill the cell at an address."""
+    cell = _cells_at[address]
+    if isinstance(threading.current_thread(), threading._DummyThread):
+        # a thread of the user's `prange`, whose stack may be too small for a compiler
+        compiling = threading.Thread(target=cell.fill)
+        compiling.start()
+        compiling.join()
+    else:
+        cell.fill()
+
+
+llvmlite.binding.add_symbol(FILL, ctypes.cast(_fill, ctypes.c_void_p).value)
 
 
 class Need:
-    """An entry of the table that compiled code needs; to read one back fills it."""
+    """A cell that compiled code refers to; to read one back makes the cell."""
 
-    def __init__(self, slot: int):
-        self.slot = slot
+    def __init__(self, cell: _Cell):
+        self.cell = cell
 
-    def __reduce__(self) -> tuple[Callable, tuple[bytes, int, tuple[types.Type, ...]]]:
-        signature = _signatures[self.slot]
-        return _needed, (_stamp(self.slot, signature), self.slot, signature)
-
-
-def _stamp(slot: int, signature: tuple[types.Type, ...]) -> bytes:
-    """What shows that a `Need` is of these sources, and that it is whole: another slot would call another helper."""
-    return checksum(f"{fingerprint()} {slot} {signature}".encode())
+    def __reduce__(self) -> tuple[Callable, tuple[bytes, str, tuple[types.Type, ...]]]:
+        name, signature = self.cell.name, self.cell.signature
+        return _needed, (_stamp(name, signature), name, signature)
 
 
-def _needed(stamp: bytes, slot: int, signature: tuple[types.Type, ...]) -> Need:
-    if stamp != _stamp(slot, signature):
+def _stamp(name: str, signature: tuple[types.Type, ...]) -> bytes:
+    """What shows that a `Need` is of these sources, and that it is whole: another cell would call another function."""
+    return checksum(f"{fingerprint()} {name} {signature}".encode())
+
+
+def _needed(stamp: bytes, name: str, signature: tuple[types.Type, ...]) -> Need:
+    if stamp != _stamp(name, signature):
         # Numba's cache looks at the user's file alone, and would go on with code for an older fastconv; of all errors
         # it takes this one for a file that is not there, and compiles again
         raise FileNotFoundError("compiled for other sources of fastconv, or damaged")
-    _filled(slot, signature)
-    return Need(slot)
+    return Need(_cell(name, signature))
 
 
-def _filled(slot: int, signature: tuple[types.Type, ...]) -> Any:
-    """The compiled helper of an entry, which from now on holds its address."""
-    if _signatures.setdefault(slot, signature) != signature:
-        raise AssertionError(f"a helper has two signatures for one dtype: {_signatures[slot]}, {signature}")
-    helper = _helpers[slot // len(DTYPES)]
-    if signature not in helper.overloads:
-        helper.compile(signature)
-    compiled = helper.overloads[signature]
-    _table[slot] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    return compiled
+def link(function: Any, compiled: Callable[[], Any], result: types.Type | None = None) -> None:
+    """Have jitted code that calls `function` call what is compiled of it, by the dispatcher that `compiled()` gives.
 
-
-def linked(helper: Any) -> Any:
-    """What compiled code calls `helper` by, with its arguments as one tuple.
-
-    Precondition: the arguments' types follow from the dtype of the first array among them, or where there is none from
-    the last one's type. Helpers are numbered in the order of these calls, which is that of the package's imports.
+    Where the `result`'s type is told, nothing is compiled before it is called.
     """
-    number = len(_helpers)
-    if (number + 1) * len(DTYPES) > SLOTS:
-        raise AssertionError(f"{number} helpers have no place in {SLOTS} slots")
-    _helpers.append(helper)
+    name = f"{function.__module__}:{function.__qualname__}"
+    _compiled_forms[name] = functools.cache(compiled)
 
-    @intrinsic
-    def call(typingctx: Any, args: Any) -> Any:
+    def typed(typingctx: Any, *args: Any) -> Any:
         kinds = tuple(types.unliteral(kind) for kind in args)
-        decisive = next((kind.dtype for kind in kinds if isinstance(kind, types.Array)), kinds[-1])
-        slot = number * len(DTYPES) + DTYPES.index(decisive if decisive in DTYPES else types.none)
-        result = _filled(slot, kinds).signature.return_type
+        cell = _cell(name, kinds)
+        returned = cell.compiled().signature.return_type if result is None else result
 
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            context.get_env_manager(builder).add_const(Need(slot))
+            context.get_env_manager(builder).add_const(Need(cell))
             convention = context.call_conv
-            pointer = convention.get_function_type(result, kinds).as_pointer()
-            place = builder.gep(_address(builder.module), [ir.Constant(ir.IntType(64), slot)])
-            function = builder.load(builder.bitcast(place, pointer.as_pointer()))
-            with cgutils.if_unlikely(builder, cgutils.is_null(builder, function)):
-                # code that was loaded without its needs, by a Numba that keeps its cache in another way
-                convention.return_user_exc(builder, RuntimeError, ("fastconv: clear Numba's cache of this function",))
-            status, value = convention.call_function(
-                builder, function, result, kinds, cgutils.unpack_tuple(builder, values[0])
-            )
+            pointer = convention.get_function_type(returned, kinds).as_pointer()
+            place = _declared(builder.module, cell.symbol)
+            with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(place))):
+                filling = ir.FunctionType(ir.VoidType(), [_POINTER])
+                fill = cgutils.get_or_insert_function(builder.module, filling, FILL)
+                builder.call(fill, [builder.bitcast(place, _POINTER)])
+                with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(place))):
+                    # Python has shown the error; or the code was loaded without its needs, by another kind of cache
+                    convention.return_user_exc(builder, RuntimeError, (f"fastconv: {name} could not be compiled",))
+            called = builder.bitcast(builder.load(place), pointer)
+            parts = cgutils.unpack_tuple(builder, values[0]) if kinds else []
+            status, value = convention.call_function(builder, called, returned, kinds, parts)
             with cgutils.if_unlikely(builder, status.is_error):
                 convention.return_status_propagate(builder, status)
             return value
 
-        return result(types.Tuple(kinds)), codegen
+        return returned(types.StarArgTuple(kinds)), codegen
 
-    return call
+    infer_global(function, types.Function(make_intrinsic_template(function, typed, function.__name__)))
 
 
-def _address(module: ir.Module) -> ir.Value:
-    cell = ir.IntType(8).as_pointer()
-    if SYMBOL not in module.globals:
-        ir.GlobalVariable(module, ir.ArrayType(cell, SLOTS), SYMBOL)
-    return module.globals[SYMBOL].bitcast(cell.as_pointer())
+def _declared(module: ir.Module, symbol: str) -> ir.Value:
+    if symbol not in module.globals:
+        ir.GlobalVariable(module, _POINTER, symbol)
+    return module.globals[symbol]

@@ -71,6 +71,11 @@ def get_num_threads() -> int:
     return int(_numba()[0]()) if forks.threads_started() else int(numba.config.NUMBA_NUM_THREADS)
 
 
+def threads_here() -> int:
+    """As `get_num_threads`; jitted code, which runs serial kernels, has a form of it that gives 1."""
+    return get_num_threads()
+
+
 @contextlib.contextmanager
 def num_threads(n: int) -> Iterator[None]:
     """Run the kernels called inside the block on `n` threads; other threads of the program are not touched.

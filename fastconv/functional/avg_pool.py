@@ -11,7 +11,7 @@ from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import Int2, Padding, integer
 from fastconv._geometry.axes import counts, mean_window
-from fastconv._geometry.conv import PoolGeometry, pool_geometry
+from fastconv._geometry.pool import PoolGeometry, pool_geometry
 from fastconv._runtime.backend import on_numpy
 from fastconv.functional.images import as_given, checked_gradient, delivered, pool_pieces, pooled_images
 from fastconv.kernels import avg_pool as kernels

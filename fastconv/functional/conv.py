@@ -11,11 +11,8 @@ from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.names import one_of
 from fastconv._arguments.sizes import Int2, Padding, sizes
-from fastconv._engine import channels_last
-from fastconv._engine.call import call_of
-from fastconv._engine.forward import direct
-from fastconv._engine.input_gradient import input_gradient
-from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
+from fastconv._engine import calls
+from fastconv._engine.weight_gradient import bias_gradient
 from fastconv._geometry.conv import conv_geometry
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
@@ -105,34 +102,36 @@ def convolution(
     where: str = "conv2d",
 ) -> np.ndarray:  # fmt: skip
     """`conv2d` inside the function `where`, with ReLU applied to the sums before they are stored where `relu`."""
-    call = call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, algorithm)
-    geometry, compute = call.geometry, call.compute
+    call = calls.call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout)
+    conv, compute = call.conv, call.compute
     x, weight = np.asarray(x), np.asarray(weight)
     y = arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
     x = x[None] if call.unbatched else x
-    target = y.reshape(call.ordered) if call.straight else arrays.empty(where, call.ordered, compute)
+    target = y.reshape(call.batched) if compute == call.dtype else arrays.empty(where, call.batched, compute)
     if on_numpy():
         x, weight = (arrays.channels_first(a, layout).astype(compute, copy=False) for a in (x, weight))
-        target[...] = reference.conv2d(
+        found = reference.conv2d(
             x, weight, bias if bias is None else ready(bias, compute), stride, padding, dilation, groups
         )
-        if relu:
-            target[...] = reference.relu(target)
+        arrays.channels_first(target, layout)[...] = reference.relu(found) if relu else found
     elif target.size:
-        zeros = np.zeros(geometry.OC, compute) if bias is None else ready(bias, compute)
-        floor = compute.type(0 if relu else -np.inf)
-        if call.order == "NHWC":
-            channels_last.forward(where, ready(x, compute), ready(weight, compute), zeros, floor, geometry, target)
+        zeros = np.zeros(conv.OC, compute) if bias is None else ready(bias, compute)
+        lowest = compute.type(0 if relu else -np.inf)
+        if algorithm == "im2col":
+            images, weight = (
+                calls.first(where, arrays.channels_first(x, layout), compute),
+                ready(arrays.channels_first(weight, layout), compute),
+            )
+            found = (
+                target if layout == "NCHW" else arrays.empty(where, arrays.shape_from(call.batched, layout), compute)
+            )
+            convolve_columns(where, images, weight, zeros, lowest, call, found)
+            if found is not target:
+                calls.put(found, layout, target)
         else:
-            run = convolve_columns if algorithm == "im2col" else direct
-            x, weight = arrays.channels_first(x, layout), arrays.channels_first(weight, layout)
-            run(where, channels_last.first(where, x, compute), ready(weight, compute), zeros, floor, geometry, target)
-    if call.straight:
-        pass  # it was computed where the caller has it
-    elif call.order == layout:
+            calls.convolve(where, call, ready(x, compute), ready(weight, compute), zeros, lowest, target)
+    if compute != call.dtype:
         y[...] = target.reshape(call.shape)
-    else:
-        channels_last.put(target, layout, y)
     return y if out is None else out
 
 
@@ -180,48 +179,38 @@ def convolution_backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """`conv2d_backward` inside the function `where`."""
     want_x, want_weight, want_bias = needed(where, needs)
-    call = call_of(where, x, weight, grad_output, "grad_output", stride, padding, dilation, groups, layout)
-    geometry, compute = call.geometry, call.compute
+    call = calls.call_of(where, x, weight, grad_output, "grad_output", stride, padding, dilation, groups, layout)
+    conv, compute, last = call.conv, call.compute, layout == "NHWC"
     arrays.same_shape(where, "grad_output", grad_output, call.shape)
     g, x, weight = np.asarray(grad_output), np.asarray(x), np.asarray(weight)
     g, x = (g[None], x[None]) if call.unbatched else (g, x)
-    grads: tuple[np.ndarray | None, ...]
-    if layout == "NHWC" and len(x) and not on_numpy():
-        g, x, weight = (ready(a, compute) for a in (g, x, weight))
-        grads = channels_last.gradients(where, g, x, weight, geometry, (want_x, want_weight, want_bias))
-        return gradients_as(grads, call.dtype, call.unbatched)
-    g, x, weight = (ready(arrays.channels_first(a, layout), compute) for a in (g, x, weight))
     if on_numpy():
+        g, x, weight = (ready(arrays.channels_first(a, layout), compute) for a in (g, x, weight))
         grads = reference.conv2d_backward(g, x, weight, stride, padding, dilation, groups, needs=needs)
-    else:
-        grad_x = arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
-        if grad_x is not None:
-            input_gradient(where, g, weight, geometry, grad_x)
-        grads = (
-            grad_x,
-            weight_gradient(where, g, x, weight.shape, geometry) if want_weight else None,
-            bias_gradient(g) if want_bias else None,
-        )
-    return gradients_as(arrays.gradients_in(layout, grads), call.dtype, call.unbatched)
+        return gradients_as(arrays.gradients_in(layout, grads), call.dtype, call.unbatched)
+    g, x, weight = (ready(a, compute) for a in (g, x, weight))
+    grad_x = arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
+    grad_weight = arrays.empty(where, weight.shape, compute, "the gradient of the weights") if want_weight else None
+    grad_bias = np.empty(conv.OC, compute) if want_bias else None
+    if grad_x is not None:
+        calls.input_gradient(where, conv, last, g, weight, None, grad_x)
+    if grad_weight is not None:
+        calls.weight_gradient(where, conv, last, g, x, grad_weight)
+    if grad_bias is not None:
+        bias_gradient(g, last, grad_bias)
+    return gradients_as((grad_x, grad_weight, grad_bias), call.dtype, call.unbatched)
 
 
 def gradients_as(
     grads: tuple[np.ndarray | None, ...], dtype: np.dtype, unbatched: bool
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The gradients of x, weight and bias, in the caller's order, as arrays of their own of the result's dtype."""
-    grad_x, grad_weight, grad_bias = grads
-    if grad_x is not None and not grad_x.flags.c_contiguous:
-        moved = np.empty(grad_x.shape, grad_x.dtype)  # not in the result's dtype: kernels do not know float16
-        channels_last.put(grad_x.transpose(0, 3, 1, 2), "NHWC", moved)
-        grad_x = moved
-    grad_x, grad_weight, grad_bias = (
-        None if a is None else a.astype(dtype, copy=False) for a in (grad_x, grad_weight, grad_bias)
-    )
-    if grad_x is not None:
-        grad_x = grad_x[0] if unbatched else grad_x
-    if grad_weight is not None:
-        grad_weight = np.ascontiguousarray(grad_weight)
-    return grad_x, grad_weight, grad_bias
+    grad_x, grad_weight, grad_bias = (None if a is None else _own(a, dtype) for a in grads)
+    return grad_x if grad_x is None or not unbatched else grad_x[0], grad_weight, grad_bias
+
+
+def _own(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return np.ascontiguousarray(array.astype(dtype, copy=False))
 
 
 def needed(where: str, needs: Any) -> tuple[bool, bool, bool]:

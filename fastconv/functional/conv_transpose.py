@@ -10,11 +10,9 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import Int2, Padding, layout_argument
-from fastconv._engine import channels_last
-from fastconv._engine.call import check_ranks
-from fastconv._engine.forward import direct
-from fastconv._engine.input_gradient import input_gradient
-from fastconv._engine.weight_gradient import bias_gradient, weight_gradient
+from fastconv._engine import calls
+from fastconv._engine.calls import check_ranks, first
+from fastconv._engine.weight_gradient import bias_gradient
 from fastconv._geometry.conv_transpose import conv_transpose_geometry
 from fastconv._runtime.backend import on_numpy
 from fastconv.functional.conv import gradients_as, needed
@@ -77,16 +75,16 @@ def conv_transpose2d(
     compute = arrays.compute_dtype(dtype)
     straight = layout == "NCHW" and compute == dtype
     target = y.reshape(shape) if straight else arrays.empty(where, shape, compute)
-    x, weight = channels_last.first(where, x, compute), ready(weight, compute)
+    x, weight = first(where, x, compute), ready(weight, compute)
     bias = bias if bias is None else ready(bias, compute)
     if on_numpy():
         target[...] = reference.conv_transpose2d(
             x, weight, bias, stride, padding, output_padding, groups, dilation
         )  # fmt: skip
     elif target.size:
-        input_gradient(where, x, weight, geometry, target, bias)
+        calls.input_gradient(where, geometry, False, x, weight, bias, target)
     if not straight:
-        channels_last.put(target, layout, y)
+        calls.put(target, layout, y)
     return y if out is None else out
 
 
@@ -134,7 +132,7 @@ def conv_transpose2d_backward(
     arrays.same_shape(where, "grad_output", g, arrays.shape_as(shape, layout)[int(unbatched) :])
     compute = arrays.compute_dtype(dtype)
     g = arrays.channels_first(g, layout)
-    g, x = (channels_last.first(where, a, compute) for a in (g[None] if unbatched else g, x))
+    g, x = (first(where, a, compute) for a in (g[None] if unbatched else g, x))
     weight = ready(weight, compute)
     grads: tuple[np.ndarray | None, ...]
     if on_numpy():
@@ -143,13 +141,16 @@ def conv_transpose2d_backward(
         )
     else:
         grad_x = arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
+        grad_weight = arrays.empty(where, weight.shape, compute, "the gradient of the weights") if want_weight else None
+        grad_bias = np.empty(geometry.C, compute) if want_bias else None
         if grad_x is not None and grad_x.size:
-            direct(where, g, weight, np.zeros(len(weight), compute), compute.type(-np.inf), geometry, grad_x)
-        grads = (
-            grad_x,
-            weight_gradient(where, x, g, weight.shape, geometry) if want_weight else None,
-            bias_gradient(g) if want_bias else None,
-        )
+            nothing, lowest = np.zeros(len(weight), compute), compute.type(-np.inf)
+            calls.convolve(where, calls.call(geometry, len(g), compute), g, weight, nothing, lowest, grad_x)
+        if grad_weight is not None:
+            calls.weight_gradient(where, geometry, False, x, g, grad_weight)
+        if grad_bias is not None:
+            bias_gradient(g, False, grad_bias)
+        grads = grad_x, grad_weight, grad_bias
     return gradients_as(arrays.gradients_in(layout, grads), dtype, unbatched)
 
 

@@ -12,9 +12,10 @@ from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.names import one_of
 from fastconv._arguments.sizes import Int2, Padding, sizes
-from fastconv._engine import pieces
+from fastconv._engine.calls import Call
+from fastconv._engine.pieces import at
 from fastconv._geometry.axes import taps_window
-from fastconv._geometry.conv import ConvGeometry, window_geometry
+from fastconv._geometry.conv import Conv, pixels_of, reduction_length, window_geometry
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.kernels import im2col as kernels
@@ -30,18 +31,19 @@ COPY = {"rows": kernels.im2col_rows, "cols": kernels.im2col_cols, "unfold": kern
 ADD = {"rows": kernels.col2im_rows, "cols": kernels.col2im_cols, "unfold": kernels.col2im_unfold}
 
 
-def _shape(order: str, N: int, geometry: ConvGeometry) -> tuple[int, ...]:
-    return ORDERS[order](N, geometry.taps, geometry.rows.out * geometry.columns.out)
+def _shape(order: str, N: int, conv: Conv) -> tuple[int, ...]:
+    return ORDERS[order](N, reduction_length(conv), pixels_of(conv))
 
 
-def _window(geometry: ConvGeometry) -> tuple[int, ...]:
-    return taps_window(geometry.rows, geometry.columns)
+def _window(conv: Conv) -> tuple[int, ...]:
+    return taps_window(conv.rows, conv.columns)
 
 
-def unfold(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """The columns (N, taps, OH*OW) of checked images (N, C, H, W), for a matrix product from the left."""
-    cols = arrays.empty(where, _shape("unfold", len(x), geometry), x.dtype, "the im2col matrix")
-    COPY["unfold"](x, _window(geometry), cols.reshape(-1))
+def unfold(where: str, x: np.ndarray, conv: Conv) -> np.ndarray:
+    """The columns (N, K, OH*OW) of checked images (N, C, H, W), for a matrix product from the left."""
+    shape = x.shape[1] * conv.rows.kernel * conv.columns.kernel, pixels_of(conv)
+    cols = arrays.empty(where, (len(x), *shape), x.dtype, "the im2col matrix")
+    COPY["unfold"](x, _window(conv), cols.reshape(-1))
     return cols
 
 
@@ -155,22 +157,26 @@ def col2im(
 
 
 def convolve_columns(
-    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, floor: Any, geometry: ConvGeometry, y: np.ndarray
+    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, call: Call, y: np.ndarray
 ) -> None:
-    """The convolution of arrays that are ready as matrix products, written to y; sums up to `floor` become `floor`."""
-    pieces.forward(lambda *piece: _convolve_columns(where, weight, bias, floor, *piece), x, geometry, y)
+    """y = the convolution of arrays in NCHW order, as matrix products, clamped to `lowest`."""
+    if not call.pieces:
+        _convolve_columns(where, x, weight, bias, lowest, call.conv, y)
+    for piece in call.pieces:
+        found = np.empty(y[at(piece.outputs)].shape, y.dtype)
+        _convolve_columns(where, ready(x[at(piece.inputs)], x.dtype), weight, bias, lowest, piece.conv, found)
+        y[at(piece.outputs)] = found
 
 
 def _convolve_columns(
-    where: str, weight: np.ndarray, bias: np.ndarray, floor: Any, x: np.ndarray, geometry: ConvGeometry, y: np.ndarray
+    where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, conv: Conv, y: np.ndarray
 ) -> None:
-    groups, per_group = geometry.groups, geometry.OC // geometry.groups
+    groups, per_group, channels = conv.groups, conv.OC // conv.groups, conv.C // conv.groups
     y[...] = bias[:, None, None]
     for group in range(groups):
-        channels = slice(group * (geometry.C // groups), (group + 1) * (geometry.C // groups))
         outputs = slice(group * per_group, (group + 1) * per_group)
-        cols = unfold(where, ready(x[:, channels], x.dtype), geometry)
+        cols = unfold(where, ready(x[:, group * channels : (group + 1) * channels], x.dtype), conv)
         part = np.array(y[:, outputs].reshape(len(y), per_group, cols.shape[2]))
-        matmul(weight[outputs].reshape(-1), geometry.taps, 1, cols, bias, False, part)
+        matmul(weight[outputs].reshape(-1), reduction_length(conv), 1, cols, bias, False, part)
         y[:, outputs] = part.reshape(y[:, outputs].shape)
-    y[y <= floor] = floor
+    y[y <= lowest] = lowest

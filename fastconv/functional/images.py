@@ -12,7 +12,7 @@ from fastconv._arguments.arrays import ready
 from fastconv._arguments.hints import LAST
 from fastconv._arguments.sizes import layout_argument, sizes
 from fastconv._engine.pieces import planes_and_rows
-from fastconv._geometry.conv import PoolGeometry, pool_geometry
+from fastconv._geometry.pool import PoolGeometry, pool_geometry
 from fastconv.errors import ShapeError
 
 CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as so many products of a convolution

@@ -7,19 +7,12 @@ import math
 import numpy as np
 from numba.extending import register_jitable
 
+from fastconv._geometry.partition import even_part
 from fastconv._runtime.jit import inlined
-from fastconv.kernels.micro.gemm import VECTOR_BYTES, WIDEST
+from fastconv.kernels.micro.gemm import VECTOR_BYTES
 
 CHAIN = 112  # terms that may be summed one after another, however many there are in all: see `chain_of`
 BLOCK = 4 * CHAIN  # elements that are summed at once, in at least four lanes
-TASKS = 20  # from so many tasks on it does not matter whether threads can share them evenly
-
-
-@inlined
-def even_part(size, part):
-    """The length of equal parts of `size`, the nearest number of them to parts of length `part`; at least 1."""
-    parts = max(1, (size + part // 2) // part)
-    return max(1, -(-size // parts))
 
 
 @inlined
@@ -38,29 +31,6 @@ def chain_of(terms):
     if terms <= CHAIN:
         return max(terms, 1)
     return -(-terms // np.int64(math.ceil(terms / (20 + 8 * math.sqrt(terms)))))
-
-
-@inlined
-def even_parts(tasks, parts, most, threads):
-    """Into how many parts each of so many tasks is cut: `parts`, or more where threads would share them unevenly."""
-    while tasks * parts < TASKS and tasks * parts % threads and parts < most:
-        parts += 1
-    return parts
-
-
-@register_jitable
-def tile_blocks(channels, lanes):
-    """How many blocks of channels, each at most as wide as a tile, and the width of the widest: whole vectors.
-
-    Python may call it too.
-    """
-    return -(-channels // (WIDEST * lanes)), min(WIDEST, -(-channels // lanes)) * lanes
-
-
-@inlined
-def block_begin(channels, blocks, block, lanes):
-    """The first channel of a block: whole vectors, evenly shared."""
-    return min(-(-channels // lanes) * block // blocks * lanes, channels)
 
 
 @register_jitable

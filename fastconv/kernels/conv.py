@@ -1,4 +1,4 @@
-"""Direct convolution on wide rows of padded planes (see `ConvGeometry`).
+"""Direct convolution on wide rows of padded planes (see `layout`).
 
 It is a matrix product whose right-hand side is never built: y[oc, q] = sum over k of w[oc, k] * x[offsets[k] + q]. A
 vector holds pixels. The gradient of the input is such a convolution too.
@@ -15,12 +15,7 @@ from fastconv.kernels.micro.drivers import add_rows, copy_rows
 from fastconv.kernels.micro.gemm import LANES
 from fastconv.kernels.packing import split_plane
 
-CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
-PIXEL_BLOCK = 768  # cells of wide rows that one task computes, about
-RUN_CELLS = 1024  # cells of small planes that one task computes, those of several images together
-EVEN_TASKS = 32  # from so many tasks on it does not matter whether threads can share them evenly
-SCRATCH_CELLS = 192  # cells of wide rows computed before the pixels among them are copied to the result
-IMAGE_SHARES = 64  # shares of a batch: enough for many threads, each with one image's planes in flight
+EVEN_TASKS = 32  # from this number of tasks on it does not matter whether threads can share them evenly
 
 
 @inlined
@@ -40,7 +35,7 @@ def _store(acc, start, row, rows, q0, m, WP, y, target, plane, OW):
 @inlined
 def _convolve(
     planes, source, image, images, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows,
-    start, end, y, target, y_image, P, OW,
+    start, end, y, target, y_image, P, OW, scratch,
 ):  # fmt: skip
     """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into planes of y[target:].
 
@@ -57,7 +52,7 @@ def _convolve(
             weight_rows, weight_terms, planes, source + start, run_step, offsets, runs, run,
         )  # fmt: skip
         return
-    step = max(1, SCRATCH_CELLS // WP) * WP if by_rows else end - start if images > 1 else SCRATCH_CELLS
+    step = max(1, scratch // WP) * WP if by_rows else end - start if images > 1 else scratch
     acc = np.empty(rows * images * step, y.dtype)
     for q in range(start, end, step):
         m = min(step, end - q)
@@ -84,32 +79,36 @@ def _steps(tasks, most, least):
 
 
 @kernel
-def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, groups, image, WP, by_rows, y):
+def forward(planes, layout, weights, bias, lowest, offsets, groups, blocks, y):
     """y[n, oc, q] = bias[oc] + sum over k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
-    The k are the taps. Results up to `floor` are stored as `floor`.
+    Where q counts along padded rows. Results are clamped to `lowest`.
 
-    Precondition: planes flat, `image` cells for each image; weight flat; weight_rows (OC,), weight_terms and offsets
-    (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block of cells, block of output channels),
-    each of which owns its part of y.
+    Precondition: planes (N, cells of an image) in that `Layout`; weights (weight, flat; weight_rows (OC,) and
+    weight_terms (K,), uint64); offsets (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block
+    of cells, block of output channels), each of which owns its part of y.
     """
+    weight, weight_rows, weight_terms = weights
+    image, WP, by_rows, floor = planes.shape[1], layout.WP, layout.by_rows, lowest
+    cells, together_cells, most_channels, scratch = blocks.pixels, blocks.together, blocks.channels, blocks.workspace
+    planes = planes.reshape(-1)
     N, OC, OH, OW = y.shape
     P = OH * OW
     flat = y.reshape(-1)
     per_group = OC // groups
     Q = (OH - 1) * WP + OW
-    together = max(1, min(N, RUN_CELLS // Q))  # small planes of several images use each weight more often
+    together = max(1, min(N, together_cells // Q))  # small planes of several images use each weight more often
     parts = -(-N // together)
-    blocks = -(-per_group // (CHANNEL_BLOCK // 2 if together > 1 else CHANNEL_BLOCK))
-    channels = -(-per_group // blocks)
-    steps = _steps(parts * groups * blocks, OH if by_rows else -(-Q // LANES), -(-Q // PIXEL_BLOCK))
+    bands = -(-per_group // (most_channels // 2 if together > 1 else most_channels))
+    channels = -(-per_group // bands)
+    steps = _steps(parts * groups * bands, OH if by_rows else -(-Q // LANES), -(-Q // cells))
     if together > 1:
         steps = 1
     length = -(-OH // steps) * WP if by_rows else -(-Q // (steps * LANES)) * LANES
     steps = -(-Q // length)  # rounded up, the steps may be fewer; empty ones would all be the last thread's
-    for task in prange(parts * groups * steps * blocks):
+    for task in prange(parts * groups * steps * bands):
         # all channels of a block of cells before the next cells: its part of the planes stays in the L2 cache
-        rest, block = divmod(np.int64(task), blocks)
+        rest, block = divmod(np.int64(task), bands)
         rest, s = divmod(rest, steps)
         part, group = divmod(rest, groups)
         n = part * together
@@ -121,25 +120,27 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
                 planes, (n + i) * image + group * (image // groups), image, 1 if by_rows else min(together, N - n),
                 weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, min(s * length, Q),
                 min((s + 1) * length, Q), flat, ((n + i) * OC + first) * P, OC * P, P, OW,
+                scratch,
             )  # fmt: skip
 
 
 @kernel
-def split_and_forward(
-    x, top, sy, shifts, sx, HP, weight, weight_rows, weight_terms, bias, floor, offsets, groups, WP, by_rows, y
-):
+def split_and_forward(x, top, layout, shifts, weights, bias, lowest, offsets, groups, blocks, y):
     """`split` and `forward`, one group of an image after another, so that its planes stay in the cache.
 
     Precondition: as for those two, x (N, C, H, W). Parallel over shares of the images' groups, each of which owns its
     part of y.
     """
+    weight, weight_rows, weight_terms = weights
+    sy, sx, HP, WP, by_rows, floor = layout.vertical, layout.horizontal, layout.HP, layout.WP, layout.by_rows, lowest
+    most_channels, scratch = blocks.channels, blocks.workspace
     N, C, H, W = x.shape
     OC, OH, OW = y.shape[1:]
     P = OH * OW
     flat, flat_x = y.reshape(-1), x.reshape(-1)
     channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
     Q = (OH - 1) * WP + OW
-    shares, zero, one = min(N * groups, IMAGE_SHARES), np.int64(0), np.int64(1)
+    shares, zero, one = min(N * groups, blocks.shares), np.int64(0), np.int64(1)
     for share in prange(shares):
         planes = np.empty(channels * plane, x.dtype)
         for item in range(share * N * groups // shares, (share + 1) * N * groups // shares):
@@ -147,9 +148,9 @@ def split_and_forward(
             source = (n * C + group * channels) * H * W
             for c in range(channels):
                 split_plane(flat_x, source + c * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
-            for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
-                rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
+            for first in range(group * per_group, (group + 1) * per_group, most_channels):
+                rows = min(most_channels, (group + 1) * per_group - first)
                 _convolve(
                     planes, zero, zero, one, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows,
-                    WP, by_rows, zero, Q, flat, (n * OC + first) * P, zero, P, OW,
+                    WP, by_rows, zero, Q, flat, (n * OC + first) * P, zero, P, OW, scratch,
                 )  # fmt: skip

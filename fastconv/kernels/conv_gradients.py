@@ -8,35 +8,33 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._runtime.jit import inlined, kernel
+from fastconv._runtime.jit import inlined, kernel, sized_kernel
 from fastconv.kernels.blocking import CHAIN, aligned, block_sum, set_aside, steps_between
 from fastconv.kernels.micro.drivers import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets, transpose
 from fastconv.kernels.micro.gemm import LANES, TILE_ROWS
 from fastconv.kernels.packing import split_plane, turn_block
 
-SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
-TAP_BLOCK = 16  # taps of the weight gradient that one task sums
-TURNED_TAPS = 96  # taps of the weight gradient that one task sums with its gradient transposed, fewer where that
-TURNED_TASKS = 16  # would leave less than so many tasks
-DOT_CELLS = 512  # cells summed before the next taps: ten rows of them stay in the L1 cache
-
 
 @kernel
-def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, runs, run, g_run, planes_run, planes):
+def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, blocks, planes):
     """planes[n, c, windows[t] + q] = bias[c] + sum of weight[.. c, t, oc] * g[n, oc, q] over oc, taps t and pixels q.
 
     The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
     `weight_gradient`.
 
-    Precondition: g (N, OC, cells); weight flat; weight_rows (C,), weight_terms (OC/groups,), windows (T,) uint64; bias
-    (C,); planes (N, C, cells), overwritten. Parallel over (image, group), each of which owns its planes.
+    Precondition: g (N, OC, cells); weights (weight, flat; weight_rows (C,) and weight_terms (OC/groups,), uint64);
+    windows (taps,) uint64; bias (C,); planes (N, C, cells), overwritten. Parallel over (image, group), each of which
+    owns its planes.
     """
+    weight, weight_rows, weight_terms = weights
+    runs, run, g_run, planes_run = runs_of_pixels
+    scratch = blocks.workspace
     N, OC, Q = g.shape
     _, C, cells = planes.shape
     channels, per_group = C // groups, OC // groups
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
     offsets, lowest, fresh = row_offsets(per_group, Q), g.dtype.type(-np.inf), np.bool_(False)
-    together = max(1, SCRATCH_CELLS // run)
+    together = max(1, scratch // run)
     at_once = windows.size if windows.size <= CHAIN else steps_between(windows.size)
     for task in prange(N * groups):
         n, group = divmod(np.int64(task), groups)
@@ -51,12 +49,12 @@ def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, 
                 set_aside(aside, own)
                 own[:] = 0
             for r in range(0, runs, together):
-                for q in range(0, run, SCRATCH_CELLS):
+                for q in range(0, run, scratch):
                     for t in range(t0, min(t0 + at_once, windows.size)):
                         add_rows(
                             own, np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, bias, first,
                             fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
-                            offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
+                            offsets, min(together, runs - r), min(scratch, run - q),
                         )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)
@@ -125,7 +123,7 @@ def repeated(pixels, image, images):
     return cells
 
 
-@kernel
+@sized_kernel
 def add_parts(parts, total):
     """Sum parts (S, n) over the first axis into total (n,), in order. Parallel over n."""
     S, n = parts.shape
@@ -140,19 +138,20 @@ def add_parts(parts, total):
 
 
 @kernel
-def weight_gradient_turned(turned, x, image, step, offsets, pixels, width, grad):
+def weight_gradient_turned(turned, planes, step, offsets, pixels, width, blocking, grad):
     """grad[group, oc, k] = sum over images n and pixels p of x[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
-    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it, `width` channels a block; x flat, `image`
-    cells an image, the groups `step` cells apart; offsets (K,) and pixels (P,) uint64; grad (groups, OC/groups, K).
+    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it, `width` channels a block; x the planes
+    (N, cells of an image), the groups `step` cells apart; offsets (K,) and pixels (P,) uint64; grad (groups, OC/groups, K).
     Parallel over (group, block of terms, block of channels), each of which owns its part of grad and sums the batch in
     order.
     """
     N, groups, cells = turned.shape
     per_group, K = grad.shape[1:]
+    x, image = planes.reshape(-1), planes.shape[1]
     blocks, P = -(-per_group // width), pixels.size
-    share = -(-K * groups * blocks // TURNED_TASKS)
-    shares = -(-K // min(TURNED_TAPS, -(-share // TILE_ROWS) * TILE_ROWS))
+    share = -(-K * groups * blocks // blocking.outer_tasks)
+    shares = -(-K // min(blocking.outer_terms, -(-share // TILE_ROWS) * TILE_ROWS))
     taps = -(-K // (shares * TILE_ROWS)) * TILE_ROWS
     shares = -(-K // taps)
     flat_turned, flat_grad = turned.reshape(-1), grad.reshape(-1)
@@ -203,39 +202,42 @@ def _store_taps(sums, rows, first, last, grad, oc):
 
 
 @kernel
-def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, grad):
+def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
     """grad[oc, k] = sum over images n and pixels of g[n, oc] * planes[n, offsets[k]].
 
-    The pixels of a plane lie in `runs` runs of `run` cells each, `g_run` apart in g and `planes_run` apart in planes.
+    The pixels of a plane lie in `runs` runs of `run` cells each, `g_run` apart in g and `planes_run` apart in planes,
+    which is what `runs_of_pixels` holds.
 
     Precondition: g (N, OC, cells); planes (N, cells of an image); offsets (K,) uint64; grad (OC, K). Parallel over
     (group, block of output channels, block of taps), each of which owns its part of grad and sums the batch in order.
     """
+    runs, run, g_run, planes_run = runs_of_pixels
+    tap_block, dot_cells = blocking.taps, blocking.dot_cells
     N, OC, P = g.shape
     image = planes.shape[1]
     K = offsets.size
     per_group = OC // groups
-    tiles, blocks = -(-per_group // DOT_ROWS), -(-K // TAP_BLOCK)
+    tiles, blocks = -(-per_group // DOT_ROWS), -(-K // tap_block)
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
     # runs that one tile sums: of one image, or those of several small images
-    images = max(1, DOT_CELLS // run) if runs == 1 else 1
+    images = max(1, dot_cells // run) if runs == 1 else 1
     g_step, planes_step = (OC * P, image) if runs == 1 else (g_run, planes_run)
-    together = images if runs == 1 else max(1, DOT_CELLS // run)
-    steps = -(-N // images) * (1 if runs == 1 else -(-runs // together)) * -(-run // DOT_CELLS)
+    together = images if runs == 1 else max(1, dot_cells // run)
+    steps = -(-N // images) * (1 if runs == 1 else -(-runs // together)) * -(-run // dot_cells)
     between = steps_between(steps)
     for task in prange(groups * tiles * blocks):
         rest, block = divmod(np.int64(task), blocks)
         group, tile = divmod(rest, tiles)
         oc = group * per_group + tile * DOT_ROWS
         rows = min(DOT_ROWS, per_group - tile * DOT_ROWS)
-        first, last = block * TAP_BLOCK, min((block + 1) * TAP_BLOCK, K)
-        sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
+        first, last = block * tap_block, min((block + 1) * tap_block, K)
+        sums = np.zeros((tap_block // 4, DOT_ROWS, 4, LANES), grad.dtype)
         aside = np.zeros(sums.size if steps > between else 0, grad.dtype)
         count = 0
         for n in range(0, N, images):
             all_runs = min(images, N - n) if runs == 1 else runs
             for r in range(0, all_runs, together):
-                for q in range(0, run, DOT_CELLS):
+                for q in range(0, run, dot_cells):
                     if count == between:
                         set_aside(aside, sums.reshape(-1))
                         sums[:] = 0
@@ -244,7 +246,7 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
                     _add_taps(
                         sums, rows, flat_g, (n * OC + oc) * P + r * g_step + q, P, g_step, flat,
                         n * image + group * (image // groups) + r * planes_step + q, planes_step, offsets, first, last,
-                        min(together, all_runs - r), min(DOT_CELLS, run - q),
+                        min(together, all_runs - r), min(dot_cells, run - q),
                     )  # fmt: skip
         if aside.size > 0:
             set_aside(sums.reshape(-1), aside)
@@ -252,12 +254,13 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
 
 
 @kernel
-def split_and_weight_gradient(g, x, top, sy, shifts, sx, HP, WP, offsets, groups, grad):
+def split_and_weight_gradient(g, x, top, layout, shifts, offsets, groups, blocking, grad):
     """`split` and `weight_gradient`, one group of an image after another, so that its planes stay in the cache.
 
-    Precondition: as for those two, x (N, C, H, W), g (N, OC, OH, OW); OC/groups at most DOT_ROWS, K at most TAP_BLOCK.
+    Precondition: as for those two, x (N, C, H, W), g (N, OC, OH, OW); OC/groups at most DOT_ROWS, K at most `blocking.taps`.
     Parallel over groups, each of which owns its part of grad and sums the batch in order.
     """
+    sy, sx, HP, WP, tap_block = layout.vertical, layout.horizontal, layout.HP, layout.WP, blocking.taps
     N, C, H, W = x.shape
     OC, OH, OW = g.shape[1:]
     flat_x, flat_g, P = x.reshape(-1), g.reshape(-1), OH * OW
@@ -267,7 +270,7 @@ def split_and_weight_gradient(g, x, top, sy, shifts, sx, HP, WP, offsets, groups
     for task in prange(groups):
         group = np.int64(task)
         planes = np.empty(channels * plane, x.dtype)
-        sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
+        sums = np.zeros((tap_block // 4, DOT_ROWS, 4, LANES), grad.dtype)
         aside = np.zeros(sums.size if N > between else 0, grad.dtype)
         for n in range(N):
             if n > 0 and n % between == 0:
@@ -300,7 +303,7 @@ def bias_gradient(g, grad):
         grad[oc] = total
 
 
-@kernel
+@sized_kernel
 def bias_gradient_last(g, parts):
     """parts[s, oc] = sum of g[p, oc] over the pixels p of shard s.
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.partition import block_begin, even_parts, tile_blocks
 from fastconv._runtime.jit import kernel
-from fastconv.kernels.blocking import aligned, block_begin, chain_of, even_parts, tile_blocks
+from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import list_pixels
 from fastconv.kernels.micro.drivers import add_to_rows, copy_rows, row_offsets
 from fastconv.kernels.micro.gemm import TILE_ROWS, VECTOR_BYTES
 
-PIXELS = 800  # pixels, about, that are summed at once: their inputs and gradients fit the L2 cache
-
 
 @kernel
-def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
+def weight_gradient_last(g, x, rows, runs, steps, groups, threads, blocking, grad) -> bool:
     """grad[oc, t, c] = sum over images n and the pixels p that tap t reaches of g[n, p, oc] * x[n, pixel of p, c].
 
-    See `Reach` for `runs` and `steps`, in cells of one channel; rows are (size, kernel, stride, dilation, before, out)
-    of the vertical axis. Returns whether g is finite, as the sums of a tap tell that reaches all pixels.
+    See `borders.tap_rectangles` for `runs` and `pixel_steps` for `steps`, in cells of one channel; rows are the vertical
+    axis. Returns whether g is finite, as the sums of a tap tell that reaches all pixels.
 
     Precondition: g (N, OH, OW, OC), x (N, H, W, C), grad (OC, taps, C/groups); runs and steps int64; some
     tap reaches all pixels. Parallel over (group, part of its output channels, block of input channels), each of which
@@ -37,7 +36,7 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
     parts = even_parts(groups * blocks, 1, -(-per_group // TILE_ROWS), threads)
     share = -(-per_group // (parts * TILE_ROWS)) * TILE_ROWS
     parts = -(-per_group // share)
-    lines = max(1, PIXELS // max(OW, W * rows[2]))  # rows of pixels at once
+    lines = max(1, blocking.last_pixels // max(OW, W * rows[2]))  # rows of pixels at once
     reached = min(H, (lines - 1) * rows[2] + (rows[1] - 1) * rows[3] + 1)
     sums, sources = row_offsets(min(share, per_group), K), row_offsets(min(share, per_group), np.int64(1))
     own, steps = runs.copy(), steps * width

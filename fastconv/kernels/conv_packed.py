@@ -8,16 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.partition import block_begin, even_part, even_parts, tile_blocks
 from fastconv._runtime.jit import inlined, kernel
-from fastconv.kernels.blocking import aligned, block_begin, chain_of, even_part, even_parts, tile_blocks
+from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import list_pixels
 from fastconv.kernels.micro.drivers import add_to_rows, copy_rows, row_offsets, transpose
 from fastconv.kernels.micro.gemm import VECTOR_BYTES
-
-TERMS = 128  # terms that are summed at once: their weights, a tile wide, and its inputs stay in the L1 cache
-TERMS_LAST = 1280  # with channels last, where a cache line holds the next terms of its pixel: in the L2 cache
-PIXELS = 1600  # pixels that one task computes, about, if it packs its weights: that takes a few per cent of its time
-PIXELS_READY = 800  # and if they are packed: its sums, inputs and weights fit the L2 cache
 
 
 @inlined
@@ -41,16 +37,16 @@ def _pack(weight, start, row, outer, inner, inners, k0, terms, channels, packed,
 
 
 @inlined
-def _pack_part(weight, weight0, row, outer, inner, inners, packed, task):
-    """Pack TERMS terms of a block of channels, for `forward_packed`; 0, or 1 if not all of them are finite."""
+def _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_once):
+    """Pack some terms of a block of channels, for `forward_packed`; 0, or 1 if not all of them are finite."""
     groups, blocks, K, width = packed.shape
     per_group, lanes = weight.size // (groups * K), VECTOR_BYTES // weight.itemsize
-    rest, share = divmod(np.int64(task), -(-K // TERMS))
+    rest, share = divmod(np.int64(task), -(-K // at_once))
     group, block = divmod(rest, blocks)
     begin = block_begin(per_group, blocks, block, lanes)
     channels = block_begin(per_group, blocks, block + 1, lanes) - begin
-    k = share * TERMS
-    m = min(TERMS, K - k)
+    k = share * at_once
+    m = min(at_once, K - k)
     part = packed.reshape(-1)[(rest * K + k) * width : (rest * K + k + m) * width]
     start = weight0 + group * (weight.size // groups) + begin * row
     _pack(weight, start, row, outer, inner, inners, k, m, channels, part, width)
@@ -64,40 +60,44 @@ def _pack_part(weight, weight0, row, outer, inner, inners, packed, task):
 
 @kernel
 def forward_packed(
-    x, image, group_step, areas, terms, offsets, steps, weight, weight0, row, outer, inner, inners, packed, only_finite,
-    bias, floor, groups, columns, threads, last, y,
-):  # fmt: skip
+    x, images, tables, weight, steps_of_weights, packed, only_finite, bias, lowest, sharing, blocking, y
+) -> bool:
     """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offset of k].
 
-    Results up to `floor` are stored as `floor`. See `Areas` for areas, terms, offsets and steps. The weights of a group
-    follow those of the other; in it that of output channel j and term k is at weight0 + j*row + k // inners * outer +
-    k % inners * inner, where `inner` is 1 or -1, or `row` is 1. They are packed once, or by each task where `packed` is
-    empty. Returns False, and computes nothing, where those packed once are not finite but `only_finite` asks for it.
+    Results are clamped to `lowest`. The weights of a group follow those of the other; in it that of output channel j and
+    term k is at weight0 + j*row + k // inners * outer + k % inners * inner, where `inner` is 1 or -1, or `row` is 1.
+    They are packed once, or by each task where `packed` is empty. Returns False, and computes nothing, where those
+    packed once are not finite but `only_finite` asks for it.
 
-    Precondition: x flat, `image` cells an image, the groups `group_step` cells apart; one area, unless weights are
-    packed once; weight flat; packed (groups, blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,);
-    `columns` the pixels of a row; y (N, OC, P), or (N, P, OC) where channels are `last`. Parallel over (group, block of
-    output channels, TERMS terms), each of which owns its part of packed, then over (images or block of pixels, group,
-    block of output channels), each of which owns its part of y; evenly for so many `threads`.
+    Precondition: x flat; images (cells of an image, of a group, groups, pixels of a row); tables are `Areas`, one area
+    unless weights are packed once; weight flat; steps_of_weights (weight0, row, outer, inner, inners); packed (groups,
+    blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,); sharing (threads that share the work evenly,
+    whether channels are last); y (N, OC, P), or (N, P, OC) with channels last. Parallel over (group, block of output
+    channels, some terms), each of which owns its part of packed, then over (images or block of pixels, group, block of
+    output channels), each of which owns its part of y.
     """
+    (image, group_step, groups, columns), (threads, last), floor = images, sharing, lowest
+    areas, terms, offsets, steps = tables
+    weight0, row, outer, inner, inners = steps_of_weights
+    at_least, at_last, ready_pixels = blocking.packed_terms, blocking.packed_terms_last, blocking.ready_pixels
     ready, odd = packed.size > 0, 0
-    for task in prange(packed.shape[0] * packed.shape[1] * -(-packed.shape[2] // TERMS)):
-        odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task)
+    for task in prange(packed.shape[0] * packed.shape[1] * -(-packed.shape[2] // at_least)):
+        odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_least)
     if only_finite and odd > 0:
         return False
     N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
     blocks, width = tile_blocks(per_group, lanes)
-    pixels = PIXELS_READY if ready else PIXELS
+    pixels = ready_pixels if ready else blocking.packed_pixels
     together = -(-N // even_parts(groups * blocks, -(-N // max(1, pixels // P)), N, threads))
     # twice as many fill more of the tiles at the corners, if threads still share them evenly
-    if ready and together * P <= PIXELS_READY and N % (2 * together) == 0:
+    if ready and together * P <= ready_pixels and N % (2 * together) == 0:
         together *= 1 + (groups * blocks * (N // (2 * together)) % threads == 0)
     parts = -(-N // together)
     slices = even_parts(parts * groups * blocks, -(-P // pixels), P, threads) if together == 1 else 1
-    at_once = TERMS_LAST if ready and last else TERMS
+    at_once = at_last if ready and last else at_least
     lowest = y.dtype.type(-np.inf)
-    rows = terms * np.uint64(width) if ready else row_offsets(2 * TERMS, width)
+    rows = terms * np.uint64(width) if ready else row_offsets(2 * at_least, width)
     # the pixels of so many images, area by area: their cells, and the places of their sums, straight in y or to be
     # transposed; and where each area ends
     step, line = (P * OC, OC) if last else (P * width, width)
@@ -119,14 +119,14 @@ def forward_packed(
         begin = block_begin(per_group, blocks, block, lanes)
         channels = block_begin(per_group, blocks, block + 1, lanes) - begin
         first = group * per_group + begin
-        images = min(together, N - part * together)
+        some = min(together, N - part * together)
         start, end = s * length, min((s + 1) * length, together * P)
         sums = flat if last else aligned((end - start) * width, y.dtype)
-        own = packed.reshape(-1) if ready else aligned(2 * TERMS * width, y.dtype)
+        own = packed.reshape(-1) if ready else aligned(2 * at_least * width, y.dtype)
         weights = group * (weight.size // groups) + begin * row + weight0
         source, target = part * together * image + group * group_step, part * together * step + first if last else 0
         for area in range(len(areas)):
-            of_area = (ends[area + 1] - ends[area]) // together * images
+            of_area = (ends[area + 1] - ends[area]) // together * some
             low, high = max(ends[area], start), min(ends[area] + of_area, end)
             if low >= high:
                 continue
@@ -145,7 +145,7 @@ def forward_packed(
                 )  # fmt: skip
         if not last:
             m = min(P, end - start)
-            for i in range(images):
+            for i in range(some):
                 there_y = ((part * together + i) * OC + first) * P + start
                 transpose(flat, there_y, sums, i * m * width, m, channels, P, width)
     return True

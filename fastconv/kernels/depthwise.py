@@ -56,7 +56,7 @@ def _pixels(x, x0, top, oy, first, last, rows, columns, weight, bias, floor, y, 
 def depthwise(x, rows, columns, weight, bias, floor, y):
     """y[n, oy, ox, c] = bias[c] + sum over the taps t inside the image of weight[t, c] * x[n, .., .., c].
 
-    Results up to `floor` are stored as `floor`. An axis is (size, kernel, stride, dilation, before, out).
+    Results up to `floor` are stored as `floor`. Axes as in `axes.Axis`.
 
     Precondition: x (N, H, W, C), weight (taps, C), bias (C,), y (N, OH, OW, C). Parallel over blocks of rows of y, each
     of which is its own.

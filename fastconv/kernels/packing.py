@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._runtime.jit import inlined, kernel
+from fastconv._runtime.jit import inlined, kernel, sized_kernel
 from fastconv.kernels.micro.drivers import copy_rows, transpose
 
 BLOCK = 768  # columns that one task transposes
@@ -44,10 +44,11 @@ def split(x, top, sy, shifts, sx, planes):
 
 
 @kernel
-def merge(planes, plane, phase, sy, sx, columns, top, left, first_row, first_column, x):
+def merge(planes, plane, phase, sy, sx, place, x) -> int:
     """Take each pixel from its phase: x[p, iy, ix] = phase (a, b) of p at row i - first_row, column j - first_column.
 
-    Where iy = i*sy + a - top and ix = j*sx + b - left, and a phase's rows are `columns` long.
+    Where iy = i*sy + a - top and ix = j*sx + b - left, a phase's rows are `columns` long, and `place` is (columns, top,
+    left, first_row, first_column).
 
     Precondition: planes flat, phase (a, b) of p at p*plane + (a*sx + b)*phase; x (P, H, W). Parallel over P, which owns
     its image.
@@ -56,6 +57,7 @@ def merge(planes, plane, phase, sy, sx, columns, top, left, first_row, first_col
         How many images have a pixel that is NaN or infinite.
     """
     P, H, W = x.shape
+    columns, top, left, first_row, first_column = place
     flat = x.reshape(-1)
     odd = 0
     for p in prange(P):
@@ -149,7 +151,7 @@ def turn_block(turned, start, g, n, first, p, pixels, columns, OC, P, last, widt
         transpose(turned, start, g, (n * OC + first) * P + p, columns, pixels, width, P)
 
 
-@kernel
+@sized_kernel
 def transposed(a, b):
     """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), its own."""
     N, M, P = a.shape
@@ -161,8 +163,8 @@ def transposed(a, b):
         transpose(flat_b, (n * P + first) * M, flat_a, n * M * P + first, M, min(BLOCK, P - first), M, P)
 
 
-@kernel
-def all_finite(a):
+@sized_kernel
+def all_finite(a) -> bool:
     """Whether no element of a flat array is NaN or infinite. Parallel over blocks."""
     blocks = -(-a.size // 4096)
     odd = 0

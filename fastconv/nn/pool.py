@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv import functional as F
 from fastconv._arguments.sizes import Int2, Padding
-from fastconv._geometry.conv import pool_geometry
+from fastconv._geometry.pool import pool_geometry
 from fastconv.nn.base import Backward, Layer, check_images
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from fastconv import nn
 from fastconv._arguments.sizes import Pads, pair
-from fastconv._geometry.conv import PoolGeometry, conv_geometry, pool_geometry
+from fastconv._geometry.conv import conv_geometry
 from fastconv._geometry.conv_transpose import conv_transpose_geometry
+from fastconv._geometry.pool import PoolGeometry, pool_geometry
 from fastconv.nn import Layer
 from fastconv.onnx.graph import Graph, Shape, Writer
 

@@ -12,7 +12,8 @@ import numpy as np
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import Int2, Padding
 from fastconv._engine.pieces import parts
-from fastconv._geometry.conv import conv_geometry, pool_geometry
+from fastconv._geometry.conv import conv_geometry
+from fastconv._geometry.pool import pool_geometry
 from fastconv._runtime.pointers import Table
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.fused import network as kernels

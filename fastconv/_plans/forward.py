@@ -1,0 +1,129 @@
+"""The plan of a convolution."""
+
+from __future__ import annotations
+
+from fastconv._geometry.borders import area_terms
+from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
+from fastconv._geometry.layout import IN_PLACE, Layout, by_pixel, chosen, copied, unpadded
+from fastconv._plans.records import (
+    BY_IMAGE,
+    DEPTHWISE,
+    DIRECT,
+    PACKED,
+    ForwardPlan,
+    Reason,
+    Rejected,
+    accepted,
+    rejected,
+)
+from fastconv._runtime.host import Host, Limits
+from fastconv._runtime.jit import jitable, planned
+
+CHANNELS, TERMS, ONE_TAP, PIXELS = (
+    int(r) for r in (Reason.CHANNELS, Reason.TERMS, Reason.ONE_TAP, Reason.PIXELS)
+)  # fmt: skip
+READ_AS_IS, IMAGES, PLANES = int(Reason.IN_PLACE), int(Reason.IMAGES), int(Reason.PLANES)
+CHANNELS_OR_TERMS, NOT_DEPTHWISE, AREAS = (
+    int(r) for r in (Reason.CHANNELS_OR_TERMS, Reason.NOT_DEPTHWISE, Reason.AREAS)
+)  # fmt: skip
+
+
+@planned
+def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> ForwardPlan:
+    """How N images are convolved, of elements of so many bytes, with channels `last` or first."""
+    limits = host.limits
+    no_depthwise = reject_depthwise(conv, limits)
+    # in order: what reads images with channels last as they are is as good as packed
+    in_order = reject_in_order(conv, limits) if last and no_depthwise.reason else accepted()
+    if last and in_order.reason == 0:
+        layout, padded = unpadded(conv), by_pixel(conv, True)
+        bordered = _reject_unpadded(conv, N, limits)
+        if no_depthwise.reason == 0:
+            none, ready = accepted(), True
+            if bordered.reason != 0:
+                ready = N * pixels_of(conv) >= limits.ready_pixels
+            return ForwardPlan(
+                conv, N, last, False, DEPTHWISE, layout, padded, ready, host.blocks, (none, none, none, none)
+            )
+        ready = bordered.reason == 0 or N * pixels_of(conv) >= limits.ready_pixels
+        return ForwardPlan(
+            conv, N, last, False, PACKED, padded if bordered.reason else layout, padded, ready, host.blocks,
+            (no_depthwise, bordered, accepted(), accepted()),
+        )  # fmt: skip
+    if not last:
+        no_depthwise = accepted()
+    unpacked = _reject_packed(conv, N, limits)
+    if unpacked.reason == 0:
+        layout = by_pixel(conv, False)
+        ready = N * pixels_of(conv) >= limits.ready_pixels
+        return ForwardPlan(
+            conv, N, last, last, PACKED, layout, layout, ready, host.blocks,
+            (no_depthwise, in_order, accepted(), accepted()),
+        )  # fmt: skip
+    layout = chosen(conv)
+    together = _reject_by_image(conv, N, itemsize, layout, limits)
+    return ForwardPlan(
+        conv, N, last, last, DIRECT if together.reason else BY_IMAGE, layout, layout, False, host.blocks,
+        (no_depthwise, in_order, unpacked, together),
+    )  # fmt: skip
+
+
+@jitable
+def reject_depthwise(conv: Conv, limits: Limits) -> Rejected:
+    """Why images with channels last are not convolved channel by channel in vectors of them."""
+    if not conv.C == conv.OC == conv.groups:
+        return rejected(DEPTHWISE, NOT_DEPTHWISE, max(conv.C, conv.OC), conv.groups)
+    if conv.C < limits.depthwise:
+        return rejected(DEPTHWISE, CHANNELS, conv.C, limits.depthwise)
+    return accepted()
+
+
+@jitable
+def reject_in_order(conv: Conv, limits: Limits) -> Rejected:
+    """Why images with channels last are moved to NCHW order."""
+    least = min(conv.OC // conv.groups, reduction_length(conv))
+    if least < limits.last:
+        return rejected(PACKED, CHANNELS_OR_TERMS, least, limits.last)
+    return accepted()
+
+
+@jitable
+def _reject_unpadded(conv: Conv, N: int, limits: Limits) -> Rejected:
+    """Why images with channels last meet packed weights with their padding, in a copy."""
+    terms, pixels = area_terms(conv), N * pixels_of(conv)
+    if terms > limits.area_terms:
+        return rejected(PACKED, AREAS, terms, limits.area_terms)
+    if pixels < limits.unpadded_pixels:
+        return rejected(PACKED, PIXELS, pixels, limits.unpadded_pixels)
+    return accepted()
+
+
+@jitable
+def _reject_packed(conv: Conv, N: int, limits: Limits) -> Rejected:
+    """Why weights are not packed, and vectors are not along the output channels."""
+    outputs, K, pixels = conv.OC // conv.groups, reduction_length(conv), N * pixels_of(conv)
+    saves_phases = conv.rows.stride * conv.columns.stride > 1 and by_pixel(conv, False).kind == IN_PLACE
+    channels = limits.packed_channels_in_place if saves_phases else limits.packed_channels
+    terms = limits.packed_terms_in_place if saves_phases else limits.packed_terms
+    if outputs < channels:
+        return rejected(PACKED, CHANNELS, outputs, channels)
+    if K < terms:
+        return rejected(PACKED, TERMS, K, terms)
+    if taps_of(conv) == 1:
+        return rejected(PACKED, ONE_TAP, 1, 2)
+    if pixels < limits.packed_pixels:
+        return rejected(PACKED, PIXELS, pixels, limits.packed_pixels)
+    return accepted()
+
+
+@jitable
+def _reject_by_image(conv: Conv, N: int, itemsize: int, layout: Layout, limits: Limits) -> Rejected:
+    """Why the planes of all images are made before the convolution, and not image by image."""
+    if not copied(layout):
+        return rejected(BY_IMAGE, READ_AS_IS, 0, 0)
+    if N * conv.groups < limits.images:
+        return rejected(BY_IMAGE, IMAGES, N * conv.groups, limits.images)
+    size = conv.C // conv.groups * layout.cells * itemsize
+    if size > limits.planes:
+        return rejected(BY_IMAGE, PLANES, size, limits.planes)
+    return accepted()

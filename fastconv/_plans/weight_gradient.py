@@ -1,0 +1,115 @@
+"""The plan of the gradient of a convolution's weights."""
+
+from __future__ import annotations
+
+from fastconv._geometry.borders import some_tap_reaches_all
+from fastconv._geometry.conv import Conv, reduction_length, taps_of
+from fastconv._geometry.layout import by_pixel, chosen, copied, unpadded
+from fastconv._plans.forward import reject_depthwise
+from fastconv._plans.records import (
+    BLOCKED,
+    DEPTHWISE,
+    DOTS,
+    DOTS_BY_GROUP,
+    READ_IN_PLACE,
+    SHARDED,
+    Reason,
+    Rejected,
+    WeightGradientPlan,
+    accepted,
+    rejected,
+)
+from fastconv._runtime.host import Host, Limits
+from fastconv._runtime.jit import jitable, planned
+
+CHANNELS, TERMS, ONE_TAP, CELLS = (
+    int(r) for r in (Reason.CHANNELS, Reason.TERMS, Reason.ONE_TAP, Reason.CELLS)
+)  # fmt: skip
+NOT_REACHED, READ_AS_IS, GROUPS, TILE, PLANES, WEIGHTS = (
+    int(r)
+    for r in (Reason.NOT_REACHED, Reason.IN_PLACE, Reason.GROUPS, Reason.TILE, Reason.PLANES, Reason.WEIGHTS)
+)  # fmt: skip
+
+
+@planned
+def plan_weight_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> WeightGradientPlan:
+    """How the gradient of the weights is computed from N images, with channels `last` or first."""
+    limits, none = host.limits, accepted()
+    no_outer = _reject_outer(conv, limits)
+    unsharded = _reject_sharded(conv, limits)
+    outer = BLOCKED if unsharded.reason else SHARDED
+    dots = _reject_by_group(conv, itemsize, host)
+    if no_outer.reason != 0:
+        dotted, algorithm = chosen(conv), DOTS if dots.reason else DOTS_BY_GROUP
+        first = (no_outer, dots)
+    else:
+        dotted, algorithm = by_pixel(conv, last), outer
+        first = (unsharded, none)
+    if not last:
+        return WeightGradientPlan(
+            conv, N, last, False, algorithm, dotted, algorithm, dotted, False, host.blocks, (*first, none, none)
+        )
+    no_depthwise = reject_depthwise(conv, limits)
+    if no_depthwise.reason == 0:
+        return WeightGradientPlan(
+            conv, N, last, False, DEPTHWISE, unpadded(conv), algorithm, dotted, no_outer.reason != 0, host.blocks,
+            (none, none, none, none),
+        )  # fmt: skip
+    if no_outer.reason != 0:
+        return WeightGradientPlan(
+            conv, N, last, True, algorithm, dotted, algorithm, dotted, True, host.blocks, (no_depthwise, *first, none)
+        )
+    elsewhere = _reject_in_place(conv, limits)
+    return WeightGradientPlan(
+        conv, N, last, False, outer if elsewhere.reason else READ_IN_PLACE,
+        dotted if elsewhere.reason else unpadded(conv), outer, dotted, False, host.blocks,
+        (no_depthwise, elsewhere, unsharded if elsewhere.reason else none, none),
+    )  # fmt: skip
+
+
+@jitable
+def _reject_outer(conv: Conv, limits: Limits) -> Rejected:
+    """Why the gradient is dot products, and not outer products with the output gradient transposed."""
+    outputs, K = conv.OC // conv.groups, reduction_length(conv)
+    if outputs < limits.outer_channels:
+        return rejected(SHARDED, CHANNELS, outputs, limits.outer_channels)
+    if K < limits.outer_terms:
+        return rejected(SHARDED, TERMS, K, limits.outer_terms)
+    return accepted()
+
+
+@jitable
+def _reject_sharded(conv: Conv, limits: Limits) -> Rejected:
+    """Why outer products are not summed in shards of the batch, but in blocks of terms."""
+    size = conv.OC // conv.groups * reduction_length(conv)
+    return rejected(SHARDED, WEIGHTS, size, limits.sharded) if size > limits.sharded else accepted()
+
+
+@jitable
+def _reject_by_group(conv: Conv, itemsize: int, host: Host) -> Rejected:
+    """Why dot products are not summed group by group, each of which splits its own planes."""
+    layout, limits = chosen(conv), host.limits
+    if not copied(layout):
+        return rejected(DOTS_BY_GROUP, READ_AS_IS, 0, 0)
+    if conv.groups < limits.images:
+        return rejected(DOTS_BY_GROUP, GROUPS, conv.groups, limits.images)
+    if reduction_length(conv) > host.blocks.taps or conv.OC // conv.groups > host.dot_rows:
+        return rejected(DOTS_BY_GROUP, TILE, host.dot_rows, host.blocks.taps)
+    size = conv.C // conv.groups * layout.cells * itemsize
+    return rejected(DOTS_BY_GROUP, PLANES, size, limits.planes) if size > limits.planes else accepted()
+
+
+@jitable
+def _reject_in_place(conv: Conv, limits: Limits) -> Rejected:
+    """Why the gradient is not summed where images with channels last lie."""
+    rows, channels = conv.rows, conv.C // conv.groups
+    if channels < limits.last_channels:
+        return rejected(READ_IN_PLACE, CHANNELS, channels, limits.last_channels)
+    if taps_of(conv) == 1:
+        return rejected(READ_IN_PLACE, ONE_TAP, 1, 2)
+    cells = min(rows.size, (rows.kernel - 1) * rows.dilation + 1) * conv.columns.size
+    if cells > limits.last_cells:
+        return rejected(READ_IN_PLACE, CELLS, cells, limits.last_cells)
+    if not some_tap_reaches_all(conv.rows, conv.columns):
+        return rejected(READ_IN_PLACE, NOT_REACHED, 0, 0)
+    return accepted()

@@ -1,0 +1,163 @@
+"""What depends on the processor: its vectors, registers and caches, and the sizes that were measured to fit them.
+
+One record, made once, which plans take as an argument; kernels are given what they need of it with their plan.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import llvmlite.binding
+import numba
+
+
+class Blocks(NamedTuple):
+    """How much of a convolution is computed at once: what one task, or one call of a micro-kernel, works on.
+
+    Attributes:
+        channels: output channels of a task: their weights, of a block of terms, stay in the L2 cache.
+        pixels: cells of padded rows of a task, about.
+        together: cells of small planes of a task, those of several images together.
+        workspace: cells of padded rows computed before the pixels among them are copied to the result.
+        shares: shares of a batch: enough for many threads, each with one image's planes in flight.
+        packed_terms: terms summed at once with packed weights: their weights, a tile wide, and its inputs stay in the
+            L1 cache.
+        packed_terms_last: with channels last, where a cache line holds the next terms of its pixel: in the L2 cache.
+        packed_pixels: pixels of a task that packs its weights: that takes a few per cent of its time.
+        ready_pixels: pixels of a task whose weights are packed: its sums, inputs and weights fit the L2 cache.
+        taps: terms of the weight gradient that one task sums as dot products.
+        dot_cells: cells summed before the next terms: ten rows of them stay in the L1 cache.
+        outer_terms: terms of the weight gradient that one task sums from transposed gradients.
+        outer_tasks: the tasks that this must leave.
+        outer_channels: channels side by side in the transposed gradient, at most: a tile of three vectors.
+        shards: shards of the batch in which weight gradients are summed apart.
+        last_pixels: pixels, about, summed at once of a weight gradient with channels last: they fit the L2 cache.
+    """
+
+    channels: int = 128
+    pixels: int = 768
+    together: int = 1024
+    workspace: int = 192
+    shares: int = 64
+    packed_terms: int = 128
+    packed_terms_last: int = 1280
+    packed_pixels: int = 1600
+    ready_pixels: int = 800
+    taps: int = 16
+    dot_cells: int = 512
+    outer_terms: int = 96
+    outer_tasks: int = 16
+    outer_channels: int = 48
+    shards: int = 16
+    last_pixels: int = 800
+
+
+class Limits(NamedTuple):
+    """From where on one algorithm is faster than another; all of them measured.
+
+    Attributes:
+        packed_channels: output channels of a group that fill the vectors of a tile of packed weights.
+        packed_terms: the terms that repay packing them.
+        packed_channels_in_place: channels where the input is read in place, but would be split into phases otherwise.
+        packed_terms_in_place: the terms there.
+        packed_pixels: the pixels that repay packing.
+        ready_pixels: pixels from which several tasks need the same weights, which are then packed once for all.
+        unpadded_pixels: pixels from which images with channels last are read as they are.
+        area_terms: the terms that are listed for that, at most: some megabytes.
+        images: images, times groups, from which each thread takes whole ones.
+        planes: the bytes of an image's planes, at most, which should fit the L2 cache.
+        products: how many products the input gradient may take for each that is needed, zeros at borders included.
+        outer_channels: output channels from which a vector of them is full enough to transpose the gradient for.
+        outer_terms: the terms that repay it.
+        sharded: elements of the weight gradient up to which shards of the batch are summed apart, each in the L2 cache.
+        last: output channels and terms from which images with channels last are convolved as they are.
+        last_channels: input channels from which the weight gradient of such images is summed in vectors of them.
+        last_cells: pixels of a row of windows, at most, that are copied for it.
+        depthwise: channels that fill half a vector of floats.
+    """
+
+    packed_channels: int = 96
+    packed_terms: int = 512
+    packed_channels_in_place: int = 64
+    packed_terms_in_place: int = 320
+    packed_pixels: int = 128
+    ready_pixels: int = 2400
+    unpadded_pixels: int = 300
+    area_terms: int = 2**18
+    images: int = 8
+    planes: int = 2**20
+    products: float = 1.5
+    outer_channels: int = 12
+    outer_terms: int = 48
+    sharded: int = 2**16
+    last: int = 16
+    last_channels: int = 48
+    last_cells: int = 2**13
+    depthwise: int = 8
+
+
+class Host(NamedTuple):
+    """A processor, as far as plans and kernels depend on it.
+
+    Attributes:
+        vector_bytes: bytes of a vector.
+        registers: vector registers.
+        l1: bytes of the L1 data cache of a core.
+        l2: bytes of its L2 cache.
+        tile_rows: MR, rows of sums of a micro-kernel.
+        tile_vectors: NR, vectors of sums in a row.
+        widest: vectors in a row where rows of sums lie anywhere.
+        dot_rows: rows of a tile of dot products with four others.
+        blocks: see `Blocks`.
+        limits: see `Limits`.
+    """
+
+    vector_bytes: int
+    registers: int
+    l1: int
+    l2: int
+    tile_rows: int
+    tile_vectors: int
+    widest: int
+    dot_rows: int
+    blocks: Blocks = Blocks()
+    limits: Limits = Limits()
+
+
+def features() -> set[str]:
+    """The target's features, as Numba takes them: those it is told to use, otherwise the processor's."""
+    given = numba.config.CPU_FEATURES  # of `NUMBA_CPU_FEATURES`; none for the CPU "generic"
+    if given is not None:
+        return {feature[1:] for feature in given.split(",") if feature.startswith("+")}
+    return {name for name, there in llvmlite.binding.get_host_cpu_features().items() if there}
+
+
+def _cache(level: int, otherwise: int) -> int:
+    """The bytes of a cache of the first core that holds data."""
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            kind, at = (folder / "type").read_text().strip(), int((folder / "level").read_text())
+            size = (folder / "size").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        if at == level and kind != "Instruction" and size.endswith("K"):
+            return int(size[:-1]) * 1024
+    return otherwise
+
+
+def host_of(names: set[str], l1: int = 2**15, l2: int = 2**19) -> Host:
+    """A processor with these features and caches.
+
+    32 registers hold a tile of 8 x 3 vectors of sums, its inputs and a weight, and one of 6 x 4; 16 hold 4 x 3.
+    """
+    many = "avx512f" in names
+    vector = 64 if many else 32 if "avx" in names else 16
+    return Host(vector, 32 if many else 16, l1, l2, 8 if many else 4, 3, 4 if many else 3, 6 if many else 2)
+
+
+FEATURES = features()
+HOST = host_of(FEATURES, _cache(1, 2**15), _cache(2, 2**19))
+# without the JIT, and for the bounds-checked twins, the micro-kernels' sums are plain loops
+ENABLED = not numba.config.DISABLE_JIT and os.environ.get("FASTCONV_SERIAL", "0") in ("", "0")
