@@ -35,9 +35,18 @@ class Weights(NamedTuple):
 
 
 @planned
+def row_starts(rows: int, length: int) -> np.ndarray:
+    """Where rows of that length begin that lie one behind the other: (rows,) uint64."""
+    starts = np.empty(rows, np.uint64)
+    for row in range(rows):
+        starts[row] = row * length
+    return starts
+
+
+@planned
 def weight_places(OC: int, K: int) -> tuple[np.ndarray, np.ndarray]:
     """`Weights.rows` and `terms` of weights (OC, C/groups, KH, KW)."""
-    return (np.arange(OC) * K).astype(np.uint64), np.arange(K).astype(np.uint64)
+    return row_starts(OC, K), row_starts(K, 1)
 
 
 @jitable
@@ -56,6 +65,17 @@ def forward(
 
     x, weight and y have their channels last where the plan says so.
     """
+    if plan.last:
+        _forward_last(where, plan, x, weight, bias, lowest, y)
+    else:
+        convolve(where, plan, x, own_weights(plan.conv, weight), bias, lowest, y)
+
+
+@linked
+def _forward_last(
+    where: str, plan: ForwardPlan, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y: np.ndarray
+) -> None:
+    """As `forward`, with channels last."""
     conv = plan.conv
     if plan.moved:
         images, kernel = channels_first(where, x), np.ascontiguousarray(weight.transpose((0, 3, 1, 2)))
@@ -63,13 +83,11 @@ def forward(
         moved = empty(where, shape, y.dtype, "the result in NCHW order")
         convolve(where, plan, images, own_weights(conv, kernel), bias, lowest, moved)
         to_channels_last(moved, y)
-    elif not plan.last:
-        convolve(where, plan, x, own_weights(conv, weight), bias, lowest, y)
-    else:
-        if plan.algorithm == DEPTHWISE and _depthwise(conv, x, weight, bias, lowest, y):
-            return
-        steps = reduction_length(conv), conv.C // conv.groups, 1
-        convolve_packed(where, plan, x, weight.reshape(-1), steps, bias, lowest, False, y)
+        return
+    if plan.algorithm == DEPTHWISE and _depthwise(conv, x, weight, bias, lowest, y):
+        return
+    steps = reduction_length(conv), conv.C // conv.groups, 1
+    convolve_packed(where, plan, x, weight.reshape(-1), steps, bias, lowest, False, y)
 
 
 @linked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._arguments.arrays import empty
-from fastconv._engine.forward import Weights, convolve, own_weights, taps_first
+from fastconv._engine.forward import Weights, convolve, own_weights, row_starts, taps_first
 from fastconv._engine.packed import convolve_packed
 from fastconv._engine.planes import channels_first, planes_of, runs_of, to_channels_last
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
@@ -22,30 +22,37 @@ from fastconv.kernels import depthwise, packing
 def input_gradient(
     where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
 ) -> None:
-    """Grad = the gradient of x, plus bias (C,); arrays have their channels last where the plan says so."""
-    conv = plan.conv
+    """grad = the gradient of x, plus bias (C,); arrays have their channels last where the plan says so."""
     if len(g) == 0:
         return
-    if plan.last and not plan.moved:
-        if plan.algorithm == DEPTHWISE:
-            gathered, kernel = plan.product.conv, np.ascontiguousarray(taps_first(weight)[::-1])
-            depthwise.depthwise(g, gathered.rows, gathered.columns, kernel, bias, g.dtype.type(-np.inf), grad)
-            return
-        steps = 1, -(conv.C // conv.groups), reduction_length(conv)
-        lowest = g.dtype.type(-np.inf)
-        if convolve_packed(where, plan.product, g, weight.reshape(-1), steps, bias, lowest, True, grad):
-            return
     if plan.last:
-        kernel = np.ascontiguousarray(weight.transpose((0, 3, 1, 2)))
-        moved = empty(where, (plan.N, conv.C, conv.rows.size, conv.columns.size), g.dtype, "grad_x")
-        input_gradient_first(where, plan, channels_first(where, g), kernel, bias, moved)
-        to_channels_last(moved, grad)
+        _last(where, plan, g, weight, bias, grad)
     else:
-        input_gradient_first(where, plan, g, weight, bias, grad)
+        _first(where, plan, g, weight, bias, grad)
 
 
 @linked
-def input_gradient_first(
+def _last(
+    where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
+) -> None:
+    """As `input_gradient`, of arrays with their channels last."""
+    conv, lowest = plan.conv, g.dtype.type(-np.inf)
+    if not plan.moved:
+        if plan.algorithm == DEPTHWISE:
+            gathered, kernel = plan.product.conv, np.ascontiguousarray(taps_first(weight)[::-1])
+            depthwise.depthwise(g, gathered.rows, gathered.columns, kernel, bias, lowest, grad)
+            return
+        steps = 1, -(conv.C // conv.groups), reduction_length(conv)
+        if convolve_packed(where, plan.product, g, weight.reshape(-1), steps, bias, lowest, True, grad):
+            return
+    kernel = np.ascontiguousarray(weight.transpose((0, 3, 1, 2)))
+    moved = empty(where, (plan.N, conv.C, conv.rows.size, conv.columns.size), g.dtype, "grad_x")
+    _first(where, plan, channels_first(where, g), kernel, bias, moved)
+    to_channels_last(moved, grad)
+
+
+@linked
+def _first(
     where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
 ) -> None:
     """As `input_gradient`, of arrays in NCHW order."""
@@ -134,7 +141,7 @@ def _scattered(
     bias: np.ndarray,
     finite: bool,
     grad: np.ndarray,
-) -> None:
+) -> None:  # fmt: skip
     """The gradient of x tap by tap, from rows of pixels of g, added to padded planes."""
     conv, layout = plan.conv, plan.layout
     images = len(grad) * conv.C
@@ -160,4 +167,4 @@ def _scattered(
 @planned
 def _output_starts(conv: Conv) -> np.ndarray:
     """Where the weights of a group's output channels begin, from its first one: (OC/groups,) uint64."""
-    return (np.arange(conv.OC // conv.groups) * reduction_length(conv)).astype(np.uint64)
+    return row_starts(conv.OC // conv.groups, reduction_length(conv))

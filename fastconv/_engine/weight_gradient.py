@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._arguments.arrays import empty
-from fastconv._engine.planes import channels_first, planes_of, runs_of
+from fastconv._engine.planes import channels_first, planes_of, runs_of, to_channels_last
 from fastconv._geometry.borders import pixel_steps, some_tap_reaches_all, tap_rectangles
 from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
 from fastconv._geometry.layout import Layout, column_shifts, group_step, pixel_cells, term_offsets
@@ -19,29 +19,32 @@ from fastconv.kernels import conv_nhwc_weight_gradient, depthwise, packing
 
 @linked
 def weight_gradient(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
-    """Grad = the gradient of the weights; arrays have their channels last where the plan says so."""
+    """grad = the gradient of the weights; arrays have their channels last where the plan says so."""
     if len(g) == 0:
         grad[:] = 0
         return
-    if not plan.last:
+    if plan.last:
+        _last(where, plan, g, x, grad)
+    else:
         _computed(where, plan, plan.algorithm, plan.layout, g, x, grad)
-        return
-    done, moved = False, plan.moved
-    if not moved:
-        if plan.algorithm == DEPTHWISE:
-            done = _depthwise(where, plan, g, x, grad)
-        elif plan.algorithm == READ_IN_PLACE:
-            done = _read_in_place(plan, g, x, grad)
-        if not done and not plan.fallback_moved:
+
+
+@linked
+def _last(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
+    """As `weight_gradient`, of arrays with their channels last."""
+    if not plan.moved:
+        if plan.algorithm == DEPTHWISE and _depthwise(where, plan, g, x, grad):
+            return
+        if plan.algorithm == READ_IN_PLACE and _read_in_place(plan, g, x, grad):
+            return
+        if not plan.fallback_moved:
             _computed(where, plan, plan.fallback, plan.fallback_layout, g, x, grad)
-            done = True
-    if not done:
-        conv = plan.conv
-        shape = (conv.OC, conv.C // conv.groups, conv.rows.kernel, conv.columns.kernel)
-        first = np.empty(shape, grad.dtype)
-        g_first, x_first = channels_first(where, g), channels_first(where, x)
-        _computed(where, plan, plan.fallback, plan.fallback_layout, g_first, x_first, first)
-        grad[:] = first.transpose((0, 2, 3, 1))
+            return
+    conv = plan.conv
+    first = np.empty((conv.OC, conv.C // conv.groups, conv.rows.kernel, conv.columns.kernel), grad.dtype)
+    g_first, x_first = channels_first(where, g), channels_first(where, x)
+    _computed(where, plan, plan.fallback, plan.fallback_layout, g_first, x_first, first)
+    to_channels_last(first, grad)
 
 
 @linked
@@ -151,7 +154,7 @@ def _depthwise(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarra
 
 @linked
 def bias_gradient(g: np.ndarray, last: bool, grad: np.ndarray) -> None:
-    """Grad = the sum of each channel of g (N, OC, OH, OW), or of g (N, OH, OW, OC) where channels are `last`."""
+    """grad = the sum of each channel of g (N, OC, OH, OW), or of g (N, OH, OW, OC) where channels are `last`."""
     if last:
         parts, sums = np.empty((16, g.shape[3])), np.empty(g.shape[3])
         kernels.bias_gradient_last(g.reshape((g.size // g.shape[3], g.shape[3])), parts)

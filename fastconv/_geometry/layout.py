@@ -139,17 +139,16 @@ def tap_windows(conv: Conv, layout: Layout) -> np.ndarray:
 
 @planned
 def term_offsets(conv: Conv, layout: Layout) -> np.ndarray:
-    """The offset of term (c, ky, kx), or (ky, kx, c) with channels last, from its group's first channel: (K,) uint64."""
+    """The offset of term (c, ky, kx), (ky, kx, c) with channels last, from its group's first channel: (K,) uint64."""
     windows, channels = tap_windows(conv, layout), conv.C // conv.groups
-    taps = windows.size
-    offsets = np.empty(channels * taps, np.uint64)
-    if layout.last:
-        for tap in range(taps):
-            first = np.int64(windows[tap]) * conv.C
-            offsets[tap * channels : (tap + 1) * channels] = np.arange(first, first + channels)
-    else:
+    offsets = np.empty(channels * windows.size, np.uint64)
+    # loops, which compile faster than broadcasting
+    for tap in range(windows.size):
         for c in range(channels):
-            offsets[c * taps : (c + 1) * taps] = windows + np.uint64(c * layout.cells)
+            if layout.last:
+                offsets[tap * channels + c] = np.int64(windows[tap]) * conv.C + c
+            else:
+                offsets[c * windows.size + tap] = np.int64(windows[tap]) + c * layout.cells
     return offsets
 
 
