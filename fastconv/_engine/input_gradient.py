@@ -73,10 +73,9 @@ def _gathered(
     where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
 ) -> bool:
     """The gradient of x as a convolution of g, to all phases of the stride; whether it can be relied on."""
-    conv, gathered = plan.conv, plan.product.conv
+    conv = plan.conv
     taps, lowest = taps_of(conv), g.dtype.type(-np.inf)
-    phases = conv.rows.stride * conv.columns.stride
-    if phases == 1:
+    if conv.rows.stride * conv.columns.stride == 1:
         K = reduction_length(conv)
         starts, terms = (
             channel_starts(conv.C, conv.OC, conv.groups, taps),
@@ -85,6 +84,16 @@ def _gathered(
         weights = Weights(weight.reshape(-1), starts, terms, (taps, -1, K))
         convolve(where, plan.product, g, weights, bias, lowest, grad)
         return True
+    return _gathered_phases(where, plan, g, weight, bias, grad)
+
+
+@linked
+def _gathered_phases(
+    where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
+) -> bool:
+    """As `_gathered`, where there is more than one phase."""
+    conv, gathered = plan.conv, plan.product.conv
+    phases, lowest = conv.rows.stride * conv.columns.stride, g.dtype.type(-np.inf)
     rows, columns = gathered_axis(conv.rows), gathered_axis(conv.columns)
     per_group, channels = conv.OC // conv.groups, conv.C // conv.groups
     shape = (

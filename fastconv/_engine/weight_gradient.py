@@ -11,6 +11,7 @@ from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
 from fastconv._geometry.layout import Layout, column_shifts, group_step, pixel_cells, term_offsets
 from fastconv._geometry.partition import outer_width
 from fastconv._plans.records import BLOCKED, DEPTHWISE, DOTS, DOTS_BY_GROUP, READ_IN_PLACE, SHARDED, WeightGradientPlan
+from fastconv._runtime.host import HOST
 from fastconv._runtime.jit import linked
 from fastconv._runtime.threads import threads_here
 from fastconv.kernels import conv_gradients as kernels
@@ -156,9 +157,15 @@ def _depthwise(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarra
 def bias_gradient(g: np.ndarray, last: bool, grad: np.ndarray) -> None:
     """grad = the sum of each channel of g (N, OC, OH, OW), or of g (N, OH, OW, OC) where channels are `last`."""
     if last:
-        parts, sums = np.empty((16, g.shape[3])), np.empty(g.shape[3])
-        kernels.bias_gradient_last(g.reshape((g.size // g.shape[3], g.shape[3])), parts)
-        kernels.add_parts(parts, sums)
-        grad[:] = sums
+        _bias_gradient_last(g.reshape((g.size // g.shape[3], g.shape[3])), grad)
     else:
         kernels.bias_gradient(g.reshape((g.shape[0], g.shape[1], g.shape[2] * g.shape[3])), grad)
+
+
+@linked
+def _bias_gradient_last(g: np.ndarray, grad: np.ndarray) -> None:
+    """grad = the sum of each column of g (pixels, OC), in double precision."""
+    parts, sums = np.empty((HOST.blocks.shards, g.shape[1])), np.empty(g.shape[1])
+    kernels.bias_gradient_last(g, parts)
+    kernels.add_parts(parts, sums)
+    grad[:] = sums

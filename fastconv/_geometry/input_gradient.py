@@ -34,14 +34,17 @@ class GatheredAxis(NamedTuple):
 def gathered_axis(axis: Axis) -> GatheredAxis:
     """How the input gradient of a convolution along `axis` is gathered."""
     # input cell i of phase a gets g[i - shift] * w[tap] from each tap with tap * dilation = shift * stride + a
-    reach = np.arange(axis.kernel) * axis.dilation
     spacing = max(axis.dilation // axis.stride, 1) if axis.dilation % axis.stride == 0 else 1
     most = (axis.kernel - 1) * axis.dilation // axis.stride
     first = axis.before // axis.stride
     out = (axis.before + axis.size - 1) // axis.stride - first + 1
     before = most - first
     turned = Axis(axis.out, most // spacing + 1, 1, spacing, before, out + most - before - axis.out, out)
-    return GatheredAxis(turned, first, reach % axis.stride, (most - reach // axis.stride) // spacing)
+    phases, positions = np.empty(axis.kernel, np.int64), np.empty(axis.kernel, np.int64)
+    for tap in range(axis.kernel):
+        shift, phases[tap] = divmod(tap * axis.dilation, axis.stride)
+        positions[tap] = (most - shift) // spacing
+    return GatheredAxis(turned, first, phases, positions)
 
 
 @planned
@@ -76,8 +79,10 @@ def backward_terms(outputs: int, K: int, taps: int) -> np.ndarray:
 
     For `outputs` output channels with K weights each, `taps` of them of the same input channel.
     """
-    term = np.arange(outputs * taps)
-    return (term // taps * K + taps - 1 - term % taps).astype(np.uint64)
+    terms = np.empty(outputs * taps, np.uint64)
+    for term in range(outputs * taps):
+        terms[term] = term // taps * K + taps - 1 - term % taps
+    return terms
 
 
 @planned

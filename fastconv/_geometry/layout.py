@@ -119,7 +119,10 @@ def copied(layout: Layout) -> bool:
 def column_shifts(columns: Axis, layout: Layout) -> np.ndarray:
     """The input column in front of each copy of a plane; j columns on it is shift + j * stride: int64."""
     step = columns.dilation if layout.kind == SHIFTED_COPIES else 1
-    return np.arange(layout.copies) * step - columns.before
+    shifts = np.empty(layout.copies, np.int64)
+    for copy in range(layout.copies):
+        shifts[copy] = copy * step - columns.before
+    return shifts
 
 
 @planned

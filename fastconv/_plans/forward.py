@@ -31,40 +31,30 @@ CHANNELS_OR_TERMS, NOT_DEPTHWISE, AREAS = (
 @planned
 def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> ForwardPlan:
     """How N images are convolved, of elements of so many bytes, with channels `last` or first."""
-    limits = host.limits
-    no_depthwise = reject_depthwise(conv, limits)
-    # in order: what reads images with channels last as they are is as good as packed
-    in_order = reject_in_order(conv, limits) if last and no_depthwise.reason else accepted()
-    if last and in_order.reason == 0:
-        layout, padded = unpadded(conv), by_pixel(conv, True)
-        bordered = _reject_unpadded(conv, N, limits)
-        if no_depthwise.reason == 0:
-            none, ready = accepted(), True
-            if bordered.reason != 0:
-                ready = N * pixels_of(conv) >= limits.ready_pixels
-            return ForwardPlan(
-                conv, N, last, False, DEPTHWISE, layout, padded, ready, host.blocks, (none, none, none, none)
-            )
-        ready = bordered.reason == 0 or N * pixels_of(conv) >= limits.ready_pixels
-        return ForwardPlan(
-            conv, N, last, False, PACKED, padded if bordered.reason else layout, padded, ready, host.blocks,
-            (no_depthwise, bordered, accepted(), accepted()),
-        )  # fmt: skip
-    if not last:
-        no_depthwise = accepted()
-    unpacked = _reject_packed(conv, N, limits)
-    if unpacked.reason == 0:
-        layout = by_pixel(conv, False)
-        ready = N * pixels_of(conv) >= limits.ready_pixels
-        return ForwardPlan(
-            conv, N, last, last, PACKED, layout, layout, ready, host.blocks,
-            (no_depthwise, in_order, accepted(), accepted()),
-        )  # fmt: skip
-    layout = chosen(conv)
-    together = _reject_by_image(conv, N, itemsize, layout, limits)
+    limits, none = host.limits, accepted()
+    no_depthwise, no_order, bordered, unpacked, together = none, none, none, none, none
+    layout = fallback = by_pixel(conv, last)
+    algorithm, moved, ready = PACKED, False, N * pixels_of(conv) >= limits.ready_pixels
+    if last:
+        no_depthwise = reject_depthwise(conv, limits)
+        no_order = reject_in_order(conv, limits) if no_depthwise.reason else none
+        moved = no_order.reason != 0
+        if not moved:
+            bordered = _reject_unpadded(conv, N, limits)
+            if no_depthwise.reason == 0:
+                algorithm = DEPTHWISE
+            if bordered.reason == 0:
+                layout, ready = unpadded(conv), True
+    if moved or not last:
+        unpacked = _reject_packed(conv, N, limits)
+        layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv)
+        if unpacked.reason != 0:
+            together = _reject_by_image(conv, N, itemsize, layout, limits)
+            algorithm, ready = DIRECT if together.reason else BY_IMAGE, False
+    second = bordered if bordered.reason else unpacked
     return ForwardPlan(
-        conv, N, last, last, DIRECT if together.reason else BY_IMAGE, layout, layout, False, host.blocks,
-        (no_depthwise, in_order, unpacked, together),
+        conv, N, last, moved, algorithm, layout, fallback, ready, host.blocks,
+        (no_depthwise, no_order, second, together),
     )  # fmt: skip
 
 

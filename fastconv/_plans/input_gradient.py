@@ -27,35 +27,31 @@ PRODUCTS, ONE_PHASE, STRIDED = int(Reason.PRODUCTS), int(Reason.ONE_PHASE), int(
 def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> InputGradientPlan:
     """How the gradient of N images is computed, of elements of so many bytes, with channels `last` or first."""
     limits, none, gathered = host.limits, accepted(), gathered_conv(conv)
-    phases, scattered = conv.rows.stride * conv.columns.stride, wide_rows(conv, False)[0]
+    phases = conv.rows.stride * conv.columns.stride
+    no_depthwise, no_order, no_phases = none, none, none
     no_gather = _reject_products(GATHERED, gathered_products(conv), limits.products)
-    no_depthwise, in_order = none, none
+    algorithm, moved = GATHERED, last
     if last:
         no_depthwise = reject_depthwise(conv, limits)
-        in_order = rejected(GATHERED, STRIDED, phases, 1) if phases > 1 else no_gather
-        if in_order.reason == 0 and reject_depthwise(gathered, limits).reason != 0:
-            in_order = reject_in_order(gathered, limits)
-        if no_depthwise.reason == 0 and phases == 1:
-            product = plan_forward(gathered, N, itemsize, True, host)
-            return InputGradientPlan(
-                conv, N, last, False, DEPTHWISE, product, scattered, host.blocks, (none, none, none, none)
-            )
-        if in_order.reason == 0:
-            product = plan_forward(gathered, N, itemsize, True, host)
-            return InputGradientPlan(
-                conv, N, last, False, GATHERED, product, scattered, host.blocks, (no_depthwise, none, none, none)
-            )
-    product = plan_forward(gathered, N, itemsize, False, host)
-    if no_gather.reason == 0:
-        return InputGradientPlan(
-            conv, N, last, last, GATHERED, product, scattered, host.blocks, (no_depthwise, in_order, none, none)
-        )
-    no_phases = rejected(PHASED, ONE_PHASE, 1, 2)
-    if phases > 1:
-        no_phases = _reject_products(PHASED, border_products(conv), limits.products)
+        if phases > 1:
+            no_order = rejected(GATHERED, STRIDED, phases, 1)
+        elif no_depthwise.reason == 0:
+            algorithm, no_gather = DEPTHWISE, none
+        elif no_gather.reason == 0:
+            no_order = reject_in_order(gathered, limits)
+        else:
+            no_order = no_gather
+        moved = no_order.reason != 0
+    if moved or not last:
+        if no_gather.reason != 0:
+            no_phases = rejected(PHASED, ONE_PHASE, 1, 2)
+            if phases > 1:
+                no_phases = _reject_products(PHASED, border_products(conv), limits.products)
+            algorithm = SCATTERED if no_phases.reason else PHASED
+    product = plan_forward(gathered, N, itemsize, last and not moved, host)
     return InputGradientPlan(
-        conv, N, last, last, SCATTERED if no_phases.reason else PHASED, product, scattered, host.blocks,
-        (no_depthwise, in_order, no_gather, no_phases),
+        conv, N, last, moved, algorithm, product, wide_rows(conv, False)[0], host.blocks,
+        (no_depthwise, no_order, no_gather, no_phases),
     )  # fmt: skip
 
 

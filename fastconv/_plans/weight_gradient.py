@@ -35,35 +35,32 @@ NOT_REACHED, READ_AS_IS, GROUPS, TILE, PLANES, WEIGHTS = (
 def plan_weight_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> WeightGradientPlan:
     """How the gradient of the weights is computed from N images, with channels `last` or first."""
     limits, none = host.limits, accepted()
+    no_depthwise, no_reading, unsharded, together = none, none, none, none
     no_outer = _reject_outer(conv, limits)
-    unsharded = _reject_sharded(conv, limits)
-    outer = BLOCKED if unsharded.reason else SHARDED
-    dots = _reject_by_group(conv, itemsize, host)
-    if no_outer.reason != 0:
-        dotted, algorithm = chosen(conv), DOTS if dots.reason else DOTS_BY_GROUP
-        first = (no_outer, dots)
+    if no_outer.reason == 0:
+        unsharded = _reject_sharded(conv, limits)
+        fallback, fallback_layout, fallback_moved = (
+            BLOCKED if unsharded.reason else SHARDED,
+            by_pixel(conv, last),
+            False,
+        )
     else:
-        dotted, algorithm = by_pixel(conv, last), outer
-        first = (unsharded, none)
-    if not last:
-        return WeightGradientPlan(
-            conv, N, last, False, algorithm, dotted, algorithm, dotted, False, host.blocks, (*first, none, none)
-        )
-    no_depthwise = reject_depthwise(conv, limits)
-    if no_depthwise.reason == 0:
-        return WeightGradientPlan(
-            conv, N, last, False, DEPTHWISE, unpadded(conv), algorithm, dotted, no_outer.reason != 0, host.blocks,
-            (none, none, none, none),
-        )  # fmt: skip
-    if no_outer.reason != 0:
-        return WeightGradientPlan(
-            conv, N, last, True, algorithm, dotted, algorithm, dotted, True, host.blocks, (no_depthwise, *first, none)
-        )
-    elsewhere = _reject_in_place(conv, limits)
+        together = _reject_by_group(conv, itemsize, host)
+        fallback = DOTS if together.reason else DOTS_BY_GROUP
+        fallback_layout, fallback_moved = chosen(conv), last
+    algorithm, layout, moved = fallback, fallback_layout, fallback_moved
+    if last:
+        no_depthwise = reject_depthwise(conv, limits)
+        if no_depthwise.reason == 0:
+            algorithm, layout, moved = DEPTHWISE, unpadded(conv), False
+        elif no_outer.reason == 0:
+            no_reading = _reject_in_place(conv, limits)
+            if no_reading.reason == 0:
+                algorithm, layout = READ_IN_PLACE, unpadded(conv)
+    second = no_outer if no_outer.reason else no_reading
     return WeightGradientPlan(
-        conv, N, last, False, outer if elsewhere.reason else READ_IN_PLACE,
-        dotted if elsewhere.reason else unpadded(conv), outer, dotted, False, host.blocks,
-        (no_depthwise, elsewhere, unsharded if elsewhere.reason else none, none),
+        conv, N, last, moved, algorithm, layout, fallback, fallback_layout, fallback_moved, host.blocks,
+        (no_depthwise, second, unsharded, together),
     )  # fmt: skip
 
 
