@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastconv._geometry.conv import ConvGeometry, conv_geometry
 from fastconv.kernels.conv_gradients import TAP_BLOCK
-from fastconv.kernels.micro import gemm
+from fastconv.kernels.micro import vectors
 
 # output channels that fill the vectors of a tile of weights, and the taps and pixels that repay packing them; fewer do
 # where the input is read in place, but would have to be split into phases otherwise
@@ -108,7 +108,7 @@ def declines_turned(geometry: ConvGeometry) -> str:
 def turned_width(per_group: int) -> int:
     """How many of a group's channels lie side by side in the transposed gradient: whole vectors, evenly shared."""
     blocks = -(-per_group // TURNED_CHANNELS)
-    return min(per_group, -(-per_group // (blocks * gemm.LANES)) * gemm.LANES)
+    return min(per_group, -(-per_group // (blocks * vectors.LANES)) * vectors.LANES)
 
 
 def declines_last(geometry: ConvGeometry) -> str:
@@ -146,8 +146,8 @@ def declines_by_group(geometry: ConvGeometry, itemsize: int) -> str:
         return "the input needs no padded planes"
     if geometry.groups < LEAST_IMAGES:
         return f"{geometry.groups} groups are fewer than {LEAST_IMAGES}"
-    if geometry.taps > TAP_BLOCK or geometry.OC // geometry.groups > gemm.DOT_ROWS:
-        return f"the weights of a group are more than {gemm.DOT_ROWS} x {TAP_BLOCK}, which one task sums"
+    if geometry.taps > TAP_BLOCK or geometry.OC // geometry.groups > vectors.DOT_ROWS:
+        return f"the weights of a group are more than {vectors.DOT_ROWS} x {TAP_BLOCK}, which one task sums"
     size = geometry.C // geometry.groups * geometry.plane * itemsize
     if size > CACHED_PLANES:
         return f"a group's planes of {size:,} bytes are more than {CACHED_PLANES:,}"
@@ -209,8 +209,8 @@ def explain(
     geometry = conv_geometry("explain", image, weight, stride, padding, 1, max(groups, 1))
     no_gather, no_turn = declines_gathered(geometry), declines_turned(geometry)
     no_phases, no_groups = declines_phased(geometry), declines_by_group(geometry, itemsize)
-    lanes = gemm.VECTOR_BYTES // itemsize
-    tile = f"{gemm.TILE_ROWS} x {gemm.TILE_VECTORS * lanes}" if gemm.ENABLED else "none, plain loops"
+    lanes = vectors.VECTOR_BYTES // itemsize
+    tile = f"{vectors.TILE_ROWS} x {vectors.TILE_VECTORS * lanes}" if vectors.ENABLED else "none, plain loops"
     out = geometry.rows.out, geometry.columns.out
     lines = [
         f"convolution      {(N, *image)} by {weight} to {(N, geometry.OC, *out)}, {geometry.taps} terms, tile {tile}",

@@ -15,7 +15,7 @@ from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels import conv_packed as kernels
 from fastconv.kernels import packing as moves
 from fastconv.kernels.blocking import tile_blocks
-from fastconv.kernels.micro.gemm import VECTOR_BYTES
+from fastconv.kernels.micro.vectors import VECTOR_BYTES
 
 
 def convolve(

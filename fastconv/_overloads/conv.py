@@ -26,7 +26,7 @@ from fastconv._runtime.linking import linked
 from fastconv.errors import ShapeError
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import packing as moves
-from fastconv.kernels.micro.drivers import row_offsets
+from fastconv.kernels.indirection import row_offsets
 
 split, forward = linked(moves.split.serial), linked(kernels.forward.serial)
 

@@ -25,7 +25,7 @@ from fastconv._runtime.jit import strict_helper
 from fastconv._runtime.linking import linked
 from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import packing as moves
-from fastconv.kernels.micro.drivers import row_offsets
+from fastconv.kernels.indirection import row_offsets
 
 all_finite, widen = linked(moves.all_finite.serial), linked(moves.widen.serial)
 turn, merge = linked(moves.turn.serial), linked(moves.merge.serial)

@@ -23,7 +23,7 @@ from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.functional.max_pool import INDEX_OUTSIDE, max_dtype
 from fastconv.kernels import avg_pool as avg_kernels
 from fastconv.kernels import max_pool as max_kernels
-from fastconv.kernels.micro.gemm import ENABLED
+from fastconv.kernels.micro.vectors import ENABLED
 
 in_vectors = linked(max_kernels.forward_in_vectors.serial)
 one_by_one = linked(max_kernels.forward_with_indices.serial)

@@ -11,8 +11,10 @@ from numba import prange
 
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import CHAIN
-from fastconv.kernels.micro.drivers import add_rows, copy_rows
-from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.micro.copy import copy_rows
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import LANES
 from fastconv.kernels.packing import split_plane
 
 CHANNEL_BLOCK = 128  # output channels that one task computes: their weights, of a block of terms, stay in the L2 cache
@@ -38,40 +40,39 @@ def _store(acc, start, row, rows, q0, m, WP, y, target, plane, OW):
 
 
 @inlined
-def _convolve(
-    planes, source, image, images, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows,
-    start, end, y, target, y_image, P, OW,
-):  # fmt: skip
-    """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into planes of y[target:].
+def _convolve(y, weight, planes, epilogue, images, start, end, WP, OW, by_rows):
+    """Compute the cells start ... end - 1 of the output channels that are weight's rows, into the planes of a region y.
 
-    Row of pixels by row of pixels, or along the whole wide row, then of `images` images together. The sums go straight
-    to y where each cell is a pixel and terms are few. Otherwise they are kept in a scratch array: a
-    plane's size is often a multiple of 4096 bytes, and then the same pixels of a few channels fill their cache sets.
+    Row of pixels by row of pixels, or along the whole wide row, then of `images` images together, which are the runs of
+    y and of the planes. The sums go straight to y where each cell is a pixel and terms are few. Otherwise they are kept
+    in a scratch array: a plane's size is often a multiple of 4096 bytes, and then the same pixels of a few channels
+    fill their cache sets.
     """
-    zero, one, fresh = np.int64(0), np.int64(1), np.bool_(True)
-    if offsets.size <= 2 * CHAIN and (by_rows or WP == OW):
+    zero, one = np.int64(0), np.int64(1)
+    rows = weight.rows.size
+    if planes.rows.size <= 2 * CHAIN and (by_rows or WP == OW):
         runs, run = (-(-(end - start) // WP), OW) if by_rows else (images, end - start)
-        y_run, run_step = (OW, WP) if by_rows else (y_image, image)
+        y_run, run_step = (OW, WP) if by_rows else (y.run, planes.run)
         add_rows(
-            y, target + start // WP * OW + start % WP, P, y_run, rows, bias, first, fresh, floor, weight, zero,
-            weight_rows, weight_terms, planes, source + start, run_step, offsets, runs, run,
+            Region(y.data, y.start + start // WP * OW + start % WP, y.row, y_run), weight,
+            Panel(planes.data, planes.start + start, planes.rows, run_step), epilogue, runs, run,
         )  # fmt: skip
         return
     step = max(1, SCRATCH_CELLS // WP) * WP if by_rows else end - start if images > 1 else SCRATCH_CELLS
-    acc = np.empty(rows * images * step, y.dtype)
+    acc = np.empty(rows * images * step, y.data.dtype)
     for q in range(start, end, step):
         m = min(step, end - q)
         runs, run = (-(-m // WP), OW) if by_rows else (images, m)
         row = runs * run
         add_rows(
-            acc, zero, row, run, rows, bias, first, fresh, floor, weight, zero, weight_rows, weight_terms, planes,
-            source + q, WP if by_rows else image, offsets, runs, run,
+            Region(acc, zero, row, run), weight,
+            Panel(planes.data, planes.start + q, planes.rows, WP if by_rows else planes.run), epilogue, runs, run,
         )  # fmt: skip
         if by_rows:
-            copy_rows(rows, y, target + q // WP * OW, P, acc, zero, row, one, zero, row, row)
+            copy_rows(rows, y.data, y.start + q // WP * OW, y.row, acc, zero, row, one, zero, row, row)
         else:
             for i in range(images):
-                _store(acc, i * m, row, rows, q, m, WP, y, target + i * y_image, P, OW)
+                _store(acc, i * m, row, rows, q, m, WP, y.data, y.start + i * y.run, y.row, OW)
 
 
 @inlined
@@ -118,9 +119,11 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
         # by rows there are no runs of several images, but images one after another
         for i in range(min(together, N - n) if by_rows else 1):
             _convolve(
-                planes, (n + i) * image + group * (image // groups), image, 1 if by_rows else min(together, N - n),
-                weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, min(s * length, Q),
-                min((s + 1) * length, Q), flat, ((n + i) * OC + first) * P, OC * P, P, OW,
+                Region(flat, ((n + i) * OC + first) * P, P, OC * P),
+                Matrix(weight, np.int64(0), weight_rows[first : first + rows], weight_terms),
+                Panel(planes, (n + i) * image + group * (image // groups), offsets, image),
+                Epilogue(bias[first : first + rows], np.bool_(True), floor),
+                1 if by_rows else min(together, N - n), min(s * length, Q), min((s + 1) * length, Q), WP, OW, by_rows,
             )  # fmt: skip
 
 
@@ -150,6 +153,8 @@ def split_and_forward(
             for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
                 rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
                 _convolve(
-                    planes, zero, zero, one, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows,
-                    WP, by_rows, zero, Q, flat, (n * OC + first) * P, zero, P, OW,
+                    Region(flat, (n * OC + first) * P, P, zero),
+                    Matrix(weight, zero, weight_rows[first : first + rows], weight_terms),
+                    Panel(planes, zero, offsets, zero), Epilogue(bias[first : first + rows], np.bool_(True), floor),
+                    one, zero, Q, WP, OW, by_rows,
                 )  # fmt: skip

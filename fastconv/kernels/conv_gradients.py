@@ -10,8 +10,12 @@ from numba import prange
 
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import CHAIN, aligned, block_sum, set_aside, steps_between
-from fastconv.kernels.micro.drivers import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets, transpose
-from fastconv.kernels.micro.gemm import LANES, TILE_ROWS
+from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.copy import transpose
+from fastconv.kernels.micro.dot import add_dots, lane_sum
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_ROWS
 from fastconv.kernels.packing import split_plane, turn_block
 
 SCRATCH_CELLS = 192  # cells of a row of pixels whose input gradient is summed over all taps before the next
@@ -35,7 +39,7 @@ def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, 
     _, C, cells = planes.shape
     channels, per_group = C // groups, OC // groups
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
-    offsets, lowest, fresh = row_offsets(per_group, Q), g.dtype.type(-np.inf), np.bool_(False)
+    offsets, lowest = row_offsets(per_group, Q), g.dtype.type(-np.inf)
     together = max(1, SCRATCH_CELLS // run)
     at_once = windows.size if windows.size <= CHAIN else steps_between(windows.size)
     for task in prange(N * groups):
@@ -43,6 +47,7 @@ def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, 
         first = group * channels
         target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
         own = flat[target : target + channels * cells]
+        rows, sums = weight_rows[first : first + channels], Epilogue(bias, np.bool_(False), lowest)
         aside = np.zeros(channels * cells if windows.size > at_once else 0, g.dtype)
         for c in range(first, first + channels):
             planes[n, c] = bias[c]
@@ -54,9 +59,10 @@ def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, 
                 for q in range(0, run, SCRATCH_CELLS):
                     for t in range(t0, min(t0 + at_once, windows.size)):
                         add_rows(
-                            own, np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, bias, first,
-                            fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
-                            offsets, min(together, runs - r), min(SCRATCH_CELLS, run - q),
+                            Region(own, np.int64(windows[t]) + r * planes_run + q, cells, planes_run),
+                            Matrix(weight, t, rows, weight_terms),
+                            Panel(flat_g, source + r * g_run + q, offsets, g_run), sums, min(together, runs - r),
+                            min(SCRATCH_CELLS, run - q),
                         )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)
@@ -107,8 +113,9 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
                         turned, i * m * width, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last, width
                     )  # fmt: skip
                 add_rows(
-                    own, oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest, flat, source, offsets,
-                    cells[p : p + m * images], turned, zero, zero, offsets_of_pixels[: m * images], one, columns,
+                    Region(own, oc, per_group, zero), Matrix(flat, source, offsets, cells[p : p + m * images]),
+                    Panel(turned, zero, offsets_of_pixels[: m * images], zero),
+                    Epilogue(nothing, np.bool_(False), lowest), one, columns,
                 )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)
@@ -174,9 +181,10 @@ def weight_gradient_turned(turned, x, image, step, offsets, pixels, width, grad)
                 sums[:] = 0
             terms = min(together, N - n) * P
             add_rows(
-                sums, zero, width, zero, rows, nothing, k, np.bool_(False), lowest, x, n * image + group * step,
-                offsets, inputs[:terms], flat_turned, (n * groups + group) * cells + block * P * width, zero,
-                places[:terms], one, channels,
+                Region(sums, zero, width, zero),
+                Matrix(x, n * image + group * step, offsets[k : k + rows], inputs[:terms]),
+                Panel(flat_turned, (n * groups + group) * cells + block * P * width, places[:terms], zero),
+                Epilogue(nothing, np.bool_(False), lowest), one, channels,
             )  # fmt: skip
         if aside.size > 0:
             set_aside(sums, aside)
@@ -184,13 +192,10 @@ def weight_gradient_turned(turned, x, image, step, offsets, pixels, width, grad)
 
 
 @inlined
-def _add_taps(sums, rows, g, g0, g_row, g_run, planes, planes0, planes_run, offsets, first, last, runs, run):
-    """sums[.., i, k, :] += the lanes of g[g0 + i*g_row] * planes[planes0 + offsets[k]] i < rows, a block of taps k."""
-    K = offsets.size
-    for k in range(first, last, 4):  # past the last tap, that tap again
-        b0, b1 = planes0 + np.int64(offsets[k]), planes0 + np.int64(offsets[min(k + 1, K - 1)])
-        b2, b3 = planes0 + np.int64(offsets[min(k + 2, K - 1)]), planes0 + np.int64(offsets[min(k + 3, K - 1)])
-        add_dots(sums[(k - first) // 4], rows, g, g0, g_row, g_run, planes, b0, b1, b2, b3, planes_run, runs, run)
+def _add_taps(sums, rows, g, planes, first, last, runs, run):
+    """sums[.., i, k, :] += the lanes of the products of g's row i < rows and the planes' row k, a block of taps k."""
+    for k in range(first, last, 4):
+        add_dots(sums[(k - first) // 4], rows, g, planes, k, runs, run)
 
 
 @inlined
@@ -241,10 +246,11 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
                         sums[:] = 0
                         count = 0
                     count += 1
+                    start = n * image + group * (image // groups) + r * planes_step + q
                     _add_taps(
-                        sums, rows, flat_g, (n * OC + oc) * P + r * g_step + q, P, g_step, flat,
-                        n * image + group * (image // groups) + r * planes_step + q, planes_step, offsets, first, last,
-                        min(together, all_runs - r), min(DOT_CELLS, run - q),
+                        sums, rows, Region(flat_g, (n * OC + oc) * P + r * g_step + q, P, g_step),
+                        Panel(flat, start, offsets, planes_step), first, last, min(together, all_runs - r),
+                        min(DOT_CELLS, run - q),
                     )  # fmt: skip
         if aside.size > 0:
             set_aside(sums.reshape(-1), aside)
@@ -277,8 +283,8 @@ def split_and_weight_gradient(g, x, top, sy, shifts, sx, HP, WP, offsets, groups
                 source = (n * C + group * channels + c) * H * W
                 split_plane(flat_x, source, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
             _add_taps(
-                sums, per_group, flat_g, (n * OC + group * per_group) * P, P, OW, planes, zero, WP, offsets, zero,
-                offsets.size, runs, run,
+                sums, per_group, Region(flat_g, (n * OC + group * per_group) * P, P, OW),
+                Panel(planes, zero, offsets, WP), zero, offsets.size, runs, run,
             )  # fmt: skip
         if aside.size > 0:
             set_aside(sums.reshape(-1), aside)

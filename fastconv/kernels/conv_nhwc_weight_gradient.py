@@ -10,9 +10,11 @@ from numba import prange
 
 from fastconv._runtime.jit import kernel
 from fastconv.kernels.blocking import aligned, block_begin, chain_of, even_parts, tile_blocks
-from fastconv.kernels.indirection import list_pixels
-from fastconv.kernels.micro.drivers import add_to_rows, copy_rows, row_offsets
-from fastconv.kernels.micro.gemm import TILE_ROWS, VECTOR_BYTES
+from fastconv.kernels.indirection import list_pixels, row_offsets
+from fastconv.kernels.micro.copy import copy_rows
+from fastconv.kernels.micro.gemm import add_to_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel
+from fastconv.kernels.micro.vectors import TILE_ROWS, VECTOR_BYTES
 
 PIXELS = 800  # pixels, about, that are summed at once: their inputs and gradients fit the L2 cache
 
@@ -77,8 +79,9 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
                 )  # fmt: skip
                 for r in range(len(runs)):
                     add_to_rows(
-                        flat, oc * K + runs[r, 0] + begin, sums[:mine], nothing, zero, oy + n == 0, lowest, flat_g,
-                        n * OH * OW * OC, sources[:mine], places[r, : counts[r]], pixels, zero, cells[r, : counts[r]],
+                        Panel(flat, oc * K + runs[r, 0] + begin, sums[:mine], zero),
+                        Matrix(flat_g, n * OH * OW * OC, sources[:mine], places[r, : counts[r]]),
+                        Panel(pixels, zero, cells[r, : counts[r]], zero), Epilogue(nothing, oy + n == 0, lowest),
                         chain, n_channels,
                     )  # fmt: skip
         check = g.dtype.type(0)

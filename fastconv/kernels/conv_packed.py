@@ -10,9 +10,11 @@ from numba import prange
 
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import aligned, block_begin, chain_of, even_part, even_parts, tile_blocks
-from fastconv.kernels.indirection import list_pixels
-from fastconv.kernels.micro.drivers import add_to_rows, copy_rows, row_offsets, transpose
-from fastconv.kernels.micro.gemm import VECTOR_BYTES
+from fastconv.kernels.indirection import list_pixels, row_offsets
+from fastconv.kernels.micro.copy import copy_rows, transpose
+from fastconv.kernels.micro.gemm import add_to_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel
+from fastconv.kernels.micro.vectors import VECTOR_BYTES
 
 TERMS = 128  # terms that are summed at once: their weights, a tile wide, and its inputs stay in the L1 cache
 TERMS_LAST = 1280  # with channels last, where a cache line holds the next terms of its pixel: in the L2 cache
@@ -140,8 +142,11 @@ def forward_packed(
                     at, k0 = np.int64(0), np.int64(0)
                     _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
                 add_to_rows(
-                    sums, target, there, bias, first, k == begin_k, floor if k + most >= end_k else lowest, x, source,
-                    cells[low:high], offsets[k : k + m_k], own, at, rows[k0 : k0 + m_k], chain, channels,
+                    Panel(sums, target, there, np.int64(0)),
+                    Matrix(x, source, cells[low:high], offsets[k : k + m_k]),
+                    Panel(own, at, rows[k0 : k0 + m_k], np.int64(0)),
+                    Epilogue(bias[first : first + channels], k == begin_k, floor if k + most >= end_k else lowest),
+                    chain, channels,
                 )  # fmt: skip
         if not last:
             m = min(P, end - start)

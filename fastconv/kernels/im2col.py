@@ -10,9 +10,8 @@ import numpy as np
 from numba import prange
 
 from fastconv._runtime.jit import inlined, strict_kernel
-from fastconv.kernels.micro.copy import add_tile, copy_tile
-from fastconv.kernels.micro.drivers import transpose
-from fastconv.kernels.micro.gemm import ENABLED
+from fastconv.kernels.micro.copy import add_tile, copy_tile, transpose
+from fastconv.kernels.micro.vectors import ENABLED
 
 PIXELS = 512  # pixels of images that are brought side by side, or apart, by one task
 

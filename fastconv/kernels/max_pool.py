@@ -5,8 +5,8 @@ from __future__ import annotations
 from numba import prange
 
 from fastconv._runtime.jit import strict_helper, strict_kernel
-from fastconv.kernels.micro.gemm import ENABLED
 from fastconv.kernels.micro.pooling import max_tile
+from fastconv.kernels.micro.vectors import ENABLED
 
 
 @strict_helper

@@ -23,8 +23,8 @@ from fastconv.kernels.micro.argmax import (
     scatter_tile,
     window_dots_tile,
 )
-from fastconv.kernels.micro.drivers import transpose
-from fastconv.kernels.micro.gemm import ENABLED, LANES, MANY_REGISTERS, VECTOR_BYTES
+from fastconv.kernels.micro.copy import transpose
+from fastconv.kernels.micro.vectors import ENABLED, LANES, MANY_REGISTERS, VECTOR_BYTES
 
 
 @inlined

@@ -12,7 +12,9 @@ from numba import prange
 from fastconv._runtime.jit import helper, kernel
 from fastconv._runtime.pointers import array_at
 from fastconv.kernels.fused.stage import MAX, RELU, activate, sizes
-from fastconv.kernels.micro.drivers import add_rows, row_offsets
+from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 
 
 @helper
@@ -56,8 +58,8 @@ def _convolve(unit, tables, weight, bias, floor, arena, scratch):
     inputs = tables[unit.taps_apart : unit.taps_apart + K]
     if unit.pool == 0:
         add_rows(
-            arena, unit.y, unit.y_plane, unit.y_row, OC, bias, zero, fresh, floor, weight, zero, rows, terms, arena,
-            unit.x, unit.x_row, inputs, unit.sum_rows, width,
+            Region(arena, unit.y, unit.y_plane, unit.y_row), Matrix(weight, zero, rows, terms),
+            Panel(arena, unit.x, inputs, unit.x_row), Epilogue(bias, fresh, floor), unit.sum_rows, width,
         )  # fmt: skip
         for c in range(OC):
             for r in range(unit.sum_rows):
@@ -66,8 +68,9 @@ def _convolve(unit, tables, weight, bias, floor, arena, scratch):
     plane = unit.pool_rows * width
     for py in range(unit.y_rows):
         add_rows(
-            scratch, zero, plane, width, OC, bias, zero, fresh, floor, weight, zero, rows, terms, arena,
-            unit.x + py * unit.pool_rows * unit.x_row, unit.x_row, inputs, unit.pool_rows, width,
+            Region(scratch, zero, plane, width), Matrix(weight, zero, rows, terms),
+            Panel(arena, unit.x + py * unit.pool_rows * unit.x_row, inputs, unit.x_row),
+            Epilogue(bias, fresh, floor), unit.pool_rows, width,
         )  # fmt: skip
         activate(unit.activation, scratch, zero, OC * plane)
         _pool_row(unit, scratch, zero, py, arena)

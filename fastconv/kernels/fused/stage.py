@@ -9,19 +9,14 @@ import numpy as np
 
 from fastconv._runtime.jit import helper
 from fastconv.kernels.blocking import block_sum
-from fastconv.kernels.micro.drivers import (
-    DOT_ROWS,
-    add_dots,
-    add_rows,
-    copy_rows,
-    lane_sum,
-    max_windows,
-    max_windows_of_sums,
-    row_offsets,
-    spread_windows,
-)
+from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.copy import copy_rows
+from fastconv.kernels.micro.dot import add_dots, lane_sum
+from fastconv.kernels.micro.drivers import max_windows, max_windows_of_sums, spread_windows
 from fastconv.kernels.micro.exp import sigmoid, tanh
-from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import DOT_ROWS, LANES
 
 NONE, RELU, SIGMOID, TANH = range(4)
 MAX, AVERAGE = 1, 2
@@ -119,8 +114,8 @@ def forward_unit(unit, tables, weight, bias, arena, scratch):
     width, x_row = unit.sum_columns * LANES, unit.x_row * LANES
     if unit.pool == 0:
         add_rows(
-            arena, unit.y * LANES, unit.y_plane * LANES, unit.y_row * LANES, OC, bias, zero, fresh, floor, weight, zero,
-            rows, terms, arena, unit.x * LANES, x_row, inputs, unit.sum_rows, width,
+            Region(arena, unit.y * LANES, unit.y_plane * LANES, unit.y_row * LANES), Matrix(weight, zero, rows, terms),
+            Panel(arena, unit.x * LANES, inputs, x_row), Epilogue(bias, fresh, floor), unit.sum_rows, width,
         )  # fmt: skip
         for c in range(OC):
             for r in range(unit.sum_rows):
@@ -140,8 +135,9 @@ def forward_unit(unit, tables, weight, bias, arena, scratch):
     for py in range(unit.y_rows):
         first = unit.sums + (py * unit.pool_rows * unit.sum_columns if unit.kept else 0)
         add_rows(
-            sums, first * LANES, plane * LANES, width, OC, bias, zero, fresh, floor, weight, zero, rows, terms, arena,
-            (unit.x + py * unit.pool_rows * unit.x_row) * LANES, x_row, inputs, unit.pool_rows, width,
+            Region(sums, first * LANES, plane * LANES, width), Matrix(weight, zero, rows, terms),
+            Panel(arena, (unit.x + py * unit.pool_rows * unit.x_row) * LANES, inputs, x_row),
+            Epilogue(bias, fresh, floor), unit.pool_rows, width,
         )  # fmt: skip
         for c in range(OC):
             activate(unit.activation, sums, (first + c * plane) * LANES, unit.pool_rows * width)
@@ -198,17 +194,15 @@ def weight_gradient(unit, tables, arena, sums, parts, part):
     """The gradients of a convolution's weights and bias, summed over the images of a block."""
     K = unit.channels * unit.kernel_rows * unit.kernel_columns
     OC, first, width = unit.out_channels, unit.grad_sums + unit.grad_left, unit.sum_columns * LANES
-    dots = np.empty((DOT_ROWS, 4, LANES), arena.dtype)
+    dots, taps = np.empty((DOT_ROWS, 4, LANES), arena.dtype), tables[unit.terms : unit.terms + K]
     for oc in range(0, OC, DOT_ROWS):
         rows = min(DOT_ROWS, OC - oc)
-        for k in range(0, K, 4):  # past the last tap, that tap again
-            b0, b1 = np.int64(tables[unit.terms + k]), np.int64(tables[unit.terms + min(k + 1, K - 1)])
-            b2, b3 = np.int64(tables[unit.terms + min(k + 2, K - 1)]), np.int64(tables[unit.terms + min(k + 3, K - 1)])
-            x = unit.x * LANES
+        for k in range(0, K, 4):
             dots[:] = 0
             add_dots(
-                dots, rows, sums, (first + oc * unit.grad_plane) * LANES, unit.grad_plane * LANES,
-                unit.grad_row * LANES, arena, x + b0, x + b1, x + b2, x + b3, unit.x_row * LANES, unit.sum_rows, width,
+                dots, rows,
+                Region(sums, (first + oc * unit.grad_plane) * LANES, unit.grad_plane * LANES, unit.grad_row * LANES),
+                Panel(arena, unit.x * LANES, taps, unit.x_row * LANES), k, unit.sum_rows, width,
             )  # fmt: skip
             for i in range(rows):
                 for j in range(min(4, K - k)):
@@ -230,8 +224,11 @@ def input_gradient(unit, tables, weight, nothing, sums, scratch):
         first = max(0, bottom - unit.sum_rows + 1) * taps
         last = max(first, min(unit.kernel_rows - 1, bottom) * taps + taps)
         add_rows(
-            scratch, (unit.grad_x + r * W) * LANES, H * W * LANES, zero, C, nothing, zero, np.bool_(True), lowest,
-            weight, zero, rows, tables[unit.back_terms + first : unit.back_terms + last], sums,
-            (unit.grad_sums + bottom * unit.grad_row) * LANES, zero,
-            tables[unit.back_inputs + first : unit.back_inputs + last], one, W * LANES,
+            Region(scratch, (unit.grad_x + r * W) * LANES, H * W * LANES, zero),
+            Matrix(weight, zero, rows, tables[unit.back_terms + first : unit.back_terms + last]),
+            Panel(
+                sums, (unit.grad_sums + bottom * unit.grad_row) * LANES,
+                tables[unit.back_inputs + first : unit.back_inputs + last], zero,
+            ),
+            Epilogue(nothing, np.bool_(True), lowest), one, W * LANES,
         )  # fmt: skip
