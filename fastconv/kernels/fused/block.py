@@ -129,8 +129,8 @@ def _add_products(unit, first, count, nothing, arena, blocks, weight_at, fresh_w
             place = i // LANES * length
             terms[i], samples[i] = place + i % LANES, place + i % LANES * K
         add_rows(
-            Region(grad, first * K, K, zero), Matrix(flat, (unit.grad_sums + first) * LANES, rows, terms),
-            Panel(flat, unit.samples * LANES, samples, zero), Epilogue(nothing, fresh_weight, lowest), one, K,
+            Region(grad, K, zero), first * K, Matrix(flat, rows, terms), (unit.grad_sums + first) * LANES,
+            Panel(flat, samples, zero), unit.samples * LANES, Epilogue(nothing, fresh_weight, lowest), one, K,
         )  # fmt: skip
     if bias_at != 0:
         grad = array_at(bias_at, unit.out_channels, nothing)

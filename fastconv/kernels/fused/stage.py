@@ -108,14 +108,16 @@ def _pool_row(unit, sums, first, plane, py, arena):
 def forward_unit(unit, tables, weight, bias, arena, scratch):
     """The result of a unit for the images of a block."""
     K = unit.channels * unit.kernel_rows * unit.kernel_columns
-    OC, zero, fresh = unit.out_channels, np.int64(0), np.bool_(True)
+    OC, zero = unit.out_channels, np.int64(0)
     floor = arena.dtype.type(0 if unit.activation == RELU else -np.inf)
-    rows, terms, inputs = row_offsets(OC, K), row_offsets(K, np.int64(1)), tables[unit.terms : unit.terms + K]
     width, x_row = unit.sum_columns * LANES, unit.x_row * LANES
+    weights = Matrix(weight, row_offsets(OC, K), row_offsets(K, np.int64(1)))
+    inputs = Panel(arena, tables[unit.terms : unit.terms + K], x_row)
+    epilogue = Epilogue(bias, np.bool_(True), floor)
     if unit.pool == 0:
         add_rows(
-            Region(arena, unit.y * LANES, unit.y_plane * LANES, unit.y_row * LANES), Matrix(weight, zero, rows, terms),
-            Panel(arena, unit.x * LANES, inputs, x_row), Epilogue(bias, fresh, floor), unit.sum_rows, width,
+            Region(arena, unit.y_plane * LANES, unit.y_row * LANES), unit.y * LANES, weights, zero, inputs,
+            unit.x * LANES, epilogue, unit.sum_rows, width,
         )  # fmt: skip
         for c in range(OC):
             for r in range(unit.sum_rows):
@@ -132,12 +134,12 @@ def forward_unit(unit, tables, weight, bias, arena, scratch):
         return
     sums = arena if unit.kept else scratch
     plane = (unit.sum_rows if unit.kept else unit.pool_rows) * unit.sum_columns
+    region = Region(sums, plane * LANES, width)
     for py in range(unit.y_rows):
         first = unit.sums + (py * unit.pool_rows * unit.sum_columns if unit.kept else 0)
         add_rows(
-            Region(sums, first * LANES, plane * LANES, width), Matrix(weight, zero, rows, terms),
-            Panel(arena, (unit.x + py * unit.pool_rows * unit.x_row) * LANES, inputs, x_row),
-            Epilogue(bias, fresh, floor), unit.pool_rows, width,
+            region, first * LANES, weights, zero, inputs, (unit.x + py * unit.pool_rows * unit.x_row) * LANES,
+            epilogue, unit.pool_rows, width,
         )  # fmt: skip
         for c in range(OC):
             activate(unit.activation, sums, (first + c * plane) * LANES, unit.pool_rows * width)
@@ -194,15 +196,16 @@ def weight_gradient(unit, tables, arena, sums, parts, part):
     """The gradients of a convolution's weights and bias, summed over the images of a block."""
     K = unit.channels * unit.kernel_rows * unit.kernel_columns
     OC, first, width = unit.out_channels, unit.grad_sums + unit.grad_left, unit.sum_columns * LANES
-    dots, taps = np.empty((DOT_ROWS, 4, LANES), arena.dtype), tables[unit.terms : unit.terms + K]
+    grads = Region(sums, unit.grad_plane * LANES, unit.grad_row * LANES)
+    inputs = Panel(arena, tables[unit.terms : unit.terms + K], unit.x_row * LANES)
+    dots = np.empty((DOT_ROWS, 4, LANES), arena.dtype)
     for oc in range(0, OC, DOT_ROWS):
         rows = min(DOT_ROWS, OC - oc)
         for k in range(0, K, 4):
             dots[:] = 0
             add_dots(
-                dots, rows,
-                Region(sums, (first + oc * unit.grad_plane) * LANES, unit.grad_plane * LANES, unit.grad_row * LANES),
-                Panel(arena, unit.x * LANES, taps, unit.x_row * LANES), k, unit.sum_rows, width,
+                dots, rows, grads, (first + oc * unit.grad_plane) * LANES, inputs, unit.x * LANES, k, unit.sum_rows,
+                width,
             )  # fmt: skip
             for i in range(rows):
                 for j in range(min(4, K - k)):
@@ -219,16 +222,14 @@ def input_gradient(unit, tables, weight, nothing, sums, scratch):
     taps, zero, one = OC * unit.kernel_columns, np.int64(0), np.int64(1)
     lowest = scratch.dtype.type(-np.inf)
     rows = row_offsets(C, unit.kernel_rows * unit.kernel_columns)
+    grads, epilogue = Region(scratch, H * W * LANES, zero), Epilogue(nothing, np.bool_(True), lowest)
     for r in range(H):
         bottom = r + unit.top
         first = max(0, bottom - unit.sum_rows + 1) * taps
         last = max(first, min(unit.kernel_rows - 1, bottom) * taps + taps)
         add_rows(
-            Region(scratch, (unit.grad_x + r * W) * LANES, H * W * LANES, zero),
-            Matrix(weight, zero, rows, tables[unit.back_terms + first : unit.back_terms + last]),
-            Panel(
-                sums, (unit.grad_sums + bottom * unit.grad_row) * LANES,
-                tables[unit.back_inputs + first : unit.back_inputs + last], zero,
-            ),
-            Epilogue(nothing, np.bool_(True), lowest), one, W * LANES,
+            grads, (unit.grad_x + r * W) * LANES,
+            Matrix(weight, rows, tables[unit.back_terms + first : unit.back_terms + last]), zero,
+            Panel(sums, tables[unit.back_inputs + first : unit.back_inputs + last], zero),
+            (unit.grad_sums + bottom * unit.grad_row) * LANES, epilogue, one, W * LANES,
         )  # fmt: skip

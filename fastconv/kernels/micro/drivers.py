@@ -6,6 +6,7 @@ import numpy as np
 
 from fastconv._runtime.jit import helper
 from fastconv.kernels.blocking import chain_of
+from fastconv.kernels.indirection import row_offsets  # noqa: F401 - until all callers take it from there
 from fastconv.kernels.micro.pooling import max_cells, max_of_sums_tile, spread_cells
 from fastconv.kernels.micro.vectors import ENABLED, LANES, MANY_REGISTERS, VECTOR_BYTES
 
