@@ -100,7 +100,7 @@ def add_dots(t, rows, a, a0, b, b0, j, runs, n):
     """
     starts = _four(b.rows, j)
     if ENABLED:
-        # so many cells and runs at once that a lane sums up to CHAIN products
+        # cells and runs at once of which a lane sums up to CHAIN products
         lanes = VECTOR_BYTES // t.itemsize
         cells, together = max(n, 1), max(runs, 1)
         if runs * -(-n // lanes) > CHAIN:  # a division takes as long as many products
@@ -141,3 +141,19 @@ def lane_sum(t, i, j):
     for lane in range(t.shape[2]):
         total += t[i, j, lane]
     return total
+
+
+@inlined
+def add_dot_block(sums, rows, a, a0, b, b0, first, last, runs, n):
+    """As `add_dots`, for the rows first <= k < last of b: each of sums (_, rows, 4, LANES) takes four of them."""
+    for k in range(first, last, 4):
+        add_dots(sums[(k - first) // 4], rows, a, a0, b, b0, k, runs, n)
+
+
+@inlined
+def store_dot_block(sums, rows, first, last, c, c0):
+    """c[c0 + i, k] = the sum of the lanes of i < rows and first <= k < last, after `add_dot_block`."""
+    for k in range(first, last):
+        quad, m = divmod(k - first, 4)
+        for i in range(rows):
+            c[c0 + i, k] = lane_sum(sums[quad], i, m)

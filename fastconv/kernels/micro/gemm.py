@@ -36,7 +36,7 @@ from fastconv.kernels.micro.vectors import (
     strided,
 )
 
-# Terms summed at once: the inputs of so many, a tile wide, stay in the L1 cache while all rows of weights use them.
+# Terms summed at once: their inputs, a tile wide, stay in the L1 cache while all rows of weights use them.
 # Terms are the outer loop, so that each weight comes from beyond the L2 cache once.
 TERM_BLOCK = 144
 # Terms whose blocks are summed one after another; the sums of more are set aside (see `blocking.chain_of`).
@@ -227,9 +227,8 @@ def add_rows(c, c0, a, a0, b, b0, epilogue, runs, n):
                         )  # fmt: skip
                         q += m
             if k > 0:
-                _add_region(
-                    c, c0, sums, rows, runs, n, epilogue.lowest if end == K else c.data.dtype.type(-np.inf)
-                )  # fmt: skip
+                lowest = epilogue.lowest if end == K else c.data.dtype.type(-np.inf)
+                _add_region(c, c0, sums, rows, runs, n, lowest)
         return
     C, A, B, columns, offsets = c.data, a.data, b.data, a.columns, b.rows
     for i in range(rows):
@@ -247,7 +246,7 @@ def add_rows(c, c0, a, a0, b, b0, epilogue, runs, n):
 def add_to_rows(c, c0, a, a0, b, b0, epilogue, chain, n):
     """As `add_rows`, one run, to rows that lie anywhere: c(i, 0, q) += sum over k of a(i, k) * b(k, 0, q).
 
-    Sums that overwrite start from bias[q]. So many terms are summed one after another as `chain` says.
+    Sums that overwrite start from bias[q]. `chain` terms are summed one after another.
 
     Precondition: as for `add_rows`, but c a Panel with as many rows as a; n takes at most WIDEST vectors.
     """
