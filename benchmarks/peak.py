@@ -13,12 +13,12 @@ from numba.extending import intrinsic
 
 import fastconv
 from fastconv._runtime.jit import strict_kernel
-from fastconv.kernels.micro import gemm
+from fastconv.kernels.micro import vectors
 
 # A multiply-add takes 4 or 5 cycles and two start in each, so ten must be under way; with the two constants, twelve
 # still fit the 16 registers of a machine without AVX-512.
 VECTORS = 12
-LANES = gemm.VECTOR_BYTES // 4
+LANES = vectors.VECTOR_BYTES // 4
 STEPS = 4_000_000
 
 

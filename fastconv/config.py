@@ -14,7 +14,7 @@ import numpy as np
 from fastconv._runtime.backend import get_backend
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels import conv
-from fastconv.kernels.micro import gemm
+from fastconv.kernels.micro import vectors
 
 VERSION = "0.1.0"
 EXTRAS = {"plot": "matplotlib", "data": "pooch", "onnx": "onnx", "safetensors": "safetensors", "mpi": "mpi4py"}
@@ -43,7 +43,7 @@ def facts() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "processor": _processor(),
-        "vector_bits": 8 * gemm.VECTOR_BYTES if gemm.ENABLED else None,
+        "vector_bits": 8 * vectors.VECTOR_BYTES if vectors.ENABLED else None,
         "threads": get_num_threads(),
         "most_threads": numba.config.NUMBA_NUM_THREADS,
         "backend": get_backend(),

@@ -18,8 +18,6 @@ from fastconv._runtime.jit import linked
 from fastconv._runtime.threads import threads_here
 from fastconv.kernels import conv_packed, packing
 
-LANES_OF_BYTES = HOST.vector_bytes
-
 
 @linked
 def convolve_packed(

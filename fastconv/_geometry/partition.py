@@ -29,7 +29,7 @@ def even_parts(tasks: int, parts: int, most: int, threads: int) -> int:
 
 @jitable
 def tile_blocks(channels: int, lanes: int) -> tuple[int, int]:
-    """How many blocks of channels, each at most as wide as a micro-kernel, and the widest one's width in whole vectors."""
+    """How many blocks of channels, each at most as wide as a micro-kernel; the widest one's width in whole vectors."""
     return ceil_div(channels, HOST.widest * lanes), min(HOST.widest, ceil_div(channels, lanes)) * lanes
 
 

@@ -25,7 +25,7 @@ from fastconv.errors import ShapeError
 @linked
 def sizes(where, image, weight, biases, stride, margins, dilation, groups):
     """A convolution's sizes, all checked; `biases` is -1 where there is no bias."""
-    N, C, H, W = image
+    _, C, H, W = image
     if biases >= 0 and biases != weight[0]:
         raise ShapeError("{}: bias must have shape {}, got {}", where, (weight[0],), (biases,))
     check_steps(where, stride, margins, dilation)

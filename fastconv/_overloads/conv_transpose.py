@@ -31,7 +31,7 @@ def sizes(where, image, weight, biases, stride, margins, output_padding, dilatio
     for i in range(2):
         check_range(where, "output_padding", output_padding[i], 0)
     check_range(where, "groups", groups, 1)
-    N, C, H, W = image
+    _, C, H, W = image
     rows, columns = conv_transpose_axes(where, (C, H, W), weight, stride, margins, output_padding, groups, dilation)
     OC = weight[1] * groups
     if biases >= 0 and biases != OC:

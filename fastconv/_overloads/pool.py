@@ -17,12 +17,12 @@ from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, shape_of, sizes_of, target
 from fastconv._overloads.register import compiled_as
+from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import DTypeError, RangeError, ShapeError
 from fastconv.functional.max_pool import INDEX_OUTSIDE, max_dtype
 from fastconv.kernels import avg_pool as avg_kernels
 from fastconv.kernels import max_pool as max_kernels
-from fastconv.kernels.micro.gemm import ENABLED
 
 in_vectors = max_kernels.forward_in_vectors
 one_by_one = max_kernels.forward_with_indices

@@ -9,7 +9,7 @@ from numba.extending import register_jitable
 
 from fastconv._geometry.partition import even_part
 from fastconv._runtime.jit import inlined
-from fastconv.kernels.micro.gemm import VECTOR_BYTES
+from fastconv.kernels.micro.vectors import VECTOR_BYTES
 
 CHAIN = 112  # terms that may be summed one after another, however many there are in all: see `chain_of`
 BLOCK = 4 * CHAIN  # elements that are summed at once, in at least four lanes

@@ -11,8 +11,10 @@ from numba import prange
 
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import CHAIN
-from fastconv.kernels.micro.drivers import add_rows, copy_rows
-from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.micro.copy import copy_rows
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import LANES
 from fastconv.kernels.packing import split_plane
 
 EVEN_TASKS = 32  # from this number of tasks on it does not matter whether threads can share them evenly
@@ -33,40 +35,34 @@ def _store(acc, start, row, rows, q0, m, WP, y, target, plane, OW):
 
 
 @inlined
-def _convolve(
-    planes, source, image, images, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows,
-    start, end, y, target, y_image, P, OW, scratch,
-):  # fmt: skip
-    """Compute the cells start ... end - 1 of `rows` output channels from `first` on, into planes of y[target:].
+def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, by_rows, scratch):
+    """Compute the cells start ... end - 1 of the output channels that are weight's rows, into the planes of a region y.
 
-    Row of pixels by row of pixels, or along the whole wide row, then of `images` images together. The sums go straight
-    to y where each cell is a pixel and terms are few. Otherwise they are kept in a scratch array: a
-    plane's size is often a multiple of 4096 bytes, and then the same pixels of a few channels fill their cache sets.
+    From y0 and planes0 on. Row of pixels by row of pixels, which are the runs of y and of the planes; or along the
+    whole wide row, then of `images` images together, which are the runs. The sums go straight to y where each cell is a
+    pixel and terms are few. Otherwise they are kept in a scratch array: a plane's size is often a multiple of 4096
+    bytes, and then the same pixels of a few channels fill their cache sets.
     """
-    zero, one, fresh = np.int64(0), np.int64(1), np.bool_(True)
-    if offsets.size <= 2 * CHAIN and (by_rows or WP == OW):
+    zero, one, (start, end) = np.int64(0), np.int64(1), cells
+    rows = weight.rows.size
+    if planes.rows.size <= 2 * CHAIN and (by_rows or WP == OW):
         runs, run = (-(-(end - start) // WP), OW) if by_rows else (images, end - start)
-        y_run, run_step = (OW, WP) if by_rows else (y_image, image)
         add_rows(
-            y, target + start // WP * OW + start % WP, P, y_run, rows, bias, first, fresh, floor, weight, zero,
-            weight_rows, weight_terms, planes, source + start, run_step, offsets, runs, run,
+            y, y0 + start // WP * OW + start % WP, weight, zero, planes, planes0 + start, epilogue, runs, run
         )  # fmt: skip
         return
     step = max(1, scratch // WP) * WP if by_rows else end - start if images > 1 else scratch
-    acc = np.empty(rows * images * step, y.dtype)
+    acc = np.empty(rows * images * step, y.data.dtype)
     for q in range(start, end, step):
         m = min(step, end - q)
         runs, run = (-(-m // WP), OW) if by_rows else (images, m)
         row = runs * run
-        add_rows(
-            acc, zero, row, run, rows, bias, first, fresh, floor, weight, zero, weight_rows, weight_terms, planes,
-            source + q, WP if by_rows else image, offsets, runs, run,
-        )  # fmt: skip
+        add_rows(Region(acc, row, run), zero, weight, zero, planes, planes0 + q, epilogue, runs, run)
         if by_rows:
-            copy_rows(rows, y, target + q // WP * OW, P, acc, zero, row, one, zero, row, row)
+            copy_rows(rows, y.data, y0 + q // WP * OW, y.row, acc, zero, row, one, zero, row, row)
         else:
             for i in range(images):
-                _store(acc, i * m, row, rows, q, m, WP, y, target + i * y_image, P, OW)
+                _store(acc, i * m, row, rows, q, m, WP, y.data, y0 + i * y.run, y.row, OW)
 
 
 @inlined
@@ -117,9 +113,11 @@ def forward(planes, layout, weights, bias, lowest, offsets, groups, blocks, y):
         # by rows there are no runs of several images, but images one after another
         for i in range(min(together, N - n) if by_rows else 1):
             _convolve(
-                planes, (n + i) * image + group * (image // groups), image, 1 if by_rows else min(together, N - n),
-                weight, weight_rows, weight_terms, bias, floor, offsets, first, rows, WP, by_rows, min(s * length, Q),
-                min((s + 1) * length, Q), flat, ((n + i) * OC + first) * P, OC * P, P, OW,
+                Region(flat, P, OW if by_rows else OC * P), ((n + i) * OC + first) * P,
+                Matrix(weight, weight_rows[first : first + rows], weight_terms),
+                Panel(planes, offsets, WP if by_rows else image), (n + i) * image + group * (image // groups),
+                Epilogue(bias[first : first + rows], np.bool_(True), floor),
+                1 if by_rows else min(together, N - n), (min(s * length, Q), min((s + 1) * length, Q)), WP, OW, by_rows,
                 scratch,
             )  # fmt: skip
 
@@ -151,6 +149,7 @@ def split_and_forward(x, top, layout, shifts, weights, bias, lowest, offsets, gr
             for first in range(group * per_group, (group + 1) * per_group, most_channels):
                 rows = min(most_channels, (group + 1) * per_group - first)
                 _convolve(
-                    planes, zero, zero, one, weight, weight_rows, weight_terms, bias, floor, offsets, first, rows,
-                    WP, by_rows, zero, Q, flat, (n * OC + first) * P, zero, P, OW, scratch,
+                    Region(flat, P, OW), (n * OC + first) * P,
+                    Matrix(weight, weight_rows[first : first + rows], weight_terms), Panel(planes, offsets, WP), zero,
+                    Epilogue(bias[first : first + rows], np.bool_(True), floor), one, (zero, Q), WP, OW, by_rows, scratch,
                 )  # fmt: skip

@@ -8,10 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._runtime.jit import inlined, kernel, sized_kernel
+from fastconv._runtime.jit import kernel, sized_kernel
 from fastconv.kernels.blocking import CHAIN, aligned, block_sum, set_aside, steps_between
-from fastconv.kernels.micro.drivers import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets, transpose
-from fastconv.kernels.micro.gemm import LANES, TILE_ROWS
+from fastconv.kernels.indirection import repeated, row_offsets
+from fastconv.kernels.micro.copy import transpose
+from fastconv.kernels.micro.dot import add_dot_block, store_dot_block
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_ROWS
 from fastconv.kernels.packing import split_plane, turn_block
 
 
@@ -33,7 +37,7 @@ def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, blocks, pl
     _, C, cells = planes.shape
     channels, per_group = C // groups, OC // groups
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
-    offsets, lowest, fresh = row_offsets(per_group, Q), g.dtype.type(-np.inf), np.bool_(False)
+    offsets, lowest = row_offsets(per_group, Q), g.dtype.type(-np.inf)
     together = max(1, scratch // run)
     at_once = windows.size if windows.size <= CHAIN else steps_between(windows.size)
     for task in prange(N * groups):
@@ -41,6 +45,9 @@ def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, blocks, pl
         first = group * channels
         target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
         own = flat[target : target + channels * cells]
+        sums, epilogue = Region(own, cells, planes_run), Epilogue(bias, np.bool_(False), lowest)
+        turned = Matrix(weight, weight_rows[first : first + channels], weight_terms)
+        pixels = Panel(flat_g, offsets, g_run)
         aside = np.zeros(channels * cells if windows.size > at_once else 0, g.dtype)
         for c in range(first, first + channels):
             planes[n, c] = bias[c]
@@ -52,9 +59,8 @@ def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, blocks, pl
                 for q in range(0, run, scratch):
                     for t in range(t0, min(t0 + at_once, windows.size)):
                         add_rows(
-                            own, np.int64(windows[t]) + r * planes_run + q, cells, planes_run, channels, bias, first,
-                            fresh, lowest, weight, t, weight_rows, weight_terms, flat_g, source + r * g_run + q, g_run,
-                            offsets, min(together, runs - r), min(scratch, run - q),
+                            sums, np.int64(windows[t]) + r * planes_run + q, turned, t, pixels, source + r * g_run + q,
+                            epilogue, min(together, runs - r), min(scratch, run - q),
                         )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)
@@ -105,22 +111,12 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
                         turned, i * m * width, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last, width
                     )  # fmt: skip
                 add_rows(
-                    own, oc, per_group, zero, K, nothing, zero, np.bool_(False), lowest, flat, source, offsets,
-                    cells[p : p + m * images], turned, zero, zero, offsets_of_pixels[: m * images], one, columns,
+                    Region(own, per_group, zero), oc, Matrix(flat, offsets, cells[p : p + m * images]), source,
+                    Panel(turned, offsets_of_pixels[: m * images], zero), zero,
+                    Epilogue(nothing, np.bool_(False), lowest), one, columns,
                 )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)
-
-
-@inlined
-def repeated(pixels, image, images):
-    """The pixels of so many images, `image` cells apart: (images * pixels,) uint64."""
-    P = pixels.size
-    cells = np.empty(images * P, np.uint64)
-    for i in range(images):
-        for p in range(P):
-            cells[i * P + p] = pixels[p] + np.uint64(i * image)
-    return cells
 
 
 @sized_kernel
@@ -142,8 +138,8 @@ def weight_gradient_turned(turned, planes, step, offsets, pixels, width, blockin
     """grad[group, oc, k] = sum over images n and pixels p of x[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
     Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it, `width` channels a block; x the planes
-    (N, cells of an image), the groups `step` cells apart; offsets (K,) and pixels (P,) uint64; grad (groups, OC/groups, K).
-    Parallel over (group, block of terms, block of channels), each of which owns its part of grad and sums the batch in
+    (N, cells of an image), the groups `step` cells apart; offsets (K,) and pixels (P,) uint64; grad (groups, OC/groups,
+    K). Parallel over (group, block of terms, block of channels), each of which owns its part of grad and sums the batch in
     order.
     """
     N, groups, cells = turned.shape
@@ -173,32 +169,14 @@ def weight_gradient_turned(turned, planes, step, offsets, pixels, width, blockin
                 sums[:] = 0
             terms = min(together, N - n) * P
             add_rows(
-                sums, zero, width, zero, rows, nothing, k, np.bool_(False), lowest, x, n * image + group * step,
-                offsets, inputs[:terms], flat_turned, (n * groups + group) * cells + block * P * width, zero,
-                places[:terms], one, channels,
+                Region(sums, width, zero), zero,
+                Matrix(x, offsets[k : k + rows], inputs[:terms]), n * image + group * step,
+                Panel(flat_turned, places[:terms], zero), (n * groups + group) * cells + block * P * width,
+                Epilogue(nothing, np.bool_(False), lowest), one, channels,
             )  # fmt: skip
         if aside.size > 0:
             set_aside(sums, aside)
         transpose(flat_grad, (group * per_group + oc) * K + k, sums, zero, rows, channels, K, width)
-
-
-@inlined
-def _add_taps(sums, rows, g, g0, g_row, g_run, planes, planes0, planes_run, offsets, first, last, runs, run):
-    """sums[.., i, k, :] += the lanes of g[g0 + i*g_row] * planes[planes0 + offsets[k]] i < rows, a block of taps k."""
-    K = offsets.size
-    for k in range(first, last, 4):  # past the last tap, that tap again
-        b0, b1 = planes0 + np.int64(offsets[k]), planes0 + np.int64(offsets[min(k + 1, K - 1)])
-        b2, b3 = planes0 + np.int64(offsets[min(k + 2, K - 1)]), planes0 + np.int64(offsets[min(k + 3, K - 1)])
-        add_dots(sums[(k - first) // 4], rows, g, g0, g_row, g_run, planes, b0, b1, b2, b3, planes_run, runs, run)
-
-
-@inlined
-def _store_taps(sums, rows, first, last, grad, oc):
-    """grad[oc + i, k] = the sum of the lanes of i < rows and tap k of a block."""
-    for k in range(first, last):
-        quad, j = divmod(k - first, 4)
-        for i in range(rows):
-            grad[oc + i, k] = lane_sum(sums[quad], i, j)
 
 
 @kernel
@@ -214,8 +192,7 @@ def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
     runs, run, g_run, planes_run = runs_of_pixels
     tap_block, dot_cells = blocking.taps, blocking.dot_cells
     N, OC, P = g.shape
-    image = planes.shape[1]
-    K = offsets.size
+    image, K = planes.shape[1], offsets.size
     per_group = OC // groups
     tiles, blocks = -(-per_group // DOT_ROWS), -(-K // tap_block)
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
@@ -231,6 +208,7 @@ def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
         oc = group * per_group + tile * DOT_ROWS
         rows = min(DOT_ROWS, per_group - tile * DOT_ROWS)
         first, last = block * tap_block, min((block + 1) * tap_block, K)
+        pixels, taps = Region(flat_g, P, g_step), Panel(flat, offsets, planes_step)
         sums = np.zeros((tap_block // 4, DOT_ROWS, 4, LANES), grad.dtype)
         aside = np.zeros(sums.size if steps > between else 0, grad.dtype)
         count = 0
@@ -243,22 +221,22 @@ def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
                         sums[:] = 0
                         count = 0
                     count += 1
-                    _add_taps(
-                        sums, rows, flat_g, (n * OC + oc) * P + r * g_step + q, P, g_step, flat,
-                        n * image + group * (image // groups) + r * planes_step + q, planes_step, offsets, first, last,
+                    add_dot_block(
+                        sums, rows, pixels, (n * OC + oc) * P + r * g_step + q, taps,
+                        n * image + group * (image // groups) + r * planes_step + q, first, last,
                         min(together, all_runs - r), min(dot_cells, run - q),
                     )  # fmt: skip
         if aside.size > 0:
             set_aside(sums.reshape(-1), aside)
-        _store_taps(sums, rows, first, last, grad, oc)
+        store_dot_block(sums, rows, first, last, grad, oc)
 
 
 @kernel
 def split_and_weight_gradient(g, x, top, layout, shifts, offsets, groups, blocking, grad):
     """`split` and `weight_gradient`, one group of an image after another, so that its planes stay in the cache.
 
-    Precondition: as for those two, x (N, C, H, W), g (N, OC, OH, OW); OC/groups at most DOT_ROWS, K at most `blocking.taps`.
-    Parallel over groups, each of which owns its part of grad and sums the batch in order.
+    Precondition: as for those two, x (N, C, H, W), g (N, OC, OH, OW); OC/groups at most DOT_ROWS, K at most
+    `blocking.taps`. Parallel over groups, each of which owns its part of grad and sums the batch in order.
     """
     sy, sx, HP, WP, tap_block = layout.vertical, layout.horizontal, layout.HP, layout.WP, blocking.taps
     N, C, H, W = x.shape
@@ -279,13 +257,13 @@ def split_and_weight_gradient(g, x, top, layout, shifts, offsets, groups, blocki
             for c in range(channels):
                 source = (n * C + group * channels + c) * H * W
                 split_plane(flat_x, source, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
-            _add_taps(
-                sums, per_group, flat_g, (n * OC + group * per_group) * P, P, OW, planes, zero, WP, offsets, zero,
-                offsets.size, runs, run,
+            add_dot_block(
+                sums, per_group, Region(flat_g, P, OW), (n * OC + group * per_group) * P, Panel(planes, offsets, WP),
+                zero, zero, offsets.size, runs, run,
             )  # fmt: skip
         if aside.size > 0:
             set_aside(sums.reshape(-1), aside)
-        _store_taps(sums, per_group, zero, offsets.size, grad, group * per_group)
+        store_dot_block(sums, per_group, zero, offsets.size, grad, group * per_group)
 
 
 @kernel
@@ -310,8 +288,7 @@ def bias_gradient_last(g, parts):
     Precondition: g (P, OC); parts (shards, OC) float64. Parallel over shards, each of which owns its part.
     """
     P, OC = g.shape
-    shards = len(parts)
-    flat = g.reshape(-1)
+    shards, flat = len(parts), g.reshape(-1)
     for shard in prange(shards):
         begin, end = np.int64(shard) * P // shards, (np.int64(shard) + 1) * P // shards
         sums = np.empty(OC, g.dtype)

@@ -11,17 +11,19 @@ from numba import prange
 from fastconv._geometry.partition import block_begin, even_parts, tile_blocks
 from fastconv._runtime.jit import kernel
 from fastconv.kernels.blocking import aligned, chain_of
-from fastconv.kernels.indirection import list_pixels
-from fastconv.kernels.micro.drivers import add_to_rows, copy_rows, row_offsets
-from fastconv.kernels.micro.gemm import TILE_ROWS, VECTOR_BYTES
+from fastconv.kernels.indirection import list_pixels, row_offsets
+from fastconv.kernels.micro.copy import copy_rows
+from fastconv.kernels.micro.gemm import add_to_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel
+from fastconv.kernels.micro.vectors import TILE_ROWS, VECTOR_BYTES
 
 
 @kernel
 def weight_gradient_last(g, x, rows, runs, steps, groups, threads, blocking, grad) -> bool:
     """grad[oc, t, c] = sum over images n and the pixels p that tap t reaches of g[n, p, oc] * x[n, pixel of p, c].
 
-    See `borders.tap_rectangles` for `runs` and `pixel_steps` for `steps`, in cells of one channel; rows are the vertical
-    axis. Returns whether g is finite, as the sums of a tap tell that reaches all pixels.
+    See `borders.tap_rectangles` for `runs` and `pixel_steps` for `steps`, in cells of one channel; rows are the
+    vertical axis. Returns whether g is finite, as the sums of a tap tell that reaches all pixels.
 
     Precondition: g (N, OH, OW, OC), x (N, H, W, C), grad (OC, taps, C/groups); runs and steps int64; some
     tap reaches all pixels. Parallel over (group, part of its output channels, block of input channels), each of which
@@ -76,9 +78,10 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, blocking, gra
                 )  # fmt: skip
                 for r in range(len(runs)):
                     add_to_rows(
-                        flat, oc * K + runs[r, 0] + begin, sums[:mine], nothing, zero, oy + n == 0, lowest, flat_g,
-                        n * OH * OW * OC, sources[:mine], places[r, : counts[r]], pixels, zero, cells[r, : counts[r]],
-                        chain, n_channels,
+                        Panel(flat, sums[:mine], zero), oc * K + runs[r, 0] + begin,
+                        Matrix(flat_g, sources[:mine], places[r, : counts[r]]), n * OH * OW * OC,
+                        Panel(pixels, cells[r, : counts[r]], zero), zero,
+                        Epilogue(nothing, oy + n == 0, lowest), chain, n_channels,
                     )  # fmt: skip
         check = g.dtype.type(0)
         for row in range(oc, oc + mine):

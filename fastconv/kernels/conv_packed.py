@@ -11,9 +11,11 @@ from numba import prange
 from fastconv._geometry.partition import block_begin, even_part, even_parts, tile_blocks
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import aligned, chain_of
-from fastconv.kernels.indirection import list_pixels
-from fastconv.kernels.micro.drivers import add_to_rows, copy_rows, row_offsets, transpose
-from fastconv.kernels.micro.gemm import VECTOR_BYTES
+from fastconv.kernels.indirection import list_pixels, row_offsets
+from fastconv.kernels.micro.copy import copy_rows, transpose
+from fastconv.kernels.micro.gemm import add_to_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel
+from fastconv.kernels.micro.vectors import VECTOR_BYTES
 
 
 @inlined
@@ -64,8 +66,8 @@ def forward_packed(
 ) -> bool:
     """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offset of k].
 
-    Results are clamped to `lowest`. The weights of a group follow those of the other; in it that of output channel j and
-    term k is at weight0 + j*row + k // inners * outer + k % inners * inner, where `inner` is 1 or -1, or `row` is 1.
+    Results are clamped to `lowest`. The weights of a group follow those of the other; in it that of output channel j
+    and term k is at weight0 + j*row + k // inners * outer + k % inners * inner, where `inner` is 1 or -1, or `row` is 1.
     They are packed once, or by each task where `packed` is empty. Returns False, and computes nothing, where those
     packed once are not finite but `only_finite` asks for it.
 
@@ -140,8 +142,11 @@ def forward_packed(
                     at, k0 = np.int64(0), np.int64(0)
                     _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
                 add_to_rows(
-                    sums, target, there, bias, first, k == begin_k, floor if k + most >= end_k else lowest, x, source,
-                    cells[low:high], offsets[k : k + m_k], own, at, rows[k0 : k0 + m_k], chain, channels,
+                    Panel(sums, there, np.int64(0)), target,
+                    Matrix(x, cells[low:high], offsets[k : k + m_k]), source,
+                    Panel(own, rows[k0 : k0 + m_k], np.int64(0)), at,
+                    Epilogue(bias[first : first + channels], k == begin_k, floor if k + most >= end_k else lowest),
+                    chain, channels,
                 )  # fmt: skip
         if not last:
             m = min(P, end - start)

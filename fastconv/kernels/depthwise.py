@@ -11,6 +11,7 @@ from numba import prange
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import set_aside, steps_between
 from fastconv.kernels.micro.depthwise import add_products
+from fastconv.kernels.micro.records import Epilogue, Panel, Region
 
 GRADIENT_PIXELS = 16  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
 TASK_ROWS = 4  # rows of pixels that one task computes: the rows of the image that they share stay in the L2 cache
@@ -32,11 +33,14 @@ def _whole(before, size, kernel, stride, dilation, out):
 
 
 @inlined
-def _pixels(x, x0, top, oy, first, last, rows, columns, weight, bias, floor, y, y0, x_terms, w_terms):
-    """The pixels first <= ox < last of a row, which have the same taps: those from the row `top` on that are inside."""
+def _pixels(y, y0, x, x0, weight, epilogue, top, first, last, rows, columns):
+    """The pixels first <= ox < last of a row, which have the same taps: those from the row `top` on that are inside.
+
+    From y0 and x0 on. The image x and the weights are panels whose offsets are overwritten: of their taps.
+    """
     H, KH, dy = rows[0], rows[1], rows[3]
     W, KW, sx, dx, left = columns[0], columns[1], columns[2], columns[3], columns[4]
-    C = bias.size
+    C, x_terms, w_terms = y.row, x.rows, weight.rows
     ky0, ky1 = _taps_inside(top, dy, KH, H)
     kx0, kx1 = _taps_inside(first * sx - left, dx, KW, W)
     count = 0
@@ -46,10 +50,7 @@ def _pixels(x, x0, top, oy, first, last, rows, columns, weight, bias, floor, y, 
             w_terms[count] = (ky * KW + kx) * C
             count += 1
     source = x0 + ((top + ky0 * dy) * W + first * sx - left + kx0 * dx) * C if count else 0
-    add_products(
-        y, y0 + first * C, C, last - first, bias, np.int64(0), np.bool_(True), floor, x, source, sx * C,
-        x_terms[:count], weight, np.int64(0), w_terms[:count], C,
-    )  # fmt: skip
+    add_products(y, y0 + first * C, x, source, weight, np.int64(0), epilogue, count, last - first, C)
 
 
 @kernel
@@ -66,17 +67,20 @@ def depthwise(x, rows, columns, weight, bias, floor, y):
     flat_x, flat_w, flat_y = x.reshape(-1), weight.reshape(-1), y.reshape(-1)
     blocks = -(-OH // TASK_ROWS)
     begin, end = _whole(columns[4], columns[0], columns[1], columns[2], columns[3], OW)
+    zero = np.int64(0)
     for task in prange(N * blocks):
         n, block = divmod(np.int64(task), blocks)
         x_terms, w_terms = np.empty(len(weight), np.uint64), np.empty(len(weight), np.uint64)
+        y_pixels, x_pixels = Region(flat_y, C, zero), Panel(flat_x, x_terms, columns[2] * C)
+        taps, epilogue = Panel(flat_w, w_terms, zero), Epilogue(bias, np.bool_(True), floor)
         for oy in range(block * TASK_ROWS, min((block + 1) * TASK_ROWS, OH)):
             top = oy * rows[2] - rows[4]
             ox = 0
             while ox < OW:
                 last = end if ox == begin and end > begin else ox + 1
                 _pixels(
-                    flat_x, n * H * W * C, top, oy, ox, last, rows, columns, flat_w, bias, floor, flat_y,
-                    (n * OH + oy) * OW * C, x_terms, w_terms,
+                    y_pixels, (n * OH + oy) * OW * C, x_pixels, n * H * W * C, taps, epilogue, top, ox, last, rows,
+                    columns,
                 )  # fmt: skip
                 ox = last
 
@@ -95,7 +99,7 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
     shards, T = parts.shape[:2]
     flat_x, flat_g, flat = x.reshape(-1), g.reshape(-1), parts.reshape(-1)
     KW, sx, dx, left = columns[1], columns[2], columns[3], columns[4]
-    lowest = g.dtype.type(-np.inf)
+    lowest, zero, one = g.dtype.type(-np.inf), np.int64(0), np.int64(1)
     g_terms, x_terms = np.empty(OW, np.uint64), np.empty(OW, np.uint64)
     for ox in range(OW):
         g_terms[ox], x_terms[ox] = ox * C, ox * sx * C
@@ -103,6 +107,8 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
     for shard in prange(shards):
         own = flat[np.int64(shard) * T * C : (np.int64(shard) + 1) * T * C]
         own[:] = 0
+        sums, epilogue = Region(own, C, zero), Epilogue(own, np.bool_(False), lowest)
+        x_pixels, g_pixels = Panel(flat_x, x_terms, zero), Panel(flat_g, g_terms, zero)
         begin_row, end_row = shard * N * OH // shards, (shard + 1) * N * OH // shards
         aside = np.zeros(T * C if end_row - begin_row > between else 0, g.dtype)
         for row in range(begin_row, end_row):
@@ -122,9 +128,8 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
                         if count:
                             cell = (ky * KW + kx) * C
                             add_products(
-                                own, cell, C, np.int64(1), own, cell, np.bool_(False), lowest, flat_x,
-                                (line + start + first * sx) * C, C, x_terms[:count], flat_g,
-                                ((n * OH + oy) * OW + first) * C, g_terms[:count], C,
+                                sums, cell, x_pixels, (line + start + first * sx) * C, g_pixels,
+                                ((n * OH + oy) * OW + first) * C, epilogue, count, one, C,
                             )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)

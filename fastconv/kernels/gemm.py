@@ -9,8 +9,11 @@ import numpy as np
 from numba import prange
 
 from fastconv._runtime.jit import kernel
-from fastconv.kernels.micro.drivers import DOT_ROWS, add_dots, add_rows, lane_sum, row_offsets
-from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.dot import add_dots, lane_sum
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import DOT_ROWS, LANES
 
 ROW_BLOCK = 16  # rows of the result that one task computes
 COLUMN_BLOCK = 192  # columns of the result that one task computes
@@ -35,9 +38,11 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
         rest, s = divmod(np.int64(task), steps)
         i, block = divmod(rest, blocks)
         row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
+        end = min(row + ROW_BLOCK, M)
         add_rows(
-            flat_c, (i * M + row) * N + column, N, zero, min(ROW_BLOCK, M - row), bias, row, fresh, lowest, a, zero,
-            rows, columns, flat_b, i * K * N + column, zero, offsets, one, min(COLUMN_BLOCK, N - column),
+            Region(flat_c, N, zero), (i * M + row) * N + column, Matrix(a, rows[row:end], columns), zero,
+            Panel(flat_b, offsets, zero), i * K * N + column, Epilogue(bias[row:end], fresh, lowest), one,
+            min(COLUMN_BLOCK, N - column),
         )  # fmt: skip
 
 
@@ -51,16 +56,16 @@ def matmul_transposed(a, b, bias, floor, c):
     M, K = a.shape
     N = b.shape[0]
     tiles, steps = -(-M // DOT_ROWS), -(-N // ROW_BLOCK)
-    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    flat_a, flat_b, offsets = a.reshape(-1), b.reshape(-1), row_offsets(N, K)
     zero, one = np.int64(0), np.int64(1)
     for task in prange(tiles * steps):
         tile, s = divmod(np.int64(task), steps)
         row, rows = tile * DOT_ROWS, min(DOT_ROWS, M - tile * DOT_ROWS)
         sums = np.empty((DOT_ROWS, 4, LANES), c.dtype)
+        left, right = Region(flat_a, K, zero), Panel(flat_b, offsets, zero)
         for n in range(s * ROW_BLOCK, min((s + 1) * ROW_BLOCK, N), 4):
             sums[:] = 0
-            b0, b1, b2, b3 = n * K, min(n + 1, N - 1) * K, min(n + 2, N - 1) * K, min(n + 3, N - 1) * K
-            add_dots(sums, rows, flat_a, row * K, K, zero, flat_b, b0, b1, b2, b3, zero, one, K)
+            add_dots(sums, rows, left, row * K, right, zero, n, one, K)
             for i in range(rows):
                 for j in range(min(4, N - n)):
                     total = bias[n + j] + lane_sum(sums, i, j)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import inlined, strict_kernel
-from fastconv.kernels.micro.copy import add_tile, copy_tile
-from fastconv.kernels.micro.drivers import transpose
-from fastconv.kernels.micro.gemm import ENABLED
+from fastconv.kernels.micro.copy import add_tile, copy_tile, transpose
 
 PIXELS = 512  # pixels of images that are brought side by side, or apart, by one task
 

@@ -1,10 +1,30 @@
-"""Lists of the pixels of a rectangle (see `Reach` and `Areas`)."""
+"""Indirection buffers: the offsets of rows, and of the pixels of a rectangle (see `Reach` and `Areas`)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.jit import inlined
+from fastconv._runtime.jit import helper, inlined
+
+
+@helper
+def row_offsets(rows, length):
+    """The offsets of `rows` rows of `length` cells each that lie one behind the other: (rows,) uint64."""
+    offsets = np.empty(rows, np.uint64)
+    for r in range(rows):
+        offsets[r] = r * length
+    return offsets
+
+
+@inlined
+def repeated(pixels, image, images):
+    """The pixels of so many images, `image` cells apart: (images * pixels,) uint64."""
+    P = pixels.size
+    cells = np.empty(images * P, np.uint64)
+    for i in range(images):
+        for p in range(P):
+            cells[i * P + p] = pixels[p] + np.uint64(i * image)
+    return cells
 
 
 @inlined

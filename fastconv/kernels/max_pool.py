@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numba import prange
 
+from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import strict_helper, strict_kernel
-from fastconv.kernels.micro.gemm import ENABLED
 from fastconv.kernels.micro.pooling import max_tile
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._runtime.jit import inlined, kernel, sized_kernel
-from fastconv.kernels.micro.drivers import copy_rows, transpose
+from fastconv.kernels.micro.copy import copy_rows, transpose
 
 BLOCK = 768  # columns that one task transposes
 

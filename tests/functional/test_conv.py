@@ -20,7 +20,7 @@ from fastconv._engine import channels_last
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import conv_gradients as gradients
 from fastconv.kernels import conv_packed, depthwise
-from fastconv.kernels.micro import drivers, gemm
+from fastconv.kernels.micro import gemm, vectors
 
 ALGORITHMS = ("auto", "direct", "im2col")
 
@@ -133,9 +133,9 @@ def around(B, prime):
 
 # outputs along a row: around one vector of 4, 8 and 16 lanes, and around a tile of them
 LANES_AROUND = sorted({n for lanes in (2, 4, 8, 16) for n in around(lanes, 29)})
-WIDTHS = sorted({n for lanes in (2, 4, 8, 16) for n in around(lanes * gemm.TILE_VECTORS, 61)} | set(LANES_AROUND))
+WIDTHS = sorted({n for lanes in (2, 4, 8, 16) for n in around(lanes * vectors.TILE_VECTORS, 61)} | set(LANES_AROUND))
 # rows of a tile and what is left of them: 8, 6, 4, 2 and 1
-ROWS = range(1, 2 * gemm.TILE_ROWS + 2)
+ROWS = range(1, 2 * vectors.TILE_ROWS + 2)
 
 BLOCKS = [
     # output channels: tiles and their remainders, tasks of CHANNEL_BLOCK, also in groups
@@ -148,10 +148,10 @@ BLOCKS = [
     *[case((1, n, 4, 4), (2, n, 2, 2), stride=2) for n in around(16, 11)],
     *[case((1, n, 2, 2), (2, n, 1, 1)) for n in around(kernels.CHANNEL_BLOCK, 37)],
     # terms of a sum: of the output, and of the gradient of x
-    *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(drivers.TERM_BLOCK, 241)],
-    *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(drivers.TERM_BLOCK // 2, 83)],
-    *[case((1, 2, 2, 3), (n, 2, 1, 1)) for n in around(drivers.TERM_BLOCK, 241)],
-    *[case((1, 1, 3, 4), (n, 1, 2, 2), padding=1) for n in around(drivers.TERM_BLOCK // 4, 61)],
+    *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(gemm.TERM_BLOCK, 241)],
+    *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(gemm.TERM_BLOCK // 2, 83)],
+    *[case((1, 2, 2, 3), (n, 2, 1, 1)) for n in around(gemm.TERM_BLOCK, 241)],
+    *[case((1, 1, 3, 4), (n, 1, 2, 2), padding=1) for n in around(gemm.TERM_BLOCK // 4, 61)],
     # quadruples of taps, blocks of TAP_BLOCK of them
     *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(4, 13)],
     *[case((1, 1, 2, n), (2, 1, 1, n), padding=(0, 1)) for n in around(gradients.TAP_BLOCK, 23)],
@@ -164,7 +164,7 @@ BLOCKS = [
     *[case((1, 26, 4, 3), (2 * n, 13, 2, 2), groups=2) for n in around(plan.TURNED_CHANNELS, 67)],
     *[case((1, 12, 1, n + 1), (13, 12, 2, 2), padding=((1, 0), (0, 0))) for n in around(kernels.PIXEL_BLOCK, 769)],
     # rows of dot products, cells summed at once, runs of small images
-    *[case((2, 2, 4, 5), (n, 2, 2, 3)) for n in range(1, 2 * gemm.DOT_ROWS + 2)],
+    *[case((2, 2, 4, 5), (n, 2, 2, 3)) for n in range(1, 2 * vectors.DOT_ROWS + 2)],
     *[case((1, 1, 1, n), (1, 1, 1, 1)) for n in around(gradients.DOT_CELLS, 613)],
     *[case((n, 1, 4, 8), (2, 1, 1, 1)) for n in around(gradients.DOT_CELLS // 32, 37)],
     *[case((2, 1, n + 1, 35), (2, 1, 2, 4)) for n in around(gradients.DOT_CELLS // 32, 37)],
@@ -176,7 +176,7 @@ BLOCKS = [
     *[case((2, 2, 4, n + 2), (2, 2, 2, 3)) for n in around(kernels.SCRATCH_CELLS, 211)],
     *[case((1, 1, 8, n), (2, 1, 3, 4)) for n in around(kernels.SCRATCH_CELLS // 8, 29) if n > 3],
     # blocks of packed weights: output channels, terms, pixels of one image and of several
-    *[case((1, 2, 3, 3), (n, 2, 2, 2)) for n in around(gemm.TILE_VECTORS * gemm.LANES, 67)],
+    *[case((1, 2, 3, 3), (n, 2, 2, 2)) for n in around(vectors.TILE_VECTORS * vectors.LANES, 67)],
     *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(conv_packed.TERMS // 2, 71)],
     *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(conv_packed.PIXELS, 1607)],
     *[case((n, 1, 3, 41), (2, 1, 2, 2)) for n in around(conv_packed.PIXELS // 80, 23)],
@@ -184,7 +184,7 @@ BLOCKS = [
     # input channels of a tap, with borders whose pixels it does not reach
     *[case((2, n, 3, 4), (2, n, 3, 2), padding=1) for n in around(conv_packed.TERMS, 131)],
     # depthwise: vectors of channels, pixels and rows of one task, borders that overlap
-    *[case((2, n, 3, 6), (n, 1, 3, 2), padding=1, groups=n) for n in around(4 * gemm.LANES, 67)],
+    *[case((2, n, 3, 6), (n, 1, 3, 2), padding=1, groups=n) for n in around(4 * vectors.LANES, 67)],
     *[case((1, n, 3, 4), (n, 1, 2, 2), stride=2, groups=n) for n in LANES_AROUND],
     *[case((1, 8, 4, n + 1), (8, 1, 2, 2), groups=8) for n in around(depthwise.GRADIENT_PIXELS, 37)],
     *[case((2, 8, n, 3), (8, 1, 3, 1), padding=(1, 0), groups=8) for n in around(depthwise.TASK_ROWS, 11)],

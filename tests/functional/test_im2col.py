@@ -10,7 +10,7 @@ from strategies import assert_identical, conv_cases, inner, integers, real
 import fastconv
 from fastconv import reference
 from fastconv.kernels import im2col as kernels
-from fastconv.kernels.micro import gemm
+from fastconv.kernels.micro import vectors
 
 ORDERS = ("rows", "cols", "unfold")
 
@@ -40,7 +40,7 @@ def test_col2im_equals_reference(order, case):
     assert x.shape == case.x_shape
 
 
-AROUND_LANES = (1, 2, gemm.LANES - 1, gemm.LANES, gemm.LANES + 1, 2 * gemm.LANES + 3)
+AROUND_LANES = (1, 2, vectors.LANES - 1, vectors.LANES, vectors.LANES + 1, 2 * vectors.LANES + 3)
 SIZES = [
     # images side by side, and the pixels that one task brings there
     *[((n, 2, 3, 4), (2, 3), {}) for n in AROUND_LANES],

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = """
-from fastconv.kernels.micro import gemm
-print(gemm.VECTOR_BYTES, gemm.TILE_ROWS, gemm.DOT_ROWS)
+from fastconv.kernels.micro import vectors
+print(vectors.VECTOR_BYTES, vectors.TILE_ROWS, vectors.DOT_ROWS)
 """
 
 

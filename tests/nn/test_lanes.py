@@ -18,7 +18,7 @@ from fastconv import nn
 from fastconv.errors import ShapeError
 from fastconv.kernels.fused import network as lanes_kernels
 from fastconv.kernels.fused import small_batch
-from fastconv.kernels.micro.gemm import VECTOR_BYTES
+from fastconv.kernels.micro.vectors import VECTOR_BYTES
 from fastconv.models import lenet5
 from fastconv.nn.fused import interleaved
 from fastconv.optim import SGD

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import helper, inlined
 from fastconv.kernels.blocking import CHAIN, block_sum
 from fastconv.kernels.micro.argmax import (
@@ -23,8 +24,8 @@ from fastconv.kernels.micro.argmax import (
     scatter_tile,
     window_dots_tile,
 )
-from fastconv.kernels.micro.drivers import transpose
-from fastconv.kernels.micro.gemm import ENABLED, LANES, MANY_REGISTERS, VECTOR_BYTES
+from fastconv.kernels.micro.copy import transpose
+from fastconv.kernels.micro.vectors import LANES, MANY_REGISTERS, VECTOR_BYTES
 
 
 @inlined

@@ -17,8 +17,11 @@ from fastconv.kernels.fused.argmax_gradients import (
     weight_gradient_by_window,
 )
 from fastconv.kernels.fused.stage import forward_unit, input_gradient, slopes, spread, weight_gradient
-from fastconv.kernels.micro.drivers import add_rows, row_offsets, transpose
-from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.copy import transpose
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import LANES
 
 
 @helper
@@ -126,8 +129,8 @@ def _add_products(unit, first, count, nothing, arena, blocks, weight_at, fresh_w
             place = i // LANES * length
             terms[i], samples[i] = place + i % LANES, place + i % LANES * K
         add_rows(
-            grad, first * K, K, zero, count, nothing, zero, fresh_weight, lowest, flat,
-            (unit.grad_sums + first) * LANES, rows, terms, flat, unit.samples * LANES, zero, samples, one, K,
+            Region(grad, K, zero), first * K, Matrix(flat, rows, terms), (unit.grad_sums + first) * LANES,
+            Panel(flat, samples, zero), unit.samples * LANES, Epilogue(nothing, fresh_weight, lowest), one, K,
         )  # fmt: skip
     if bias_at != 0:
         grad = array_at(bias_at, unit.out_channels, nothing)

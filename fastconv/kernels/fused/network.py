@@ -22,8 +22,8 @@ from fastconv._runtime.pointers import array_at
 from fastconv.kernels.fused.argmax_gradients import spread_weights
 from fastconv.kernels.fused.block import backward_block, entropies, forward_block, task
 from fastconv.kernels.fused.stage import Unit, sizes
-from fastconv.kernels.micro.drivers import transpose
-from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.micro.copy import transpose
+from fastconv.kernels.micro.vectors import LANES
 
 
 @functools.cache

@@ -12,7 +12,9 @@ from numba import prange
 from fastconv._runtime.jit import helper, kernel
 from fastconv._runtime.pointers import array_at
 from fastconv.kernels.fused.stage import MAX, RELU, activate, sizes
-from fastconv.kernels.micro.drivers import add_rows, row_offsets
+from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 
 
 @helper
@@ -51,24 +53,24 @@ def _pool_row(unit, sums, first, py, arena):
 def _convolve(unit, tables, weight, bias, floor, arena, scratch):
     """The result of a convolution, with its activation and its pooling."""
     OC, K = unit.out_channels, unit.channels * unit.kernel_rows * unit.kernel_columns
-    zero, fresh, width = np.int64(0), np.bool_(True), unit.sum_columns
-    rows, terms = row_offsets(OC, K), row_offsets(K, np.int64(1))
-    inputs = tables[unit.taps_apart : unit.taps_apart + K]
+    zero, width = np.int64(0), unit.sum_columns
+    weights = Matrix(weight, row_offsets(OC, K), row_offsets(K, np.int64(1)))
+    inputs = Panel(arena, tables[unit.taps_apart : unit.taps_apart + K], unit.x_row)
+    epilogue = Epilogue(bias, np.bool_(True), floor)
     if unit.pool == 0:
         add_rows(
-            arena, unit.y, unit.y_plane, unit.y_row, OC, bias, zero, fresh, floor, weight, zero, rows, terms, arena,
-            unit.x, unit.x_row, inputs, unit.sum_rows, width,
+            Region(arena, unit.y_plane, unit.y_row), unit.y, weights, zero, inputs, unit.x, epilogue, unit.sum_rows,
+            width,
         )  # fmt: skip
         for c in range(OC):
             for r in range(unit.sum_rows):
                 activate(unit.activation, arena, unit.y + c * unit.y_plane + r * unit.y_row, width)
         return
     plane = unit.pool_rows * width
+    sums = Region(scratch, plane, width)
     for py in range(unit.y_rows):
-        add_rows(
-            scratch, zero, plane, width, OC, bias, zero, fresh, floor, weight, zero, rows, terms, arena,
-            unit.x + py * unit.pool_rows * unit.x_row, unit.x_row, inputs, unit.pool_rows, width,
-        )  # fmt: skip
+        source = unit.x + py * unit.pool_rows * unit.x_row
+        add_rows(sums, zero, weights, zero, inputs, source, epilogue, unit.pool_rows, width)
         activate(unit.activation, scratch, zero, OC * plane)
         _pool_row(unit, scratch, zero, py, arena)
 

@@ -9,19 +9,14 @@ import numpy as np
 
 from fastconv._runtime.jit import helper
 from fastconv.kernels.blocking import block_sum
-from fastconv.kernels.micro.drivers import (
-    DOT_ROWS,
-    add_dots,
-    add_rows,
-    copy_rows,
-    lane_sum,
-    max_windows,
-    max_windows_of_sums,
-    row_offsets,
-    spread_windows,
-)
+from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.copy import copy_rows
+from fastconv.kernels.micro.dot import add_dots, lane_sum
+from fastconv.kernels.micro.drivers import max_windows, max_windows_of_sums, spread_windows
 from fastconv.kernels.micro.exp import sigmoid, tanh
-from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import DOT_ROWS, LANES
 
 NONE, RELU, SIGMOID, TANH = range(4)
 MAX, AVERAGE = 1, 2
@@ -113,14 +108,16 @@ def _pool_row(unit, sums, first, plane, py, arena):
 def forward_unit(unit, tables, weight, bias, arena, scratch):
     """The result of a unit for the images of a block."""
     K = unit.channels * unit.kernel_rows * unit.kernel_columns
-    OC, zero, fresh = unit.out_channels, np.int64(0), np.bool_(True)
+    OC, zero = unit.out_channels, np.int64(0)
     floor = arena.dtype.type(0 if unit.activation == RELU else -np.inf)
-    rows, terms, inputs = row_offsets(OC, K), row_offsets(K, np.int64(1)), tables[unit.terms : unit.terms + K]
     width, x_row = unit.sum_columns * LANES, unit.x_row * LANES
+    weights = Matrix(weight, row_offsets(OC, K), row_offsets(K, np.int64(1)))
+    inputs = Panel(arena, tables[unit.terms : unit.terms + K], x_row)
+    epilogue = Epilogue(bias, np.bool_(True), floor)
     if unit.pool == 0:
         add_rows(
-            arena, unit.y * LANES, unit.y_plane * LANES, unit.y_row * LANES, OC, bias, zero, fresh, floor, weight, zero,
-            rows, terms, arena, unit.x * LANES, x_row, inputs, unit.sum_rows, width,
+            Region(arena, unit.y_plane * LANES, unit.y_row * LANES), unit.y * LANES, weights, zero, inputs,
+            unit.x * LANES, epilogue, unit.sum_rows, width,
         )  # fmt: skip
         for c in range(OC):
             for r in range(unit.sum_rows):
@@ -137,11 +134,12 @@ def forward_unit(unit, tables, weight, bias, arena, scratch):
         return
     sums = arena if unit.kept else scratch
     plane = (unit.sum_rows if unit.kept else unit.pool_rows) * unit.sum_columns
+    region = Region(sums, plane * LANES, width)
     for py in range(unit.y_rows):
         first = unit.sums + (py * unit.pool_rows * unit.sum_columns if unit.kept else 0)
         add_rows(
-            sums, first * LANES, plane * LANES, width, OC, bias, zero, fresh, floor, weight, zero, rows, terms, arena,
-            (unit.x + py * unit.pool_rows * unit.x_row) * LANES, x_row, inputs, unit.pool_rows, width,
+            region, first * LANES, weights, zero, inputs, (unit.x + py * unit.pool_rows * unit.x_row) * LANES,
+            epilogue, unit.pool_rows, width,
         )  # fmt: skip
         for c in range(OC):
             activate(unit.activation, sums, (first + c * plane) * LANES, unit.pool_rows * width)
@@ -198,17 +196,16 @@ def weight_gradient(unit, tables, arena, sums, parts, part):
     """The gradients of a convolution's weights and bias, summed over the images of a block."""
     K = unit.channels * unit.kernel_rows * unit.kernel_columns
     OC, first, width = unit.out_channels, unit.grad_sums + unit.grad_left, unit.sum_columns * LANES
+    grads = Region(sums, unit.grad_plane * LANES, unit.grad_row * LANES)
+    inputs = Panel(arena, tables[unit.terms : unit.terms + K], unit.x_row * LANES)
     dots = np.empty((DOT_ROWS, 4, LANES), arena.dtype)
     for oc in range(0, OC, DOT_ROWS):
         rows = min(DOT_ROWS, OC - oc)
-        for k in range(0, K, 4):  # past the last tap, that tap again
-            b0, b1 = np.int64(tables[unit.terms + k]), np.int64(tables[unit.terms + min(k + 1, K - 1)])
-            b2, b3 = np.int64(tables[unit.terms + min(k + 2, K - 1)]), np.int64(tables[unit.terms + min(k + 3, K - 1)])
-            x = unit.x * LANES
+        for k in range(0, K, 4):
             dots[:] = 0
             add_dots(
-                dots, rows, sums, (first + oc * unit.grad_plane) * LANES, unit.grad_plane * LANES,
-                unit.grad_row * LANES, arena, x + b0, x + b1, x + b2, x + b3, unit.x_row * LANES, unit.sum_rows, width,
+                dots, rows, grads, (first + oc * unit.grad_plane) * LANES, inputs, unit.x * LANES, k, unit.sum_rows,
+                width,
             )  # fmt: skip
             for i in range(rows):
                 for j in range(min(4, K - k)):
@@ -225,13 +222,14 @@ def input_gradient(unit, tables, weight, nothing, sums, scratch):
     taps, zero, one = OC * unit.kernel_columns, np.int64(0), np.int64(1)
     lowest = scratch.dtype.type(-np.inf)
     rows = row_offsets(C, unit.kernel_rows * unit.kernel_columns)
+    grads, epilogue = Region(scratch, H * W * LANES, zero), Epilogue(nothing, np.bool_(True), lowest)
     for r in range(H):
         bottom = r + unit.top
         first = max(0, bottom - unit.sum_rows + 1) * taps
         last = max(first, min(unit.kernel_rows - 1, bottom) * taps + taps)
         add_rows(
-            scratch, (unit.grad_x + r * W) * LANES, H * W * LANES, zero, C, nothing, zero, np.bool_(True), lowest,
-            weight, zero, rows, tables[unit.back_terms + first : unit.back_terms + last], sums,
-            (unit.grad_sums + bottom * unit.grad_row) * LANES, zero,
-            tables[unit.back_inputs + first : unit.back_inputs + last], one, W * LANES,
+            grads, (unit.grad_x + r * W) * LANES,
+            Matrix(weight, rows, tables[unit.back_terms + first : unit.back_terms + last]), zero,
+            Panel(sums, tables[unit.back_inputs + first : unit.back_inputs + last], zero),
+            (unit.grad_sums + bottom * unit.grad_row) * LANES, epilogue, one, W * LANES,
         )  # fmt: skip

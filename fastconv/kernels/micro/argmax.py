@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv.kernels.micro.copy import transpose_block
-from fastconv.kernels.micro.gemm import I64, LANES, MANY_REGISTERS, Vectors, data_of, strided
+from fastconv.kernels.micro.vectors import I64, LANES, MANY_REGISTERS, Vectors, data_of, strided
 
 # kernels of as many rows as columns whose taps are summed at once, all in registers
 WINDOW_SIDES = (3, 5) if MANY_REGISTERS else (3,)

@@ -1,4 +1,4 @@
-"""The vector tiles that move: rows of cells copied under masks, blocks transposed in registers."""
+"""What moves cells: rows of them copied under masks, blocks transposed in registers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.kernels.micro.gemm import I32, I64, Vectors, data_of, strided
+from fastconv._runtime.host import ENABLED
+from fastconv._runtime.jit import helper
+from fastconv.kernels.micro.vectors import I32, I64, VECTOR_BYTES, Vectors, data_of, strided
 
 
 @intrinsic(prefer_literal=True)
@@ -119,3 +121,49 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@helper
+def copy_rows(rows, d, d0, d_row, s, s0, s_row, stride, first, last, n):
+    """d[d0 + i*d_row + q] = s[s0 + i*s_row + q*stride] where first <= q < last, otherwise 0, for i < rows and q < n.
+
+    Precondition: flat arrays of one float type; int64; 0 <= first <= last <= n; s0 may be negative, s0 + first may not.
+    """
+    if ENABLED and stride == 1 and n > 64:
+        for i in range(rows):  # long rows one by one, as they lie in memory; short ones in strips of one vector
+            copy_tile(1, 1, d, d0 + i * d_row, 0, s, s0 + i * s_row, 0, first, last, n)
+    elif ENABLED and stride == 1:
+        copy_tile(1, rows, d, d0, d_row, s, s0, s_row, first, last, n)
+    elif ENABLED and stride == 2:
+        copy_tile(2, rows, d, d0, d_row, s, s0, s_row, first, last, n)
+    elif ENABLED and stride == 4:
+        copy_tile(4, rows, d, d0, d_row, s, s0, s_row, first, last, n)
+    else:
+        for i in range(rows):
+            target, source = d0 + i * d_row, s0 + i * s_row
+            for q in range(first):
+                d[target + q] = 0
+            for q in range(first, last):
+                d[target + q] = s[source + q * stride]
+            for q in range(last, n):
+                d[target + q] = 0
+
+
+@helper
+def transpose(d, d0, s, s0, rows, columns, d_row, s_row):
+    """d[d0 + j*d_row + i] = s[s0 + i*s_row + j] for i < rows and j < columns.
+
+    Precondition: flat arrays of one float type that do not overlap.
+    """
+    if ENABLED:
+        lanes = VECTOR_BYTES // d.itemsize
+        for i in range(0, rows, lanes):
+            for j in range(0, columns, lanes):
+                transpose_tile(
+                    d, d0 + j * d_row + i, d_row, s, s0 + i * s_row + j, s_row, min(lanes, rows - i),
+                    min(lanes, columns - j),
+                )  # fmt: skip
+        return
+    for i in range(rows):
+        for j in range(columns):
+            d[d0 + j * d_row + i] = s[s0 + i * s_row + j]

@@ -8,38 +8,38 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import helper
 from fastconv.kernels.blocking import chain_of
-from fastconv.kernels.micro.gemm import ENABLED, I64, VECTOR_BYTES, Vectors, by_width, data_of, strided
+from fastconv.kernels.micro.records import Terms, unpacked
+from fastconv.kernels.micro.vectors import I64, VECTOR_BYTES, Vectors, by_width, strided
 
 
 @intrinsic(prefer_literal=True)
-def products_tile(
-    typingctx, pixels, y, y0, y_step, bias, bias0, fresh, floor, x, x0, x_step, x_terms, w, w0, w_terms, k0, k1, n
-):
-    """y[y0 + p*y_step + q] += sum over k0 <= k < k1 of x[x0 + p*x_step + x_terms[k] + q] * w[w0 + w_terms[k] + q].
+def products_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, bias0, terms, n):
+    """The micro-kernel: y(p, 0, q) += sum over the terms k of x(k, p, q) * w(k, 0, q), from y0, x0 and w0 on.
 
-    For p < pixels and q < n. Where `fresh`, the sum starts from bias[bias0 + q]; otherwise the terms are summed before
-    they are added to what y holds. Sums up to `floor` are stored as `floor`, NaN as NaN.
+    For p < pixels and q < n. The sums start from bias[bias0 + q], or are clamped, as the epilogue says and where these
+    are the first or the last terms; otherwise the terms are summed before they are added to what y holds.
 
-    Precondition: `pixels` a literal; flat arrays of one float type; x_terms and w_terms uint64; numbers of 64 bits; n
-    takes 1 to 4 vectors.
+    Precondition: `pixels` a literal; y a Region, x and w Panels, all of one float type; numbers of 64 bits; n takes 1
+    to 4 vectors.
     """
     if not isinstance(pixels, types.IntegerLiteral):
         return None
-    M, numbers = pixels.literal_value, types.uint64
-    signature = types.void(
-        pixels, y, numbers, numbers, bias, numbers, types.boolean, y.dtype, x, numbers, numbers, x_terms, w, numbers,
-        w_terms, numbers, numbers, numbers,
-    )  # fmt: skip
+    M, number = pixels.literal_value, types.uint64
+    signature = types.void(pixels, y, number, x, number, w, number, epilogue, number, terms, number)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        Y, bias, X, x_terms, W, w_terms = (data_of(context, builder, kinds[i], args[i]) for i in (1, 4, 8, 11, 12, 14))
-        _, _, y0, y_step, _, bias0, fresh, floor, _, x0, x_step, _, _, w0, _, k0, k1, n = args
-        vectors = Vectors(builder, kinds[1].dtype)
-        targets, sources = strided(builder, Y, y0, y_step, M), strided(builder, X, x0, x_step, M)
-        starts, weights = builder.gep(bias, [bias0]), builder.gep(W, [w0])
+        y, x, w, epilogue, part = (unpacked(context, builder, kinds[i], args[i]) for i in (1, 3, 5, 7, 9))
+        y0, x0, w0, bias0, n = (args[i] for i in (2, 4, 6, 8, 10))
+        vectors = Vectors(builder, kinds[1].types[0].dtype)
+        targets, sources = strided(builder, y.data, y0, y.row, M), strided(builder, x.data, x0, x.run, M)
+        starts, weights = builder.gep(epilogue.bias, [bias0]), builder.gep(w.data, [w0])
+        fresh = builder.and_(epilogue.overwrite, part.first)
+        nothing = ir.Constant(vectors.scalar, float("-inf"))
+        lowest = vectors.broadcast(builder.select(part.last, epilogue.lowest, nothing))
 
         def block(width, mask):
             at = [ir.Constant(I64, j * vectors.lanes) for j in range(width)]
@@ -52,9 +52,9 @@ def products_tile(
                             start = vectors.load(starts, at[j], m) if loaded else vectors.zero
                             for slots in sums:
                                 builder.store(start, slots[j])
-            with cgutils.for_range(builder, k1, start=k0) as loop:
+            with cgutils.for_range(builder, part.end, start=part.begin) as loop:
                 vectors.keep_loop()
-                there, own = (builder.load(builder.gep(terms, [loop.index])) for terms in (x_terms, w_terms))
+                there, own = (builder.load(builder.gep(rows, [loop.index])) for rows in (x.rows, w.rows))
                 factors = [vectors.load(weights, builder.add(own, j), m) for j, m in zip(at, masks)]
                 for source, slots in zip(sources, sums):
                     for j, m, factor, slot in zip(at, masks, factors, slots):
@@ -63,7 +63,6 @@ def products_tile(
                 for target, slots in zip(targets, sums):
                     for j, m, slot in zip(at, masks, slots):
                         builder.store(builder.fadd(builder.load(slot), vectors.load(target, j, m)), slot)
-            lowest = vectors.broadcast(floor)
             for target, slots in zip(targets, sums):
                 for j, m, slot in zip(at, masks, slots):
                     total = builder.load(slot)
@@ -77,41 +76,38 @@ def products_tile(
 
 
 @helper
-def add_products(y, y0, y_step, pixels, bias, bias0, fresh, floor, x, x0, x_step, x_terms, w, w0, w_terms, n):
-    """y[y0 + p*y_step + q] += sum over k of x[x0 + p*x_step + x_terms[k] + q] * w[w0 + w_terms[k] + q].
+def add_products(y, y0, x, x0, w, w0, epilogue, K, pixels, n):
+    """y(p, 0, q) += sum over k < K of x(k, p, q) * w(k, 0, q), for p < pixels and q < n, from y0, x0 and w0 on.
 
-    For p < pixels and q < n. Where `fresh`, the sum starts from bias[bias0 + q] and not from what y holds. Sums up to
-    `floor` are stored as `floor`.
+    With the epilogue: the sums start from bias[q] and not from what y holds if they overwrite it, and are clamped.
 
-    Precondition: flat arrays of one float type; the terms uint64; the other numbers int64, not negative.
+    Precondition: y a Region, x and w Panels of at least K rows, all of one float type; numbers int64, none negative.
     """
-    K = x_terms.size
     if ENABLED:
-        wide, lowest = 4 * VECTOR_BYTES // y.itemsize, y.dtype.type(-np.inf)
-        terms = chain_of(K)
-        for k in range(0, max(K, 1), terms):
-            first, end = fresh and k == 0, min(k + terms, K)
-            last = floor if end == K else lowest
+        wide = 4 * VECTOR_BYTES // y.data.itemsize
+        chain = chain_of(K)
+        for k in range(0, max(K, 1), chain):
+            end = min(k + chain, K)
+            terms = Terms(k, end, chain, k == 0, end == K)
             for q in range(0, n, wide):
                 m = min(wide, n - q)
-                p = 0
+                p, target, source = 0, y0 + q, x0 + q
                 while pixels - p >= 4:
                     products_tile(
-                        4, y, y0 + p * y_step + q, y_step, bias, bias0 + q, first, last, x, x0 + p * x_step + q, x_step,
-                        x_terms, w, w0 + q, w_terms, k, end, m,
+                        4, y, target + p * y.row, x, source + p * x.run, w, w0 + q, epilogue, q, terms, m
                     )  # fmt: skip
                     p += 4
                 while p < pixels:
                     products_tile(
-                        1, y, y0 + p * y_step + q, y_step, bias, bias0 + q, first, last, x, x0 + p * x_step + q, x_step,
-                        x_terms, w, w0 + q, w_terms, k, end, m,
+                        1, y, target + p * y.row, x, source + p * x.run, w, w0 + q, epilogue, q, terms, m
                     )  # fmt: skip
                     p += 1
         return
+    Y, X, W, x_rows, w_rows, start = y.data, x.data, w.data, x.rows, w.rows, np.uint64(w0)
     for p in range(pixels):
-        target, source = np.uint64(y0 + p * y_step), np.uint64(x0 + p * x_step)
+        target, source = np.uint64(y0 + p * y.row), np.uint64(x0 + p * x.run)
         for q in range(np.uint64(n)):
-            total = bias[np.uint64(bias0) + q] if fresh else y[target + q]
+            total = epilogue.bias[q] if epilogue.overwrite else Y[target + q]
             for k in range(K):
-                total += x[source + x_terms[k] + q] * w[np.uint64(w0) + w_terms[k] + q]
-            y[target + q] = floor if total <= floor else total
+                total += X[source + x_rows[k] + q] * W[start + w_rows[k] + q]
+            Y[target + q] = epilogue.lowest if total <= epilogue.lowest else total

@@ -1,216 +1,79 @@
-"""The vector tiles: LLVM IR that keeps a block of sums in registers, which LLVM does not do for loops written in Numba.
+"""Matrix products C = A B + C for rows that lie anywhere: what convolution along pixels or channels is made of.
 
-Two forms, each for float32 and float64 and for the host's vector width: rows of sums along the pixels, from a broadcast
-times a vector, and sums of products along the pixels. The last, partial vector is loaded and stored under a mask, so
-nothing outside the arrays is touched.
+The micro-kernel keeps MR x NR sums in registers; the loops around it cut a product into such tiles and its reduction
+into blocks. Where there is no JIT, or bounds are checked, the same sums are plain loops. Indices are unsigned on
+purpose: for a signed index Numba tests for wrap-around at every access, which keeps LLVM from vectorising (measured: 12
+against 90 GFLOP/s on one AVX-512 core).
 """
 
 from __future__ import annotations
 
-import os
-
-import llvmlite.binding
-import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+from fastconv._runtime.host import ENABLED
+from fastconv._runtime.jit import helper, inlined
+from fastconv.kernels.blocking import term_part
+from fastconv.kernels.micro.records import Panel, Region, Terms, is_a, unpacked
+from fastconv.kernels.micro.vectors import (
+    I1,
+    I64,
+    MANY_REGISTERS,
+    ONE_ROW,
+    TILE_ROWS,
+    TILE_VECTORS,
+    TWO_ROWS,
+    VECTOR_BYTES,
+    WIDE_ROWS,
+    WIDEST,
+    WIDTHS,
+    Vectors,
+    by_width,
+    in_blocks,
+    strided,
+)
 
-
-def _features() -> set[str]:
-    """The target's features, as Numba takes them: those it is told to use, otherwise the host's."""
-    given = numba.config.CPU_FEATURES  # of `NUMBA_CPU_FEATURES`; none for the CPU "generic"
-    if given is not None:
-        return {feature[1:] for feature in given.split(",") if feature.startswith("+")}
-    return {name for name, there in llvmlite.binding.get_host_cpu_features().items() if there}
-
-
-FEATURES = _features()
-VECTOR_BYTES = 64 if "avx512f" in FEATURES else 32 if "avx" in FEATURES else 16
-# lanes of the partial sums that dot products are kept in: a vector of floats; one of doubles uses the first of them
-LANES = 16
-# 32 registers hold a tile of 8 x 3 vectors of sums, its inputs and a weight; 16 hold 4 x 3
-MANY_REGISTERS = "avx512f" in FEATURES
-TILE_ROWS = 8 if MANY_REGISTERS else 4
-TILE_VECTORS = 3
-# one row or two alone take more vectors, so that there are enough sums to keep the multipliers busy; each width is code
-# of its own, which takes time to compile, so there are not all of them; 1 to TILE_VECTORS are needed below taller tiles
-WIDTHS = {1: (8, 4, 3, 2, 1) if MANY_REGISTERS else (4, 3, 2, 1), 2: (4, 3, 2, 1)}
-ONE_ROW, TWO_ROWS = WIDTHS[1], WIDTHS[2]
-# 6 x 4 vectors of sums are as many, and 4 divides the numbers of channels that are usual; pixels side by side have no
-# use for tiles so wide, so only those whose rows lie anywhere are compiled
-WIDEST, WIDE_ROWS = (4, (6, 4)) if MANY_REGISTERS else (TILE_VECTORS, ())
-# rows of a tile of dot products with four others: 6 x 4 sums or 2 x 4
-DOT_ROWS = 6 if MANY_REGISTERS else 2
-# without the JIT, and for the bounds-checked twins, the same sums are plain loops
-ENABLED = not numba.config.DISABLE_JIT and os.environ.get("FASTCONV_SERIAL", "0") in ("", "0")
-
-
-class Vectors:
-    """Emits loads, stores and arithmetic on vectors of one element type."""
-
-    def __init__(self, builder: ir.IRBuilder, element: types.Number, lanes: int | None = None):
-        self.builder = builder
-        self.bits = element.bitwidth
-        whole = isinstance(element, types.Integer)
-        self.scalar = ir.IntType(self.bits) if whole else ir.FloatType() if self.bits == 32 else ir.DoubleType()
-        self.lanes = lanes or VECTOR_BYTES * 8 // self.bits
-        self.type = ir.VectorType(self.scalar, self.lanes)
-        self.mask_type = ir.VectorType(I1, self.lanes)
-        self.zero = ir.Constant(self.type, [0 if whole else 0.0] * self.lanes)
-        self.suffix = f"v{self.lanes}{'i' if whole else 'f'}{self.bits}"
-
-    def _declare(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
-        # declare_intrinsic() cannot mangle vector types, so names are written out
-        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, arguments), name)
-
-    def _pointer(self, base: ir.Value, index: ir.Value) -> ir.Value:
-        return self.builder.bitcast(self.builder.gep(base, [index]), self.type.as_pointer())
-
-    def before(self, count: ir.Value, gap: int = 1) -> ir.Value:
-        """The mask of the lanes whose number, divided by `gap`, is below `count`, a signed number."""
-        # compared in integers as wide as the elements: one instruction a vector
-        integer = ir.IntType(self.bits)
-        most = ir.Constant(I64, self.lanes)
-        count = self.builder.select(self.builder.icmp_signed(">", count, most), most, count)
-        if self.bits < 64:
-            none = ir.Constant(I64, 0)
-            count = self.builder.select(self.builder.icmp_signed("<", count, none), none, count)
-            count = self.builder.trunc(count, integer)
-        kind = ir.VectorType(integer, self.lanes)
-        lane = ir.Constant(kind, [lane // gap for lane in range(self.lanes)])
-        return self.builder.icmp_signed("<", lane, self.broadcast(count, kind))
-
-    def load(self, base: ir.Value, index: ir.Value, mask: ir.Value | None = None) -> ir.Value:
-        """The vector that begins at base[index]; zeros, unread, where the mask is not set."""
-        pointer = self._pointer(base, index)
-        if mask is None:
-            return self.builder.load(pointer, align=self.bits // 8)
-        load = self._declare(
-            f"llvm.masked.load.{self.suffix}.p0", self.type, [pointer.type, I32, self.mask_type, self.type]
-        )
-        return self.builder.call(load, [pointer, ir.Constant(I32, self.bits // 8), mask, self.zero])
-
-    def store(self, value: ir.Value, base: ir.Value, index: ir.Value, mask: ir.Value | None = None) -> None:
-        """base[index], and what follows, becomes the vector, where the mask is set."""
-        pointer = self._pointer(base, index)
-        if mask is None:
-            self.builder.store(value, pointer, align=self.bits // 8)
-            return
-        store = self._declare(
-            f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), [self.type, pointer.type, I32, self.mask_type]
-        )
-        self.builder.call(store, [value, pointer, ir.Constant(I32, self.bits // 8), mask])
-
-    def broadcast(self, value: ir.Value, vector: ir.VectorType | None = None) -> ir.Value:
-        """The vector of which every lane is `value`."""
-        vector = vector or self.type
-        undefined = ir.Constant(vector, ir.Undefined)
-        one = self.builder.insert_element(undefined, value, ir.Constant(I32, 0))
-        zeros = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
-        return self.builder.shuffle_vector(one, undefined, zeros)
-
-    def keep_loop(self) -> None:
-        """Keep LLVM from unrolling the loop around, which is long enough, and then takes long to compile."""
-        nothing = self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True)
-        nothing.attributes.add("convergent")
-
-    def multiply_add(self, a: ir.Value, b: ir.Value, slot: ir.Value) -> None:
-        """Slot += a * b, fused where the target can; llvm.fma would be a library call where it cannot."""
-        fmuladd = self._declare(f"llvm.fmuladd.{self.suffix}", self.type, [self.type] * 3)
-        self.builder.store(self.builder.call(fmuladd, [a, b, self.builder.load(slot)]), slot)
-
-
-def data_of(context, builder, array_type, array):
-    """The pointer to an array's first element."""
-    return context.make_array(array_type)(context, builder, value=array).data
-
-
-def by_width(builder, vectors, widths, n, body):
-    """Run body(width, mask) for the vectors that n cells need, one of `widths`, the last of them under a mask."""
-    lanes, one = ir.Constant(I64, vectors.lanes), ir.Constant(I64, 1)
-    end = builder.append_basic_block("width.end")
-    switch = builder.switch(builder.udiv(builder.sub(builder.add(n, lanes), one), lanes), end)
-    for width in widths:
-        block = builder.append_basic_block(f"width.{width}")
-        switch.add_case(ir.Constant(I64, width), block)
-        builder.position_at_end(block)
-        body(width, vectors.before(builder.sub(n, ir.Constant(I64, (width - 1) * vectors.lanes))))
-        builder.branch(end)
-    builder.position_at_end(end)
-
-
-def strided(builder, base, start, stride, count):
-    """Pointers to base[start + i * stride] for i < count."""
-    pointers = []
-    for _ in range(count):
-        pointers.append(builder.gep(base, [start]))
-        start = builder.add(start, stride)
-    return pointers
-
-
-def in_blocks(builder, k0, k1, chain, fresh, begin, terms, put):
-    """Run begin(first), terms(low, high) and put(first, last) for blocks of `chain` terms from k0 to k1, at least one.
-
-    `first` tells whether it is the first block and nothing was there before, `last` whether it is the last one.
-    """
-    low, first = cgutils.alloca_once_value(builder, k0), cgutils.alloca_once_value(builder, fresh)
-    loop, end = builder.append_basic_block("block"), builder.append_basic_block("block.end")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    here, new = builder.load(low), builder.load(first)
-    further = builder.add(here, chain)
-    more = builder.icmp_signed("<", further, k1)
-    begin(new)
-    terms(here, builder.select(more, further, k1))
-    put(new, builder.not_(more))
-    builder.store(further, low)
-    builder.store(ir.Constant(I1, 0), first)
-    builder.cbranch(more, loop, end)
-    builder.position_at_end(end)
+# Terms summed at once: their inputs, a tile wide, stay in the L1 cache while all rows of weights use them.
+# Terms are the outer loop, so that each weight comes from beyond the L2 cache once.
+TERM_BLOCK = 144
+# Terms whose blocks are summed one after another; the sums of more are set aside (see `blocking.chain_of`).
+MOST_TERMS = 2**18
 
 
 @intrinsic(prefer_literal=True)
-def rows_tile(
-    typingctx, rows, c, c0, c_row, bias, i0, fresh, floor, a, a0, a_rows, a_terms, b, b0, b_terms, k0, k1, chain, n
-):
-    """c[c0 + i*c_row + q] += sum over k0 <= k < k1 of a[a0 + a_rows[i] + a_terms[k]] * b[b0 + b_terms[k] + q].
+def rows_tile(typingctx, rows, c, c0, a, a0, b, b0, epilogue, terms, first, n):
+    """The micro-kernel: c(i, 0, q) += sum over the terms k of a(i, k) * b(k, 0, q), from c0, a0 and b0 on.
 
-    For i0 <= i < i0 + rows and q < n. Where `fresh`, the sum starts from bias[i] and not from what c holds. Sums up to
-    `floor` are stored as `floor`, NaN as NaN. With an array `c_row` the rows of c lie anywhere, and each has the same
-    start: c[c0 + c_row[i] + q] from bias[q]. The terms are summed before they are added to what c holds (see
-    `shares.chain_of`), with an array `c_row` in blocks of `chain` terms.
+    For first <= i < first + rows (MR) and q < n (NR). The sums start from bias[i], or are clamped, as the epilogue says
+    and where these are the first or the last terms. A panel c has rows that lie anywhere, and each starts from the same
+    bias[q]. The terms are summed before they are added to what c holds (see `blocking.chain_of`), for a panel c in
+    blocks of `chain` terms.
 
-    Precondition: `rows` a literal; c_row a number or an array of uint64; flat arrays of one float type; a_rows, a_terms
-    and b_terms uint64; the other numbers of 64 bits; n takes 1 to TILE_VECTORS vectors, with
-    an array `c_row` and one of WIDE_ROWS 1 to WIDEST, or one of WIDTHS[rows].
+    Precondition: `rows` a literal; c a Region or a Panel, a a Matrix, b a Panel, all of one float type; the numbers of
+    64 bits; n takes 1 to TILE_VECTORS vectors, for a panel c and one of WIDE_ROWS 1 to WIDEST, or one of WIDTHS[rows].
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
-    M = rows.literal_value
-    numbers = types.uint64
-    table = isinstance(c_row, types.Array)
-    signature = types.void(
-        rows, c, numbers, c_row if table else numbers, bias, numbers, types.boolean, c.dtype, a, numbers, a_rows,
-        a_terms, b, numbers, b_terms, numbers, numbers, numbers, numbers,
-    )  # fmt: skip
+    MR = rows.literal_value
+    number = types.uint64
+    signature = types.void(rows, c, number, a, number, b, number, epilogue, terms, number, number)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        C, bias, A, a_rows, a_terms, B, b_terms = (
-            data_of(context, builder, kinds[i], args[i]) for i in (1, 4, 8, 10, 11, 12, 14)
-        )
-        _, _, c0, c_row, _, i0, fresh, floor, _, a0, _, _, _, b0, _, k0, k1, chain, n = args
-        vectors = Vectors(builder, kinds[1].dtype)
-        ids = [builder.add(i0, ir.Constant(I64, i)) for i in range(M)]
-        if table:
-            places = data_of(context, builder, kinds[3], c_row)
-            c_rows = [builder.gep(C, [builder.add(c0, builder.load(builder.gep(places, [i])))]) for i in ids]
+        panel = is_a(kinds[1], Panel)
+        c, a, b, epilogue, part = (unpacked(context, builder, kinds[i], args[i]) for i in (1, 3, 5, 7, 8))
+        c0, a0, b0, first, n = (args[i] for i in (2, 4, 6, 9, 10))
+        vectors = Vectors(builder, kinds[1].types[0].dtype)
+        ids = [builder.add(first, ir.Constant(I64, i)) for i in range(MR)]
+        if panel:
+            c_rows = [builder.gep(c.data, [builder.add(c0, builder.load(builder.gep(c.rows, [i])))]) for i in ids]
         else:
-            c_rows = strided(builder, C, builder.add(c0, builder.mul(i0, c_row)), c_row, M)
-        a_rows = [builder.gep(A, [builder.add(a0, builder.load(builder.gep(a_rows, [i])))]) for i in ids]
+            c_rows = strided(builder, c.data, builder.add(c0, builder.mul(first, c.row)), c.row, MR)
+        a_rows = [builder.gep(a.data, [builder.add(a0, builder.load(builder.gep(a.rows, [i])))]) for i in ids]
+        fresh = builder.and_(epilogue.overwrite, part.first)
 
         def block(width, mask):
             at = [ir.Constant(I64, j * vectors.lanes) for j in range(width)]
@@ -220,28 +83,28 @@ def rows_tile(
                 # under a mask takes one of the multipliers' turns (measured: 226 against 238 GFLOP/s of a peak of 247)
                 at[-1] = builder.sub(n, ir.Constant(I64, vectors.lanes))
             # stack slots become registers in mem2reg, because every access is static
-            sums = [[cgutils.alloca_once(builder, vectors.type) for _ in at] for _ in range(M)]
+            sums = [[cgutils.alloca_once(builder, vectors.type) for _ in at] for _ in range(MR)]
             # a pointer for each vector: one base and an index more than there are registers for would spill sums
-            inputs_at = [builder.gep(B, [builder.add(b0, j)]) for j in at]
+            inputs_at = [builder.gep(b.data, [builder.add(b0, j)]) for j in at]
 
             def begin(first):
                 with builder.if_else(first) as (start, go_on):
                     with start:
-                        shared = [vectors.load(bias, j, m) for j, m in zip(at, masks)] if table else None
+                        shared = [vectors.load(epilogue.bias, j, m) for j, m in zip(at, masks)] if panel else None
                         for i, slots in zip(ids, sums):
-                            own = shared or [vectors.broadcast(builder.load(builder.gep(bias, [i])))] * width
+                            own = shared or [vectors.broadcast(builder.load(builder.gep(epilogue.bias, [i])))] * width
                             for value, slot in zip(own, slots):
                                 builder.store(value, slot)
                     with go_on:
                         for slot in (slot for slots in sums for slot in slots):
                             builder.store(vectors.zero, slot)
 
-            def terms(low, high):
+            def products(low, high):
                 with cgutils.for_range(builder, high, start=low) as loop:
                     vectors.keep_loop()
-                    x = builder.load(builder.gep(b_terms, [loop.index]))
+                    x = builder.load(builder.gep(b.rows, [loop.index]))
                     inputs = [vectors.load(base, x, m) for base, m in zip(inputs_at, masks)]
-                    term = builder.load(builder.gep(a_terms, [loop.index]))
+                    term = builder.load(builder.gep(a.columns, [loop.index]))
                     for row, slots in zip(a_rows, sums):
                         weight = vectors.broadcast(builder.load(builder.gep(row, [term])))
                         for value, slot in zip(inputs, slots):
@@ -253,7 +116,7 @@ def rows_tile(
                         # all of a row before the last vector is stored, which may share lanes with the one before
                         for slot, old in zip(slots, [vectors.load(row, j, m) for j, m in zip(at, masks)]):
                             builder.store(builder.fadd(builder.load(slot), old), slot)
-                # without a floor, the comparisons would take the multipliers' turns: a fiftieth of 128 terms
+                # without a clamp, the comparisons would take the multipliers' turns: a fiftieth of 128 terms
                 with builder.if_then(builder.and_(last, limited)):
                     for slot in (slot for slots in sums for slot in slots):
                         total = builder.load(slot)
@@ -263,75 +126,143 @@ def rows_tile(
                     for j, slot, m in zip(at, slots, masks):
                         vectors.store(builder.load(slot), row, j, m)
 
-            lowest = vectors.broadcast(floor)
-            limited = builder.fcmp_ordered(">", floor, ir.Constant(floor.type, float("-inf")))
-            if table:
-                in_blocks(builder, k0, k1, chain, fresh, begin, terms, put)
+            lowest = vectors.broadcast(epilogue.lowest)
+            limited = builder.fcmp_ordered(">", epilogue.lowest, ir.Constant(vectors.scalar, float("-inf")))
+            limited = builder.and_(limited, part.last)
+            if panel:
+                in_blocks(builder, part.begin, part.end, part.chain, fresh, begin, products, put)
             else:
                 begin(fresh)
-                terms(k0, k1)
+                products(part.begin, part.end)
                 put(fresh, ir.Constant(I1, 1))
 
-        most = WIDEST if table and M in WIDE_ROWS else TILE_VECTORS
-        by_width(builder, vectors, WIDTHS.get(M, range(1, most + 1)), n, block)
+        most = WIDEST if panel and MR in WIDE_ROWS else TILE_VECTORS
+        by_width(builder, vectors, WIDTHS.get(MR, range(1, most + 1)), n, block)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-@intrinsic(prefer_literal=True)
-def dots_tile(typingctx, rows, t, t0, a, a0, a_row, a_run, b, b_starts, b_run, runs, n):
-    """t[t0 + i, j, lane] += sum over r and q of a[a0 + i*a_row + r*a_run + q] * b[b_starts[j] + r*b_run + q].
+@helper
+def _width(rows, left):
+    """The vectors of the next tile of `rows` rows, of those that are left."""
+    if rows == 1:
+        for width in ONE_ROW:
+            if width <= left:
+                return width
+    if rows == 2:
+        for width in TWO_ROWS:
+            if width <= left:
+                return width
+    # shared between the tiles that are left: a narrow last one would starve the multipliers
+    return -(-left // -(-left // TILE_VECTORS))
 
-    For i < rows, j < 4, r < runs and the q < n of that lane, summed before they are added to t. The lanes stay apart,
-    so that a sum over many images is reduced once.
 
-    Precondition: `rows` a literal; a and b flat, t C-contiguous, (rows, 4, LANES), one float type; numbers of 64 bits;
-    four b_starts, uint64.
+@inlined
+def _tiles_of_rows(rows, c, c0, a, a0, b, b0, epilogue, terms, n, wide):
+    """One tile wide and `rows` high, from tiles of as many rows as the registers hold; fewer than three if `wide`."""
+    i = np.int64(0)
+    if MANY_REGISTERS:
+        while rows - i >= TILE_ROWS and not wide:
+            rows_tile(TILE_ROWS, c, c0, a, a0, b, b0, epilogue, terms, i, n)
+            i += TILE_ROWS
+        # four and four are faster than six and two, whose weights come from the L2 cache for few sums
+        while rows - i >= 6 and (rows - i) // 2 != 4:
+            rows_tile(6, c, c0, a, a0, b, b0, epilogue, terms, i, n)
+            i += 6
+    while rows - i >= 4:
+        rows_tile(4, c, c0, a, a0, b, b0, epilogue, terms, i, n)
+        i += 4
+    if rows - i == 3 and not wide:
+        rows_tile(3, c, c0, a, a0, b, b0, epilogue, terms, i, n)
+        i += 3
+    if rows - i >= 2:
+        rows_tile(2, c, c0, a, a0, b, b0, epilogue, terms, i, n)
+        i += 2
+    if rows - i == 1:
+        rows_tile(1, c, c0, a, a0, b, b0, epilogue, terms, i, n)
+
+
+@helper
+def _add_region(c, c0, d, rows, runs, n, lowest):
+    """c(i, r, q) += d(i, r, q), regions, from c0 and 0 on; up to `lowest` it is `lowest`."""
+    C, D = c.data, d.data
+    for i in range(rows):
+        for r in range(runs):
+            target = np.uint64(c0 + i * c.row + r * c.run)
+            source = np.uint64(i * d.row + r * d.run)
+            for q in range(np.uint64(n)):
+                total = C[target + q] + D[source + q]
+                C[target + q] = lowest if total <= lowest else total
+
+
+@helper
+def add_rows(c, c0, a, a0, b, b0, epilogue, runs, n):
+    """c(i, r, q) += sum over k of a(i, k) * b(k, r, q), for all rows of a, r < runs and q < n.
+
+    From c0, a0 and b0 on. With the epilogue: the sums start from bias[i] and not from what c holds if they overwrite
+    it, and are clamped.
+
+    Precondition: c a Region, a a Matrix, b a Panel, with as many rows as a has columns, all of one float type; the
+    numbers int64, none negative (and not literals, for each of which Numba would compile once more).
     """
-    if not isinstance(rows, types.IntegerLiteral):
-        return None
-    M, N = rows.literal_value, len(b_starts)
-    numbers = types.uint64
-    signature = types.void(
-        rows, t, numbers, a, numbers, numbers, numbers, b, b_starts, numbers, numbers, numbers
-    )  # fmt: skip
+    rows, K = a.rows.size, b.rows.size
+    if ENABLED:
+        lanes = VECTOR_BYTES // c.data.itemsize
+        block = term_part(min(K, MOST_TERMS), TERM_BLOCK)
+        for k in range(0, max(K, 1), MOST_TERMS):  # nearly always once
+            end = min(k + MOST_TERMS, K)
+            sums, start = c, c0
+            if k > 0:
+                sums, start = Region(np.zeros(rows * runs * n, c.data.dtype), runs * n, n), np.int64(0)
+            for k0 in range(k, max(end, 1), block):
+                terms = Terms(k0, min(k0 + block, end), block, k0 == 0, k == 0 and k0 + block >= K)
+                for r in range(runs):
+                    q = 0
+                    while q < n:
+                        m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
+                        _tiles_of_rows(
+                            rows, sums, start + r * sums.run + q, a, a0, b, b0 + r * b.run + q, epilogue, terms, m,
+                            m > TILE_VECTORS * lanes,
+                        )  # fmt: skip
+                        q += m
+            if k > 0:
+                lowest = epilogue.lowest if end == K else c.data.dtype.type(-np.inf)
+                _add_region(c, c0, sums, rows, runs, n, lowest)
+        return
+    C, A, B, columns, offsets = c.data, a.data, b.data, a.columns, b.rows
+    for i in range(rows):
+        row = np.uint64(a0) + a.rows[i]
+        for r in range(runs):
+            target, source = np.uint64(c0 + i * c.row + r * c.run), np.uint64(b0 + r * b.run)
+            for q in range(np.uint64(n)):
+                total = epilogue.bias[i] if epilogue.overwrite else C[target + q]
+                for k in range(K):
+                    total += A[row + columns[k]] * B[source + offsets[k] + q]
+                C[target + q] = epilogue.lowest if total <= epilogue.lowest else total
 
-    def codegen(context, builder, signature, args):
-        kinds = signature.args
-        T, A, B = (data_of(context, builder, kinds[i], args[i]) for i in (1, 3, 7))
-        _, _, t0, _, a0, a_row, a_run, _, b_starts, b_run, runs, n = args
-        vectors = Vectors(builder, kinds[1].dtype)
-        a_rows = strided(builder, A, a0, a_row, M)
-        b_rows = [builder.gep(B, [start]) for start in cgutils.unpack_tuple(builder, b_starts, N)]
-        first = builder.mul(t0, ir.Constant(I64, N * LANES))
-        cells = [[builder.add(first, ir.Constant(I64, (i * N + j) * LANES)) for j in range(N)] for i in range(M)]
-        sums = [[cgutils.alloca_once(builder, vectors.type) for _ in row] for row in cells]
-        for slot in (slot for slots in sums for slot in slots):
-            builder.store(vectors.zero, slot)
 
-        def block(p, q, mask):
-            lefts = [vectors.load(row, p, mask) for row in a_rows]
-            for j, row in enumerate(b_rows):
-                right = vectors.load(row, q, mask)
-                for i, left in enumerate(lefts):
-                    vectors.multiply_add(left, right, sums[i][j])
+@helper
+def add_to_rows(c, c0, a, a0, b, b0, epilogue, chain, n):
+    """As `add_rows`, one run, to rows that lie anywhere: c(i, 0, q) += sum over k of a(i, k) * b(k, 0, q).
 
-        lanes = ir.Constant(I64, vectors.lanes)
-        whole = builder.mul(builder.udiv(n, lanes), lanes)
-        rest = builder.sub(n, whole)
-        mask, some = vectors.before(rest), builder.icmp_unsigned("!=", rest, ir.Constant(I64, 0))
-        with cgutils.for_range(builder, runs) as run:
-            p, q = builder.mul(run.index, a_run), builder.mul(run.index, b_run)
-            with cgutils.for_range(builder, builder.udiv(n, lanes)) as loop:
-                vectors.keep_loop()
-                step = builder.mul(loop.index, lanes)
-                block(builder.add(p, step), builder.add(q, step), None)
-            with builder.if_then(some):
-                block(builder.add(p, whole), builder.add(q, whole), mask)
-        for row, slots in zip(cells, sums):
-            for cell, slot in zip(row, slots):
-                vectors.store(builder.fadd(vectors.load(T, cell), builder.load(slot)), T, cell)
-        return context.get_dummy_value()
+    Sums that overwrite start from bias[q]. `chain` terms are summed one after another.
 
-    return signature, codegen
+    Precondition: as for `add_rows`, but c a Panel with as many rows as a; n takes at most WIDEST vectors.
+    """
+    rows, K = a.rows.size, b.rows.size
+    if ENABLED:
+        zero, every = np.int64(0), np.bool_(True)
+        _tiles_of_rows(
+            rows, c, c0, a, a0, b, b0, epilogue, Terms(zero, K, chain, every, every), n,
+            n > TILE_VECTORS * (VECTOR_BYTES // c.data.itemsize),
+        )  # fmt: skip
+        return
+    C, A, B, columns, offsets, start = c.data, a.data, b.data, a.columns, b.rows, np.uint64(b0)
+    for i in range(rows):
+        target, source = np.uint64(c0) + c.rows[i], np.uint64(a0) + a.rows[i]
+        for q in range(np.uint64(n)):
+            total = epilogue.bias[q] if epilogue.overwrite else C[target + q]
+            for k in range(K):
+                total += A[source + columns[k]] * B[start + offsets[k] + q]
+            C[target + q] = epilogue.lowest if total <= epilogue.lowest else total

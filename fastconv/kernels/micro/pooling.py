@@ -8,7 +8,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv.kernels.blocking import CHAIN
-from fastconv.kernels.micro.gemm import I1, I32, I64, LANES, Vectors, data_of, in_blocks, strided
+from fastconv.kernels.micro.vectors import I1, I32, I64, LANES, Vectors, data_of, in_blocks, strided
 
 
 def _whole(value):

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.kernels.fused.stage import MAX
 from fastconv.kernels.micro.argmax import WINDOW_SIDES, patch_parts
-from fastconv.kernels.micro.gemm import LANES, VECTOR_BYTES
+from fastconv.kernels.micro.vectors import LANES, VECTOR_BYTES
 
 MOST_PATTERN_BYTES = 2**16  # of the shifted weights: more do not stay in the L1 cache
 

@@ -19,7 +19,7 @@ from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.fused import network as kernels
 from fastconv.kernels.fused import small_batch
 from fastconv.kernels.fused import stage as kinds
-from fastconv.kernels.micro.gemm import LANES
+from fastconv.kernels.micro.vectors import LANES
 from fastconv.nn.base import Layer, Parameter
 from fastconv.nn.fused.argmax_gradients import plan_maxima
 from fastconv.nn.fused.stages import POOLS, Declined, Stage, stages
