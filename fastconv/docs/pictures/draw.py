@@ -164,7 +164,7 @@ STOPS = (
     ("nn", "Conv2d holds weights; layers that go together are fused (nn/fused)"),
     ("functional", "conv2d: has its arguments checked, allocates the result"),
     ("_arguments", "dtypes, memory order, numbers and names, each checked once"),
-    ("_geometry", "sizes, padding and offsets as a cached record; every shape error"),
+    ("_geometry", "sizes, padding and offsets as a cached record, or a ShapeError"),
     ("_plans", "which kernel, from geometry, batch and Host; cached, printable"),
     ("_engine", "workspace, padded planes, pieces; one kernel is called"),
     ("kernels", "one parallel loop over tasks, each with its own part of the result"),
