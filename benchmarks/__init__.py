@@ -1,1 +1,1 @@
-"""Benchmarks for asv (`bench_*.py`), and `tables.py`, which writes the ratios of the README."""
+"""Benchmarks for asv (`bench_*.py`), and `tables.py`, which writes ratios to RESULTS.md."""

@@ -1,4 +1,4 @@
-"""Measure fastconv inside jitted code for the README: `python benchmarks/jitted.py --write README.md`."""
+"""Measure fastconv inside jitted code: `python benchmarks/jitted.py --write benchmarks/RESULTS.md`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.bench_njit import first_call
 from benchmarks.filters import BANKS, FRAMES, HEIGHT, WIDTH, Filter
 from benchmarks.measure import smallest
 from benchmarks.report import Section, add_write, milliseconds, published, times_as_fast
-from benchmarks.tables import machine
+from benchmarks.tables import conditions
 
 SECTION = Section("<!-- jitted:begin -->", "<!-- jitted:end -->")
 
@@ -56,7 +56,7 @@ def table(quick: bool = False) -> str:
     """Everything that stands between the markers."""
     lines = [
         "How many times as fast as with loops in place of `conv2d`, float32; the smallest of several times, in turn.",
-        f"{machine()}.",
+        f"{conditions()}.",
         "",
         *filter_table(quick),
     ]

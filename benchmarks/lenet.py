@@ -1,4 +1,4 @@
-"""Measure LeNet-5 in fastconv and in other libraries for the README: `python benchmarks/lenet.py --write README.md`.
+"""Measure LeNet-5 in fastconv and in others: `python benchmarks/lenet.py --write benchmarks/RESULTS.md README.md`.
 
 The same as `fastconv bench`; a library that is not installed is left out.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 if not __package__:  # run as a script: the folder of the packages is one up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.report import Section, add_write, processor, published
+from benchmarks.report import Section, add_write, machine, published
 from fastconv.comparison import compare_libraries, table
 
 SECTION = Section("<!-- lenet:begin -->", "<!-- lenet:end -->")
@@ -26,7 +26,7 @@ def text(batch_size: int, rounds: int) -> str:
     return "\n".join([
         "The smallest of the medians of several turns, every library in a process of its own; times as long as "
         "fastconv's in brackets; float32 where nothing else is said.",
-        f"{processor()}, {found['threads']} threads; {versions}.", "", table(found),
+        f"{machine()}, {found['threads']} threads; {versions}.", "", table(found),
     ])  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.comparison import Comparison, say, started
 from benchmarks.libraries import LIBRARIES
 from benchmarks.problems import OPERATIONS
-from benchmarks.report import Section, add_write, aligned, milliseconds, processor, times_as_fast, warn_if_busy
+from benchmarks.report import Section, add_write, aligned, machine, milliseconds, times_as_fast, warn_if_busy
 from benchmarks.workers import WorkerError, serve
 
 SECTION = Section("<!-- peers:begin -->", "<!-- peers:end -->")
@@ -132,7 +132,7 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if starved:
         say(f"fastconv did not get {options.threads} processors in {starved} of {len(there)} rows: measure them again")
     return {
-        "processor": processor(), "threads": options.threads, "cold_heap": options.cold_heap,
+        "processor": machine(), "threads": options.threads, "cold_heap": options.cold_heap,
         "versions": versions, "absent": absent, "peak_gflops": max(filter(None, peaks), default=None),
         "rows": there, "summary": summary(there),
     }, comparison.errors  # fmt: skip
@@ -171,15 +171,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve(options.worker, options.threads, warm=not options.cold_heap)
         return 0
     try:
-        if options.write:
-            SECTION.check(options.write)
+        for path in options.write:
+            SECTION.check(path)
         warn_if_busy("peers.py")
         result, errors = compare(options)
         print(text(result))
         if options.json:
             options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        if options.write:
-            SECTION.replace(options.write, text(result))
+        for path in options.write:
+            SECTION.replace(path, text(result))
     except (OSError, ValueError, WorkerError) as error:
         say(str(error))
         return 1

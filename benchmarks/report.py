@@ -1,4 +1,4 @@
-"""What the scripts that write README tables share: times, tables, the machine's name, text between two markers."""
+"""What the scripts that write RESULTS.md share: times, tables, the machine's name, text between two markers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fastconv.config import facts
 from fastconv.data.files import written_whole
+
+VECTORS = {512: "AVX-512", 256: "AVX2", 128: "vectors of 128 bits"}
 
 
 class Section(NamedTuple):
@@ -53,20 +56,20 @@ class Section(NamedTuple):
 
 
 def add_write(parser: argparse.ArgumentParser, section: Section) -> None:
-    """Add the option `--write FILE`."""
-    between = f"replace what is between {section.begin} and {section.end}"
-    parser.add_argument("--write", type=Path, metavar="FILE", help=between)
+    """Add the option `--write FILE ...`."""
+    between = f"replace what is between {section.begin} and {section.end} in each of these"
+    parser.add_argument("--write", type=Path, nargs="+", default=[], metavar="FILE", help=between)
 
 
-def published(script: str, section: Section, path: Path | None, measured: Callable[[], str]) -> int:
-    """Measure, print the text, and write it to `path` if there is one; 1 if something cannot be read or written."""
+def published(script: str, section: Section, paths: Sequence[Path], measured: Callable[[], str]) -> int:
+    """Measure, print the text, and write it to each of the files; 1 if something cannot be read or written."""
     try:
-        if path:
+        for path in paths:
             section.check(path)
         warn_if_busy(script)
         text = measured()
         print(text)
-        if path:
+        for path in paths:
             section.replace(path, text)
     except (OSError, ValueError) as error:
         print(f"{script}: {error}", file=sys.stderr)
@@ -98,8 +101,13 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def processor() -> str:
-    """The processor's model, as far as the system tells."""
+def machine() -> str:
+    """The processor's model and the vectors that the kernels are compiled for: no figure holds for others."""
+    vectors = VECTORS.get(facts()["vector_bits"])
+    return f"{_processor()} with {vectors}" if vectors else _processor()
+
+
+def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The one table of shapes: benchmarks, README tables and tests refer to these names."""
+"""The one table of shapes: benchmarks, tables and tests refer to these names."""
 
 from __future__ import annotations
 

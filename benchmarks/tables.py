@@ -1,4 +1,4 @@
-"""Measure fastconv against its NumPy backend for the README: `python benchmarks/tables.py --write README.md`."""
+"""Measure fastconv against its NumPy backend: `python benchmarks/tables.py --write benchmarks/RESULTS.md`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 import fastconv
 from benchmarks.cases import BATCH, Conv, Im2col, LeNet, MaxPool
 from benchmarks.measure import Times, against_numpy
-from benchmarks.report import Section, add_write, milliseconds, processor, published, times_as_fast
+from benchmarks.report import Section, add_write, machine, milliseconds, published, times_as_fast
 from benchmarks.shapes import CONVS, POOLS
 
 SECTION = Section("<!-- ratios:begin -->", "<!-- ratios:end -->")
@@ -94,12 +94,12 @@ def other_table(times: dict[tuple[str, str], Times]) -> list[str]:
     return lines
 
 
-def machine() -> str:
+def conditions() -> str:
     """What the numbers depend on; no date, so that the same numbers give the same text."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
     threads = fastconv.get_num_threads()
     return (
-        f"{processor()}, {threads} thread{'s' if threads != 1 else ''}; Python {platform.python_version()}, "
+        f"{machine()}, {threads} thread{'s' if threads != 1 else ''}; Python {platform.python_version()}, "
         f"NumPy {np.__version__} ({blas}), Numba {numba.__version__}"
     )
 
@@ -109,7 +109,7 @@ def tables(quick: bool = False) -> str:
     lines = [
         "How many times as fast as the NumPy backend (im2col and matrix products of a threaded BLAS), with fastconv's "
         "time in brackets; the smallest of several times, both sides in turn in one process.",
-        f"{machine()}.",
+        f"{conditions()}.",
         "",
         *conv_table(measured(conv_jobs(quick), quick)),
         "",

@@ -1,7 +1,7 @@
-"""Measure the tutorials' code against fastconv, and train their networks on the real data, for the README.
+"""Measure the tutorials' code against fastconv, and train their networks on the real data, for RESULTS.md.
 
-`python benchmarks/tutorials.py --results results.json --write README.md`; with `--results` what has been measured is
-kept, and a run that was stopped goes on.
+`python benchmarks/tutorials.py --results results.json --write benchmarks/RESULTS.md`; with `--results` what has been
+measured is kept, and a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import fastconv
 from benchmarks.by_hand import IndexedConv, LoopedLeNet
 from benchmarks.measure import smallest
 from benchmarks.report import Section, add_write, aligned, milliseconds, published, times_as_fast
-from benchmarks.tables import machine
+from benchmarks.tables import conditions
 from fastconv.compat import dlfs, mlfromscratch, nhwc
 from fastconv.data import load_fashion_mnist, load_mnist
 from fastconv.data.files import written_whole
@@ -235,7 +235,7 @@ def accuracy_table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
 def tables(results: dict[str, dict[str, Any]]) -> str:
     """Everything that stands between the markers."""
     return "\n".join([
-        f"The smallest of several times; training in float32, evaluation included. {machine()}.", "",
+        f"The smallest of several times; training in float32, evaluation included. {conditions()}.", "",
         *speed_table(results["speed"]), "", *accuracy_table(results["training"]),
     ])  # fmt: skip
 

@@ -17,7 +17,7 @@ from fastconv.kernels import conv
 from fastconv.kernels.micro import vectors
 
 VERSION = "0.1.0"
-EXTRAS = {"plot": "matplotlib", "data": "pooch", "onnx": "onnx", "safetensors": "safetensors", "mpi": "mpi4py"}
+EXTRAS = {"plot": "matplotlib", "data": "pooch", "onnx": "onnx", "safetensors": "safetensors"}
 
 
 def _processor() -> str:

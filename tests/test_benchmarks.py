@@ -115,16 +115,18 @@ def test_sides_take_turns() -> None:
 
 
 def test_tables_replace_what_is_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "README.md"
-    path.write_bytes(f"before é\r\n{tables.SECTION.begin}\nold\n{tables.SECTION.end}\nafter\n".encode())
-    path.chmod(0o640)
-    assert tables.main(["--quick", "--write", str(path)]) == 0
-    text = path.read_bytes().decode()
+    paths = tmp_path / "RESULTS.md", tmp_path / "README.md"
+    for path in paths:
+        path.write_bytes(f"before é\r\n{tables.SECTION.begin}\nold\n{tables.SECTION.end}\nafter\n".encode())
+        path.chmod(0o640)
+    assert tables.main(["--quick", "--write", *map(str, paths)]) == 0
     printed = capsys.readouterr().out
-    assert text == f"before é\r\n{tables.SECTION.begin}\n{printed}{tables.SECTION.end}\nafter\n"
-    assert "old" not in text and "LeNet-5 training step" in text and "Numba" in text
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert list(tmp_path.iterdir()) == [path]
+    assert "LeNet-5 training step" in printed and "Numba" in printed
+    for path in paths:
+        text = path.read_bytes().decode()
+        assert text == f"before é\r\n{tables.SECTION.begin}\n{printed}{tables.SECTION.end}\nafter\n"
+        assert path.stat().st_mode & 0o777 == 0o640
+    assert {*tmp_path.iterdir()} == {*paths}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_tables_replace_what_is_between_the_markers(tmp_path: Path, capsys: pyte
     ],
 )
 def test_tables_without_markers_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
-    path = tmp_path / "README.md"
+    path = tmp_path / "RESULTS.md"
     path.write_text(text)
     assert tables.main(["--write", str(path)]) == 1  # and without --quick: nothing is measured
     assert "ratios:begin" in capsys.readouterr().err
@@ -147,6 +149,15 @@ def test_tables_without_markers_change_nothing(tmp_path: Path, capsys: pytest.Ca
 def test_tables_of_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tables.main(["--write", str(tmp_path / "none.md")]) == 1
     assert "none.md" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("bits", "vectors"), [(512, " with AVX-512"), (256, " with AVX2"), (None, "")])
+def test_tables_say_for_which_vectors_they_hold(
+    bits: int | None, vectors: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "facts", lambda: {"vector_bits": bits})
+    monkeypatch.setattr(report, "_processor", lambda: "A processor")
+    assert tables.conditions().startswith(f"A processor{vectors}, ")
 
 
 def test_scripts_warn_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

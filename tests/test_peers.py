@@ -34,10 +34,10 @@ def row(shape: str, groups: int = 1, **ratio: float) -> dict[str, Any]:
 
 @pytest.mark.process
 def test_fastconv_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    file, readme = tmp_path / "peers.json", tmp_path / "README.md"
-    readme.write_text(f"a\n{peers.SECTION.begin}\nold\n{peers.SECTION.end}\nb\n")
+    file, page = tmp_path / "peers.json", tmp_path / "RESULTS.md"
+    page.write_text(f"a\n{peers.SECTION.begin}\nold\n{peers.SECTION.end}\nb\n")
     operations = ["--operations", "conv", "linear", "max-pool", "--shapes", "LeNet c1", "LeNet f3"]
-    assert peers.main([*QUICK, *operations, "--json", str(file), "--write", str(readme)]) == 0
+    assert peers.main([*QUICK, *operations, "--json", str(file), "--write", str(page)]) == 0
     found = json.loads(file.read_text(encoding="utf-8"))
     assert found["threads"] == 1 and found["peak_gflops"] > 0 and found["summary"] == [] and found["absent"] == {}
     assert list(found["versions"]) == ["fastconv"]
@@ -47,7 +47,7 @@ def test_fastconv_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     for measured in found["rows"]:
         assert measured["seconds"]["fastconv"] > 0 and measured["spread"]["fastconv"] >= 1 and measured["ratio"] == {}
     printed = capfd.readouterr().out
-    assert readme.read_text() == f"a\n{peers.SECTION.begin}\n{printed}{peers.SECTION.end}\nb\n"
+    assert page.read_text() == f"a\n{peers.SECTION.begin}\n{printed}{peers.SECTION.end}\nb\n"
     assert "LeNet c1" in printed and "of the peak" in printed
 
 
@@ -85,7 +85,7 @@ def test_senseless_options(arguments: list[str], message: str, capsys: pytest.Ca
 
 
 def test_a_file_without_markers_is_refused_before_measuring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "README.md"
+    file = tmp_path / "RESULTS.md"
     file.write_text("no markers")
     assert peers.main(["--write", str(file)]) == 1
     assert "peers:begin" in capsys.readouterr().err

@@ -33,16 +33,16 @@ LAYERS = (
     ("data",),
     ("history",),
     ("training",),
-    ("viz", "checkpoint", "onnx", "distributed"),
+    ("viz", "checkpoint", "onnx"),
     ("weights",),
     ("testing", "comparison", "_warmup", "compat", "demos"),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-EXTRAS = {"onnx", "matplotlib", "pooch", "PIL", "sklearn", "safetensors", "mpi4py", "torch", "tqdm", "onnxruntime"}
+EXTRAS = {"onnx", "matplotlib", "pooch", "PIL", "sklearn", "safetensors", "torch", "tqdm", "onnxruntime"}
 JIT = "fastconv._runtime.jit"
-FILES = sorted(PACKAGE.rglob("*.py"))
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "docs" not in path.parts)  # what is installed
 
 
 def unit(path):
@@ -145,13 +145,13 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
-def test_the_readme_names_every_function_layer_and_model_with_its_test():
+def test_the_page_of_functions_names_every_function_layer_and_model_with_its_test():
     from fastconv import models, nn
 
-    root = PACKAGE.parent
-    if not (root / "README.md").exists():
+    root, pages = PACKAGE.parent, [PACKAGE / "docs" / name for name in ("functions.md", "tutorials.md")]
+    if not pages[0].exists():
         pytest.skip("not in a checkout")
-    rows = [line for line in (root / "README.md").read_text().splitlines() if line.startswith("| `")]
+    rows = [line for page in pages for line in page.read_text().splitlines() if line.startswith("| `")]
     named = {word for row in rows for word in re.findall(r"`(\w+)", row)}
     functions = {name for name in fastconv.functional.__all__ if not name.endswith("_backward")}
     layers = {n for n, v in vars(nn).items() if isinstance(v, type) and issubclass(v, nn.Layer) and v is not nn.Layer}

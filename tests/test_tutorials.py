@@ -1,4 +1,4 @@
-"""The tutorials' code that fastconv is measured against is right, and what is measured reaches the README."""
+"""The tutorials' code that fastconv is measured against is right, and what is measured reaches RESULTS.md."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_optimisers_of_the_tutorials(training):
     assert decayed == [twin and dense and not bias for dense, bias in zip(weights, biases)]
 
 
-def test_results_reach_the_readme(tmp_path, capsys):
+def test_results_reach_their_page(tmp_path, capsys):
     """What has been measured is not measured again."""
-    path, results, curve = tmp_path / "README.md", tmp_path / "results.json", tmp_path / "curve.png"
+    path, results, curve = tmp_path / "RESULTS.md", tmp_path / "results.json", tmp_path / "curve.png"
     path.write_text(f"before\n{tutorials.SECTION.begin}\nold\n{tutorials.SECTION.end}\nafter\n")
     results.write_text(json.dumps(RESULTS))
     pytest.importorskip("matplotlib")
