@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from fastconv._runtime.backend import get_backend
+from fastconv._runtime.host import ENABLED
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels import conv
 from fastconv.kernels.micro import vectors
@@ -43,7 +44,7 @@ def facts() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "processor": _processor(),
-        "vector_bits": 8 * vectors.VECTOR_BYTES if vectors.ENABLED else None,
+        "vector_bits": 8 * vectors.VECTOR_BYTES if ENABLED else None,
         "threads": get_num_threads(),
         "most_threads": numba.config.NUMBA_NUM_THREADS,
         "backend": get_backend(),

@@ -151,5 +151,6 @@ def split_and_forward(x, top, layout, shifts, weights, bias, lowest, offsets, gr
                 _convolve(
                     Region(flat, P, OW), (n * OC + first) * P,
                     Matrix(weight, weight_rows[first : first + rows], weight_terms), Panel(planes, offsets, WP), zero,
-                    Epilogue(bias[first : first + rows], np.bool_(True), floor), one, (zero, Q), WP, OW, by_rows, scratch,
+                    Epilogue(bias[first : first + rows], np.bool_(True), floor), one, (zero, Q), WP, OW, by_rows,
+                    scratch,
                 )  # fmt: skip

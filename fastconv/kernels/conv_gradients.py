@@ -139,8 +139,8 @@ def weight_gradient_turned(turned, planes, step, offsets, pixels, width, blockin
 
     Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it, `width` channels a block; x the planes
     (N, cells of an image), the groups `step` cells apart; offsets (K,) and pixels (P,) uint64; grad (groups, OC/groups,
-    K). Parallel over (group, block of terms, block of channels), each of which owns its part of grad and sums the batch in
-    order.
+    K). Parallel over (group, block of terms, block of channels), each of which owns its part of grad and sums the batch
+    in order.
     """
     N, groups, cells = turned.shape
     per_group, K = grad.shape[1:]

@@ -67,8 +67,8 @@ def forward_packed(
     """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offset of k].
 
     Results are clamped to `lowest`. The weights of a group follow those of the other; in it that of output channel j
-    and term k is at weight0 + j*row + k // inners * outer + k % inners * inner, where `inner` is 1 or -1, or `row` is 1.
-    They are packed once, or by each task where `packed` is empty. Returns False, and computes nothing, where those
+    and term k is at weight0 + j*row + k // inners * outer + k % inners * inner, where `inner` is 1 or -1, or `row` is
+    1. They are packed once, or by each task where `packed` is empty. Returns False, and computes nothing, where those
     packed once are not finite but `only_finite` asks for it.
 
     Precondition: x flat; images (cells of an image, of a group, groups, pixels of a row); tables are `Areas`, one area
