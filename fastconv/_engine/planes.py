@@ -10,7 +10,7 @@ from fastconv.kernels import packing as moves
 
 
 def planes_of(where: str, x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
-    """X (N, C, H, W), or (N, H, W, C) where channels are last, as the kernels read it: (N, cells of an image).
+    """x (N, C, H, W), or (N, H, W, C) where channels are last, as the kernels read it: (N, cells of an image).
 
     It is x itself where nothing has to move.
     """

@@ -34,7 +34,7 @@ def relu(x):
 
 @strict_helper
 def relu_backward(g, y):
-    """G where y > 0."""
+    """g where y > 0."""
     grad = np.empty(g.shape, g.dtype)
     _relu_backward(g.reshape(-1), y.reshape(-1), grad.reshape(-1))
     return grad
@@ -42,7 +42,7 @@ def relu_backward(g, y):
 
 @strict_helper
 def leaked(x, a, slope):
-    """A where x > 0, else slope * a."""
+    """a where x > 0, else slope * a."""
     y = np.empty(x.shape, x.dtype)
     _leak(x.reshape(-1), a.reshape(-1), x.dtype.type(slope), y.reshape(-1))
     return y
@@ -61,7 +61,7 @@ def sigmoid(x):
 
 @strict_helper
 def sigmoid_backward(g, y):
-    """G * y * (1 - y)."""
+    """g * y * (1 - y)."""
     grad, one = np.empty(g.shape, g.dtype), g.dtype.type(1)
     flat, gs, ys = grad.reshape(-1), g.reshape(-1), y.reshape(-1)
     for i in range(g.size):
@@ -81,7 +81,7 @@ def tanh(x):
 
 @strict_helper
 def tanh_backward(g, y):
-    """G * (1 - y**2)."""
+    """g * (1 - y**2)."""
     grad, one = np.empty(g.shape, g.dtype), g.dtype.type(1)
     flat, gs, ys = grad.reshape(-1), g.reshape(-1), y.reshape(-1)
     for i in range(g.size):
@@ -112,7 +112,7 @@ def _largest(values, o, i):
 
 @strict_helper
 def log_softmax(x, axis):
-    """X - log(sum(exp(x)))."""
+    """x - log(sum(exp(x)))."""
     y = np.empty(x.shape, x.dtype)
     values, results = along(x, axis), along(y, axis)
     outer, K, inner = values.shape
@@ -129,7 +129,7 @@ def log_softmax(x, axis):
 
 @strict_helper
 def log_softmax_backward(g, y, axis):
-    """G - exp(y) * sum(g)."""
+    """g - exp(y) * sum(g)."""
     grad = np.empty(g.shape, g.dtype)
     gs, ys, results = along(g, axis), along(y, axis), along(grad, axis)
     outer, K, inner = gs.shape
@@ -165,7 +165,7 @@ def softmax(x, axis):
 
 @strict_helper
 def softmax_backward(g, y, axis):
-    """Y * (g - sum(g * y))."""
+    """y * (g - sum(g * y))."""
     grad = np.empty(g.shape, g.dtype)
     gs, ys, results = along(g, axis), along(y, axis), along(grad, axis)
     outer, K, inner = gs.shape

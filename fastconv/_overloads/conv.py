@@ -70,7 +70,7 @@ def tap_offsets(channels, rows, columns, planes):
 
 @strict_helper
 def summed(where, x, weight, weight_rows, weight_terms, bias, rows, columns, groups, y):
-    """Y = the convolution of x, plus bias; the weight of channel oc and tap k is weight[weight_rows[oc] + terms[k]]."""
+    """y = the convolution of x, plus bias; the weight of channel oc and tap k is weight[weight_rows[oc] + terms[k]]."""
     N, C, H, W = x.shape
     planes = chosen(C, y.shape[1], groups, rows, columns)
     offsets, shifts = tap_offsets(C // groups, rows, columns, planes), column_shifts(columns, planes)
@@ -98,7 +98,7 @@ def summed(where, x, weight, weight_rows, weight_terms, bias, rows, columns, gro
 @linked
 @strict_helper
 def convolve(where, x, weight, bias, rows, columns, groups, y):
-    """Y = the convolution of x with weight, plus bias, if that has elements; arrays as kernels take them, in NCHW."""
+    """y = the convolution of x with weight, plus bias, if that has elements; arrays as kernels take them, in NCHW."""
     if y.size == 0:
         return
     OC = weight.shape[0]

@@ -41,7 +41,7 @@ def sizes(where, image, weight, biases, stride, margins, output_padding, dilatio
 @linked
 @strict_helper
 def transposed(where, x, weight, bias, rows, columns, groups, y):
-    """Y = the transposed convolution of x with weight, plus bias, if that has elements."""
+    """y = the transposed convolution of x with weight, plus bias, if that has elements."""
     if y.size > 0:
         spread((where, x, weight, bias, rows, columns, groups, y))
 

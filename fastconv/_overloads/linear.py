@@ -25,7 +25,7 @@ product, product_transposed = linked(kernels.matmul.serial), linked(kernels.matm
 @linked
 @strict_helper
 def one_row(a):
-    """A (K,) as (1, K)."""
+    """a (K,) as (1, K)."""
     return a.reshape((1, a.size))
 
 
@@ -39,7 +39,7 @@ def no_bias(weight):
 @linked
 @strict_helper
 def affine(where, x, weight, bias):
-    """X @ weight.T + bias, for x (N, IN)."""
+    """x @ weight.T + bias, for x (N, IN)."""
     shape = (x.shape[0], weight.shape[0])
     check_memory(where, "the result", shape, x.itemsize)
     y = np.empty(shape, x.dtype)

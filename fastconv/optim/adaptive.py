@@ -223,5 +223,5 @@ def _decayed(parameter: Parameter, weight_decay: float) -> np.ndarray:
 
 
 def _quotient(grad: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Grad / root, 0 where both are: an element that has never had a gradient stays where it is even if eps is 0."""
+    """grad / root, 0 where both are: an element that has never had a gradient stays where it is even if eps is 0."""
     return np.divide(grad, root, out=np.zeros_like(grad), where=(root != 0) | (grad != 0))

@@ -118,7 +118,7 @@ class Vectors:
         nothing.attributes.add("convergent")
 
     def multiply_add(self, a: ir.Value, b: ir.Value, slot: ir.Value) -> None:
-        """Slot += a * b, fused where the target can; llvm.fma would be a library call where it cannot."""
+        """slot += a * b, fused where the target can; llvm.fma would be a library call where it cannot."""
         fmuladd = self._declare(f"llvm.fmuladd.{self.suffix}", self.type, [self.type] * 3)
         self.builder.store(self.builder.call(fmuladd, [a, b, self.builder.load(slot)]), slot)
 
