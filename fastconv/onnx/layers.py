@@ -8,10 +8,11 @@ import numpy as np
 
 from fastconv import nn
 from fastconv._arguments.sizes import Pads, pair
-from fastconv._geometry.conv import PoolGeometry, conv_geometry, pool_geometry
+from fastconv._geometry.conv import conv_geometry, pool_geometry
 from fastconv._geometry.conv_transpose import conv_transpose_geometry
 from fastconv.nn import Layer
 from fastconv.onnx.graph import Graph, Shape, Writer
+from fastconv.onnx.windows import without_overhang
 
 
 def _pads(pads: Pads) -> list[int]:
@@ -106,7 +107,8 @@ def _max_pool(graph: Graph, layer: nn.MaxPool2d, prefix: str, x: str, shape: Sha
     kernel, stride, _, dilation, _ = layer.options
     kernel, dilations = pair("export", "kernel_size", kernel, 1), pair("export", "dilation", dilation, 1)
     strides = kernel if stride is None else pair("export", "stride", stride, 1)
-    pads = _reached(pool_geometry("export", shape[-2:], *layer.options), strides)
+    geometry = pool_geometry("export", shape[-2:], *layer.options)
+    pads = without_overhang(geometry.rows, geometry.columns)
     if any(max(sides) >= k for sides, k in zip(pads, kernel)):  # which ONNX Runtime does not take
         x, pads = graph.add_pad(x, pads, -np.inf), ((0, 0), (0, 0))
     return graph.add("MaxPool", x, kernel_shape=kernel, strides=strides, pads=_pads(pads), dilations=dilations)
@@ -117,7 +119,8 @@ def _avg_pool(graph: Graph, layer: nn.AvgPool2d, prefix: str, x: str, shape: Sha
     geometry = pool_geometry("export", shape[-2:], kernel, stride, padding, 1, ceil_mode)
     kernel = pair("export", "kernel_size", kernel, 1)
     strides = kernel if stride is None else pair("export", "stride", stride, 1)
-    pads = _reached(geometry, strides)
+    # readers of older files count the windows of ceil_mode otherwise: none may overhang
+    pads = without_overhang(geometry.rows, geometry.columns)
     if divisor is not None:
         # ONNX has no divisor, but a convolution of each channel with equal weights
         weight = graph.add_weight(f"{prefix}weight", np.full((shape[1], 1, *kernel), 1 / divisor))
@@ -133,15 +136,6 @@ def _avg_pool(graph: Graph, layer: nn.AvgPool2d, prefix: str, x: str, shape: Sha
         "AveragePool", x, kernel_shape=kernel, strides=strides, pads=_pads(pads),
         count_include_pad=int(count_include_pad),
     )  # fmt: skip
-
-
-def _reached(geometry: PoolGeometry, strides: tuple[int, int]) -> Pads:
-    """The padding with which no window overhangs: readers of older files count the windows of ceil_mode otherwise."""
-    top, left = (
-        (axis.before, max((axis.out - 1) * step + axis.dilation * (axis.kernel - 1) + 1 - axis.size - axis.before, 0))
-        for axis, step in zip((geometry.rows, geometry.columns), strides)
-    )
-    return top, left
 
 
 def _elementwise(operator: str, **attributes: Any) -> Writer:
