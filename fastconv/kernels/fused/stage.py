@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._runtime.jit import helper
+from fastconv.kernels.activation import sigmoid, tanh
 from fastconv.kernels.blocking import block_sum
 from fastconv.kernels.micro.drivers import (
     DOT_ROWS,
@@ -20,7 +21,6 @@ from fastconv.kernels.micro.drivers import (
     row_offsets,
     spread_windows,
 )
-from fastconv.kernels.micro.exp import sigmoid, tanh
 from fastconv.kernels.micro.gemm import LANES
 
 NONE, RELU, SIGMOID, TANH = range(4)
@@ -122,6 +122,9 @@ def forward_unit(unit, tables, weight, bias, arena, scratch):
             arena, unit.y * LANES, unit.y_plane * LANES, unit.y_row * LANES, OC, bias, zero, fresh, floor, weight, zero,
             rows, terms, arena, unit.x * LANES, x_row, inputs, unit.sum_rows, width,
         )  # fmt: skip
+        if unit.y_plane == 1:  # of a linear layer: one call for all
+            activate(unit.activation, arena, unit.y * LANES, OC * LANES)
+            return
         for c in range(OC):
             for r in range(unit.sum_rows):
                 activate(unit.activation, arena, (unit.y + c * unit.y_plane + r * unit.y_row) * LANES, width)
