@@ -21,7 +21,7 @@ from numba.extending import intrinsic, overload
 STACK_SIZE = 256
 SYMBOL = "fastconv.numpy_loops"
 UFUNCS = (np.exp, np.log, np.tanh)
-DTYPES = {types.float32: np.dtype(np.float32), types.float64: np.dtype(np.float64)}
+DTYPES: dict[types.Type, np.dtype] = {types.float32: np.dtype(np.float32), types.float64: np.dtype(np.float64)}
 
 # of one argument: (addresses of the argument and the result, how many elements, bytes from one to the next, data)
 _Loop = ctypes.CFUNCTYPE(

@@ -45,7 +45,7 @@ def max_unpool2d(
     images, unbatched = arrays.batched(where, "x", arrays.numeric(where, "x", x))
     shape = sizes(where, "output_shape", output_shape, (x.ndim,))
     shape = (1, *shape) if unbatched else shape
-    N, C, H, W = shape if layout == "NCHW" else (shape[0], shape[3], shape[1], shape[2])
+    N, C, H, W = arrays.shape_from(shape, layout)
     images = arrays.channels_first(images, layout)
     if images.shape[:2] != (N, C) or min(C, H, W) < 1:
         raise ShapeError(f"{where}: output_shape {tuple(output_shape)} does not fit x of {x.shape}")

@@ -71,16 +71,16 @@ class Optimizer:
             chosen = [i for i in trainable if self.parameters[i].value.dtype == dtype]
             arrays = [self.parameters[i].value for i in chosen] + [self.parameters[i].grad for i in chosen]
             arrays += [slot[i] for slot in slots for i in chosen]
-            table, tasks = self._tables.setdefault(dtype, (Table(), np.empty((0, 3), np.int64)))
+            table, parts = self._tables.setdefault(dtype, (Table(), np.empty((0, 3), np.int64)))
             if not table.holds(arrays):
                 self._require_contiguous(arrays)
                 table.fill(arrays)
-                tasks = np.array(_tasks([array.size for array in arrays[: len(chosen)]]), np.int64).reshape(-1, 3)
-                self._tables[dtype] = table, tasks
+                parts = tasks([array.size for array in arrays[: len(chosen)]], TASK_ELEMENTS)
+                self._tables[dtype] = table, parts
             places = table.addresses.reshape(-1, len(chosen))
             assert self.kernel is not None
             # a task is worth a thread, unlike an element
-            self.kernel.sized(len(tasks) * TASK_ELEMENTS * 2)(*places, tasks, np.array(numbers, dtype), *others)
+            self.kernel.sized(len(parts) * TASK_ELEMENTS * 2)(*places, parts, np.array(numbers, dtype), *others)
 
     def _require_contiguous(self, arrays: list[np.ndarray]) -> None:
         if not all(array.flags.carray for array in arrays):
@@ -181,10 +181,9 @@ class SGD(Optimizer):
         return self._velocities.addresses, np.array(numbers, parameters[0].value.dtype)
 
 
-def _tasks(sizes: list[int]) -> list[tuple[int, int, int]]:
-    """(parameter, first element, how many) for each task of an update."""
-    return [
-        (i, first, min(TASK_ELEMENTS, size - first))
-        for i, size in enumerate(sizes)
-        for first in range(0, size, TASK_ELEMENTS)
-    ]
+def tasks(sizes: list[int], most: int) -> np.ndarray:
+    """(parameter, first element, how many) for each task, of `most` elements at most: (tasks, 3) int64."""
+    parts = [
+        (i, first, min(most, size - first)) for i, size in enumerate(sizes) for first in range(0, size, most)
+    ]  # fmt: skip
+    return np.array(parts, np.int64).reshape(-1, 3)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from fastconv._arguments.scalars import number
-from fastconv._arguments.sizes import integer
+from fastconv._arguments.sizes import ceil_div, integer
 from fastconv.data import minibatches
 from fastconv.errors import DivergenceError
 from fastconv.history import History
@@ -79,7 +79,7 @@ def fit(
         validation = pair_of("fit", "validation", validation)
     epochs = integer("fit", "epochs", epochs, 0)
     clip = clip_of("fit", clip_norm, clip_value)
-    steps = -(-len(x) // integer("fit", "batch_size", batch_size, 1))
+    steps = ceil_div(len(x), integer("fit", "batch_size", batch_size, 1))
     source = generator(rng, "fit")
     seed = int(rng) if isinstance(rng, int | np.integer) else int(source.integers(2**62))
     if not callable(schedule):

@@ -9,6 +9,7 @@ import numpy as np
 from fastconv._runtime.pointers import Table
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Buffer, Parameter
+from fastconv.optim.sgd import tasks
 from fastconv.training.run import Run
 
 TASK_BYTES = 2**14  # copied in one task: what one of an optimiser's tasks changes, so that the same core has it
@@ -24,12 +25,7 @@ class _Copies:
         self._others = [i for i in range(len(arrays)) if i not in contiguous]
         self._from.fill([arrays[i] for i in contiguous])
         self._to.fill([self.copies[i] for i in contiguous])
-        tasks = [
-            (number, first, min(TASK_BYTES, arrays[i].nbytes - first))
-            for number, i in enumerate(contiguous)
-            for first in range(0, arrays[i].nbytes, TASK_BYTES)
-        ]
-        self._tasks = np.array(tasks, np.int64).reshape(-1, 3)
+        self._tasks = tasks([arrays[i].nbytes for i in contiguous], TASK_BYTES)
 
     def renew(self) -> None:
         """Copy the arrays as they are."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv._arguments import arrays
 from fastconv._arguments.scalars import Rng, generator
-from fastconv._arguments.sizes import integer
+from fastconv._arguments.sizes import ceil_div, integer
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
 from fastconv.viz.words import FIRST_CJK, lettering
@@ -175,7 +175,7 @@ def tiles(
     # in pixels
     gap, above = max(1, round(GAP * max(H, W))), math.ceil(TEXT * max(H, W) * max(map(_lines, texts), default=0))
     height, width = H + gap + above, W + gap
-    rows = -(-count // columns)
+    rows = ceil_div(count, columns)
     if ax is None:
         tile = min(TILE, LONGEST / max(rows, columns)) / max(H, W)
         least = max(LEAST, LETTER * sum(2 if c >= FIRST_CJK else 1 for c in title))
