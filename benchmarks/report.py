@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 
 
 class Section(NamedTuple):
@@ -47,7 +47,7 @@ class Section(NamedTuple):
         """Put `text` between the markers; the file is whole at any time and keeps its mode."""
         head, tail = self.split(path)
         mode = path.stat().st_mode
-        with written_whole(path) as file:
+        with written_atomically(path) as file:
             file.write(f"{head}\n{text}\n{tail}".encode())
         path.chmod(mode)
 

@@ -189,7 +189,7 @@ def _axis(where: str, array: np.ndarray, axis: Any) -> int:
 
 
 def _total(values: np.ndarray, axis: int) -> np.ndarray:
-    """The sum along an axis, in float64 on the way: it may be of many numbers of one sign."""
+    """The sum along an axis, in float64 on the way: it may have many terms of one sign."""
     return values.sum(axis=axis, keepdims=True, dtype=np.float64).astype(values.dtype)
 
 

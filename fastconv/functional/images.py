@@ -15,7 +15,7 @@ from fastconv._engine.pieces import planes_and_rows
 from fastconv._geometry.conv import PoolGeometry, pool_geometry
 from fastconv.errors import ShapeError
 
-CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as so many products of a convolution
+CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as this number of products of a convolution
 
 
 def _in_order(where: str, name: str, array: Any, layout: Any) -> tuple[np.ndarray, bool]:

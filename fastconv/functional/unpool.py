@@ -106,7 +106,7 @@ def max_unpool2d_backward(grad_output: np.ndarray, indices: np.ndarray, *, layou
 
 
 def _cells(where: str, indices: np.ndarray, unbatched: bool, plane: tuple[int, int], layout: str) -> np.ndarray:
-    """Indices into planes of so many pixels, checked: (N, C, H, W) int64."""
+    """Indices (N, C, H, W) int64 into planes (H, W), or an error where one lies outside."""
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
     cells = ready(arrays.channels_first(indices[None] if unbatched else indices, layout), np.dtype(np.int64))

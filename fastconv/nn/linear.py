@@ -70,7 +70,7 @@ class Flatten(Layer):
         return x.reshape(self.output_shape(x.shape))
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """The flattened batch, and the way back."""
+        """the flattened batch, and its gradient."""
         y = self(x)
         shape, flat = x.shape, y.shape
         return y, lambda grad_y: gradient_of(self, grad_y, flat).reshape(shape)

@@ -43,7 +43,7 @@ def _convolution(
     where: str, windows: Windows, function: Callable[..., np.ndarray], backward: Callable[..., Any],
     options_for: Callable[[int, Sequence[int], Sequence[int]], tuple[Any, ...]],
 ) -> Operator:  # fmt: skip
-    """The operator of a function of images, weights and biases, with options for a number of axes, sizes and kernel."""
+    """The operator of a function; `options_for` gives its options from the number of axes, image size and kernel."""
 
     def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> tuple[Outputs, Gradients]:
         images, weight = windows.spread(where, x), windows.spread(where, w)

@@ -82,13 +82,13 @@ def _batch_norm(graph: Graph, layer: nn.BatchNorm2d, prefix: str, x: str, shape:
 
 def _local_response_norm(graph: Graph, layer: nn.LocalResponseNorm, prefix: str, x: str, shape: Shape) -> str:
     size, alpha, beta, k = layer.options
-    # of an even number of channels ONNX has one more behind, fastconv before: the channels are turned round for it
-    # (and ONNX Runtime computes odd numbers alone)
+    # of an even number of channels ONNX has one more behind, fastconv before: the channels are reversed for it
+    # (and ONNX Runtime computes odd sizes alone)
     if size % 2 == 0:
-        turn = graph.add_weight(f"{prefix}turn", np.eye(shape[1])[::-1, :, None, None])
-        x = graph.add("Conv", x, turn)
+        backwards = graph.add_weight(f"{prefix}turn", np.eye(shape[1])[::-1, :, None, None])
+        x = graph.add("Conv", x, backwards)
     x = graph.add("LRN", x, size=size, alpha=alpha, beta=beta, bias=k)
-    return x if size % 2 else graph.add("Conv", x, turn)
+    return x if size % 2 else graph.add("Conv", x, backwards)
 
 
 def _leaky_relu(graph: Graph, layer: nn.LeakyReLU, prefix: str, x: str, shape: Shape) -> str:
@@ -128,10 +128,10 @@ def _avg_pool(graph: Graph, layer: nn.AvgPool2d, prefix: str, x: str, shape: Sha
             "Conv", x, weight, kernel_shape=kernel, strides=strides, pads=_pads(pads), group=shape[1]
         )  # fmt: skip
     counted = ((geometry.rows.before, geometry.rows.after), (geometry.columns.before, geometry.columns.after))
-    if count_include_pad and any(reached > after for (_, reached), (_, after) in zip(pads, counted)):
+    if count_include_pad and any(end > after for (_, end), (_, after) in zip(pads, counted)):
         # cells that overhang the padding do not count
         x, count_include_pad = graph.add_pad(x, counted, 0.0), False
-        pads = tuple((0, max(reached - after, 0)) for (_, reached), (_, after) in zip(pads, counted))  # type: ignore[assignment]
+        pads = tuple((0, max(end - after, 0)) for (_, end), (_, after) in zip(pads, counted))  # type: ignore[assignment]
     return graph.add(
         "AveragePool", x, kernel_shape=kernel, strides=strides, pads=_pads(pads),
         count_include_pad=int(count_include_pad),

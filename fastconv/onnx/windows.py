@@ -1,6 +1,6 @@
 """The attributes that ONNX's convolutions and poolings share: windows over one or two axes.
 
-Everything is computed with two axes; where a file has one, a second of size 1 is put in front of it for the while.
+Everything is computed with two axes; where a file has one, the operators put a second of size 1 in front of it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Windows:
         return x if x.ndim == 4 else x[:, :, None]
 
     def pads_for(self, size: Sequence[int], kernel: Sequence[int]) -> Pads:
-        """The padding of an image of `size`, as numbers."""
+        """The padding of an image of `size`: before and after each axis."""
         if self.auto_pad == "NOTSET":
             return self.pads
         rows, columns = (
@@ -69,7 +69,7 @@ class Windows:
 
 
 def without_overhang(rows: Axis, columns: Axis) -> Pads:
-    """The padding that reaches to the end of the last windows: then none of ceil_mode's overhangs."""
+    """The padding up to the end of the last windows, so that none of them overhangs, as those of ceil_mode may."""
     top, left = (
         (found.before, max((found.out - 1) * found.stride - found.before + span - found.size, 0))
         for found, span in ((found, found.dilation * (found.kernel - 1) + 1) for found in (rows, columns))

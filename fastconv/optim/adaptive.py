@@ -168,7 +168,7 @@ class Adam(Optimizer):
         options = beta1, beta2, self.eps, self.weight_decay, self.steps
         reference.adam_update(parameter.value, parameter.grad, m, v, lr, *options)
 
-    def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
+    def _coefficients(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
         beta1, beta2 = self.betas
         scales = 1 - beta1**self.steps, 1 - beta2**self.steps
         return (lr, beta1, beta2, self.eps, self.weight_decay, *scales, 1 - beta1, 1 - beta2), ()
