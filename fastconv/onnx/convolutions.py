@@ -46,7 +46,7 @@ def _convolution(
     """The operator of a function; `options_for` gives its options from the number of axes, image size and kernel."""
 
     def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> tuple[Outputs, Gradients]:
-        images, weight = windows.spread(where, x), windows.spread(where, w)
+        images, weight = windows.with_two_axes(where, x), windows.with_two_axes(where, w)
         kernel = (weight.shape[2], weight.shape[3])
         if windows.kernel not in (None, kernel):
             raise ShapeError(f"{where}: kernel_shape is {windows.kernel}, the weights have {kernel}")

@@ -55,8 +55,8 @@ def _conv_transpose(graph: Graph, layer: nn.ConvTranspose2d, prefix: str, x: str
     strides, dilations = pair("export", "stride", stride, 1), pair("export", "dilation", dilation, 1)
     # a named padding may stand for an output_padding too
     more = [
-        axis.padded - (n - 1) * step - spread * (k - 1) - 1
-        for axis, n, step, spread, k in zip(
+        axis.padded - (n - 1) * step - dilation * (k - 1) - 1
+        for axis, n, step, dilation, k in zip(
             (geometry.rows, geometry.columns), shape[2:], strides, dilations, weight.shape[2:]
         )
     ]

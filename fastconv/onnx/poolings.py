@@ -23,7 +23,7 @@ def max_pool(node: Node) -> Operator:
     kernel = found.kernel or (1, 1)
 
     def with_indices(x: np.ndarray) -> tuple[Outputs, np.ndarray, np.ndarray]:
-        images = found.spread("MaxPool", x)
+        images = found.with_two_axes("MaxPool", x)
         pads = found.pads_for(images.shape[2:], kernel)
         if _fits(found, pads):
             y, cells = F.max_pool2d_with_indices(images, kernel, found.strides, pads, found.dilations, found.ceil_mode)
@@ -32,7 +32,7 @@ def max_pool(node: Node) -> Operator:
         return (without_axis(y, x),), cells, images
 
     def infer(x: np.ndarray) -> Outputs:
-        images = found.spread("MaxPool", x)
+        images = found.with_two_axes("MaxPool", x)
         pads = found.pads_for(images.shape[2:], kernel)
         if not _fits(found, pads):
             return with_indices(x)[0]
@@ -110,7 +110,7 @@ def average_pool(node: Node) -> Operator:
     kernel = found.kernel or (1, 1)
 
     def forward(x: np.ndarray) -> tuple[Outputs, Gradients]:
-        images = found.spread("AveragePool", x)
+        images = found.with_two_axes("AveragePool", x)
         pads = found.pads_for(images.shape[2:], kernel)
         if found.dilations != (1, 1) or not _fits(found, pads):
             y, back = _average_by_conv(found, images, kernel, count_include_pad)

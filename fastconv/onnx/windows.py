@@ -40,7 +40,7 @@ class Windows:
     auto_pad: str
     ceil_mode: bool
 
-    def spread(self, where: str, x: np.ndarray) -> np.ndarray:
+    def with_two_axes(self, where: str, x: np.ndarray) -> np.ndarray:
         """Give x (N, C, L) as (N, C, 1, L), x (N, C, H, W) as it is."""
         if x.ndim not in (3, 4) or (self.axes is not None and x.ndim != self.axes + 2):
             wanted = f"{self.axes + 2} dimensions" if self.axes else "3 or 4 dimensions"
@@ -111,7 +111,7 @@ def windows(node: Node, weight: np.ndarray | None = None) -> Windows:
 
 
 def without_axis(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Take from y the axis that `spread` gave it, for an x that had one axis."""
+    """Take from y the axis that `with_two_axes` gave it, for an x that had one axis."""
     return y if x.ndim == 4 else y.reshape(*y.shape[:2], y.shape[3])
 
 

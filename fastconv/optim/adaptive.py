@@ -102,7 +102,7 @@ class RMSprop(Optimizer):
         self.weight_decay = number("RMSprop", "weight_decay", weight_decay, 0)
         self.momentum = number("RMSprop", "momentum", momentum, 0, below=1)
         self.centered = bool(centered)
-        # one array a parameter for what is in use
+        # only the arrays that these options need
         self.slot_names = ("square", *(["velocity"] if self.momentum else []), *(["mean"] if self.centered else []))
         super().__init__(parameters, lr)
 
@@ -111,12 +111,12 @@ class RMSprop(Optimizer):
         square, grad = kept["square"], _decayed(parameter, self.weight_decay)
         square *= self.alpha
         square += (1 - self.alpha) * grad * grad
-        spread = square
+        variance = square
         if self.centered:
             mean = kept["mean"]
             mean += (1 - self.alpha) * (grad - mean)
-            spread = np.maximum(square - mean * mean, 0)  # rounding may take it below
-        change = _quotient(grad, np.sqrt(spread) + self.eps)
+            variance = np.maximum(square - mean * mean, 0)  # rounding may take it below
+        change = _quotient(grad, np.sqrt(variance) + self.eps)
         if self.momentum:
             velocity = kept["velocity"]
             velocity *= self.momentum
