@@ -1,7 +1,7 @@
 """Activations and their gradients in jitted code.
 
-ReLU and leaky ReLU are the kernels that Python calls. The others are NumPy's loops, as in Python; but the sums of
-softmax and log_softmax add their terms one after another, and NumPy in pairs.
+ReLU and leaky ReLU are the kernels that Python calls. The others call NumPy's loops (`numpy_loops`) and have Python's
+bits; the sums of softmax and log_softmax may not, as NumPy adds their terms pairwise.
 """
 
 from __future__ import annotations

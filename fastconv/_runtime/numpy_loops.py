@@ -1,4 +1,4 @@
-"""NumPy's own loops of exp, log and tanh in compiled code: Python's bits, in vectors, which the C library has not.
+"""NumPy's own loops of exp, log and tanh for compiled code: the bits of Python, and vectorised as libm's are not.
 
 A ufunc holds the addresses of its loops, one for each dtype (`PyUFuncObject` of NumPy's C API), which NumPy chose for
 this processor when it was imported. Compiled code finds them in a table whose own address is a symbol of the process,
@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-STACK_SIZE = 256
+STACK_SIZE = 256  # elements; 2 KiB of float64
 SYMBOL = "fastconv.numpy_loops"
 UFUNCS = (np.exp, np.log, np.tanh)
 DTYPES: dict[types.Type, np.dtype] = {types.float32: np.dtype(np.float32), types.float64: np.dtype(np.float64)}
@@ -52,7 +52,7 @@ def _loop(ufunc: np.ufunc, dtype: np.dtype) -> tuple[int, int]:
 
 
 def _python_loop(ufunc: np.ufunc, dtype: np.dtype) -> Any:
-    """The same through Python, which takes longer: for a NumPy whose ufuncs are laid out in another way."""
+    """The same through Python, which is slower: for a NumPy whose ufuncs have another memory layout."""
 
     def loop(addresses: Any, count: Any, steps: Any, data: Any) -> None:
         size = count[0] * dtype.itemsize

@@ -11,7 +11,10 @@ from fastconv._runtime.numpy_loops import tanh as tanh  # what fused networks ca
 
 @strict_helper
 def sigmoid(a, start, n):
-    """a[start : start + n] = 1 / (1 + exp(-a)) of it. Precondition: flat float32 or float64."""
+    """a[start : start + n] = 1 / (1 + exp(-a)) of it, as 1 / (1 + e) or e / (1 + e) for e = exp(-|a|), at most 1.
+
+    Precondition: flat and contiguous, float32 or float64.
+    """
     one, small = a.dtype.type(1), stack_array(a)
     for first in range(start, start + n, STACK_SIZE):
         part, count = np.uint64(first), min(STACK_SIZE, start + n - first)
