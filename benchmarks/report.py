@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastconv.config import facts
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 
 VECTORS = {512: "AVX-512", 256: "AVX2", 128: "vectors of 128 bits"}
 
@@ -50,7 +50,7 @@ class Section(NamedTuple):
         """Put `text` between the markers; the file is whole at any time and keeps its mode."""
         head, tail = self.split(path)
         mode = path.stat().st_mode
-        with written_whole(path) as file:
+        with written_atomically(path) as file:
             file.write(f"{head}\n{text}\n{tail}".encode())
         path.chmod(mode)
 

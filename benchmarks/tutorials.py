@@ -26,7 +26,7 @@ from benchmarks.report import Section, add_write, aligned, milliseconds, publish
 from benchmarks.tables import conditions
 from fastconv.compat import dlfs, mlfromscratch, nhwc
 from fastconv.data import load_fashion_mnist, load_mnist
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 from fastconv.history import History
 from fastconv.models import MODELS
 from fastconv.nn import Sequential
@@ -253,7 +253,7 @@ def measured(path: Path | None, quick: bool) -> dict[str, dict[str, Any]]:
         if name not in results[kind]:
             results[kind][name] = job()
             if path:
-                with written_whole(path) as file:
+                with written_atomically(path) as file:
                     file.write(json.dumps(results).encode())
     return results
 

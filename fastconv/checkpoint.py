@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 from fastconv.data.reading import damage, read_npz
 from fastconv.errors import DataError
 from fastconv.history import History
@@ -69,7 +69,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
     }
     arrays = {f"model/{name}": value for name, value in checkpoint.model.items()}
     arrays |= {f"optimizer/{name}": np.asarray(value) for name, value in checkpoint.optimizer.items()}
-    with written_whole(path) as file:
+    with written_atomically(path) as file:
         np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
 
@@ -100,9 +100,9 @@ def checkpoint_of(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
             raise ValueError(f"its settings are a {type(settings).__name__}, an object was needed")
         if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
             raise ValueError("its history is no list of objects")
-        if not (_whole(position.epoch) and _whole(position.step) and _whole(position.images)):
+        if not (_is_integer(position.epoch) and _is_integer(position.step) and _is_integer(position.images)):
             raise ValueError("its position is not in whole numbers")
-        if not (_real(position.loss) and _real(position.seconds)):
+        if not (_is_real(position.loss) and _is_real(position.seconds)):
             raise ValueError("its position is not in numbers")
         return Checkpoint(_below(arrays, "model/"), _below(arrays, "optimizer/"), settings, History(rows), position)
 
@@ -111,29 +111,29 @@ def _below(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, Any]:
     return {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
 
 
-def _whole(value: Any, least: int = 0) -> bool:
+def _is_integer(value: Any, least: int = 0) -> bool:
     return type(value) is int and least <= value < 1 << 63
 
 
-def _real(value: Any) -> bool:
+def _is_real(value: Any) -> bool:
     return type(value) in (int, float)
 
 
 def _rate(value: Any) -> bool:
-    return value is None or (_real(value) and 0 <= value < math.inf)
+    return value is None or (_is_real(value) and 0 <= value < math.inf)
 
 
 def _images(value: Any) -> bool:
-    sizes = isinstance(value, list) and len(value) == 3 and all(_whole(size, 1) for size in value)
-    return sizes and value[1] * value[2] <= _LARGEST_PICTURE
+    image = isinstance(value, list) and len(value) == 3 and all(_is_integer(size, 1) for size in value)
+    return image and value[1] * value[2] <= _LARGEST_PICTURE
 
 
 # what the settings of a run may be; a file may say anything
 _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "model": lambda value: value in list(MODELS), "data": lambda value: isinstance(value, str),
-    "dtype": lambda value: value in ("float32", "float64"), "seed": _whole, "shape": _images,
-    "classes": lambda value: _whole(value, 1), "epochs": lambda value: value is None or _whole(value),
-    "batch_size": lambda value: _whole(value, 1), "lr": _rate, "momentum": _rate, "clip_norm": _rate,
+    "dtype": lambda value: value in ("float32", "float64"), "seed": _is_integer, "shape": _images,
+    "classes": lambda value: _is_integer(value, 1), "epochs": lambda value: value is None or _is_integer(value),
+    "batch_size": lambda value: _is_integer(value, 1), "lr": _rate, "momentum": _rate, "clip_norm": _rate,
     "clip_value": _rate, "optimizer": lambda value: value in list(OPTIMIZERS),
     "schedule": lambda value: value in list(SCHEDULES),
 }  # fmt: skip

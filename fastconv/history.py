@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 
 
 @dataclass
@@ -43,7 +43,7 @@ class History:
     @staticmethod
     def _written(text: str, path: str | os.PathLike[str] | None) -> str:
         if path is not None:
-            with written_whole(path) as file:
+            with written_atomically(path) as file:
                 file.write(text.encode())
         return text
 

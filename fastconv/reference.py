@@ -488,7 +488,7 @@ def linear_backward(
 
 
 def _array(y: Any) -> Array:
-    """Y in C order, as an array, which NumPy's results without dimensions are not."""
+    """y in C order, as an array, which NumPy's results without dimensions are not."""
     return np.asarray(y, order="C")
 
 
@@ -503,7 +503,7 @@ def relu_backward(grad_output: Array, y: Array) -> Array:
 
 
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
-    """X where x > 0, else negative_slope * x, any shape."""
+    """x where x > 0, else negative_slope * x, any shape."""
     return _array(np.where(x > 0, x, x * negative_slope))
 
 
@@ -640,7 +640,7 @@ def _sum_of_neighbours(a: Array, before: int, after: int) -> Array:
 def local_response_norm(
     x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, layout: str = "NCHW"
 ) -> Array:
-    """X / (k + alpha/size * the sum of x*x over size neighbouring channels) ** beta: x (N, C, H, W) -> like x."""
+    """x / (k + alpha/size * the sum of x*x over size neighbouring channels) ** beta: x (N, C, H, W) -> like x."""
     planes, size = _nchw(x, layout), int(size)
     base = k + alpha / size * _sum_of_neighbours(planes * planes, size // 2, (size - 1) // 2)
     return _finish(planes / base**beta, x.ndim == 4, layout)
@@ -661,7 +661,7 @@ def local_response_norm_backward(
 
 
 def dropout(x: Array, p: float, rng: Any) -> Array:
-    """X with each value zero with probability p, the others over 1 - p, any shape."""
+    """x with each value zero with probability p, the others over 1 - p, any shape."""
     return dropout_with_mask(x, p, rng)[0]
 
 

@@ -25,7 +25,7 @@ def gradcheck(
         rtol: how far a gradient may be off, relative to the difference.
         atol: the same, absolutely.
         rng: source of randomness for r and the samples.
-        samples: check so many elements of each array, drawn at random; None checks all.
+        samples: check this number of elements of each array, drawn at random; None checks all.
         training: take the differences of `layer.forward(x)` instead of `layer(x)`, for a layer that does something
             else in training. Its buffers are put back before each call, so that what depends on them, as what a
             `Dropout` draws, is the same each time.

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastconv._arguments.arrays import numeric
 from fastconv.checkpoint import checkpoint_of
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 from fastconv.data.reading import as_path, content_of, damage, read_npz
 from fastconv.errors import DataError, DTypeError, MissingExtraError
 
@@ -51,7 +51,7 @@ def save_weights(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) 
     # safetensors writes the memory as it lies, whatever the strides are
     arrays = {name: np.array(value, value.dtype.newbyteorder("<"), order="C") for name, value in arrays.items()}
     content = _safetensors().numpy.save(arrays, {"format": "pt"}) if suffix == ".safetensors" else None
-    with written_whole(path) as file:
+    with written_atomically(path) as file:
         if content is None:
             np.savez(file, allow_pickle=False, **arrays)
         else:

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from fastconv.data import files
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 
 fcntl = pytest.importorskip("fcntl")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -19,7 +19,7 @@ def killed_while_writing(path):
     """Leave what a process leaves that is killed in the middle."""
     child = os.fork()
     if child == 0:
-        with written_whole(path) as file:
+        with written_atomically(path) as file:
             file.write(b"half")
             file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -27,7 +27,7 @@ def killed_while_writing(path):
 
 
 def write(path, content):
-    with written_whole(path) as file:
+    with written_atomically(path) as file:
         file.write(content)
 
 
@@ -55,7 +55,7 @@ def test_what_is_left_of_other_files_stays(tmp_path):
 
 def test_a_file_that_is_being_written_is_not_left_over(tmp_path):
     path = tmp_path / "a"
-    with written_whole(path) as first:
+    with written_atomically(path) as first:
         first.write(b"first")
         write(path, b"second")
         assert path.read_bytes() == b"second"
@@ -85,7 +85,7 @@ def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
         raise OSError("no locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with written_whole(path) as first:
+    with written_atomically(path) as first:
         first.write(b"first")
         write(path, b"second")
     assert path.read_bytes() == b"first"

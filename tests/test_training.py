@@ -386,7 +386,7 @@ def test_history_round_trips(tmp_path):
     assert (History().to_csv(), json.loads(History().to_json())) == ("", [])
 
 
-def test_history_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_history_is_written_atomically_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "h.csv"
     path.write_text("old")
 

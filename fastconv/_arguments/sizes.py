@@ -47,6 +47,11 @@ def integer(where: str, name: str, value: Any, least: int = 0) -> int:
     return number
 
 
+def ceil_div(number: int, parts: int) -> int:
+    """How many pieces of `parts` elements hold `number` elements: their quotient, rounded up."""
+    return -(-number // parts)
+
+
 def pair(where: str, name: str, value: Any, least: int = 0) -> tuple[int, int]:
     """`value`, one integer or two, as two Python ints."""
     if isinstance(value, tuple | list):

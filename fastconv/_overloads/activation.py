@@ -1,7 +1,7 @@
 """Activations and their gradients in jitted code.
 
-ReLU and leaky ReLU are the kernels that Python calls. The others are NumPy's formulas element by element, with the C
-library's exp and tanh in place of NumPy's: the last bits may differ.
+ReLU and leaky ReLU are the kernels that Python calls. The others call NumPy's loops (`numpy_loops`) and have Python's
+bits; the sums of softmax and log_softmax may not, as NumPy adds their terms pairwise.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from fastconv._overloads import arguments
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.register import compiled_as
 from fastconv._runtime.jit import strict_helper
+from fastconv._runtime.numpy_loops import exp, log
+from fastconv._runtime.numpy_loops import tanh as tangent
 from fastconv.errors import ShapeError
 from fastconv.kernels import elementwise
+from fastconv.kernels.activation import sigmoid as logistic
 
 _relu, _relu_backward, _leak = elementwise.relu.serial, elementwise.relu_backward.serial, elementwise.leak.serial
 
@@ -34,7 +37,7 @@ def relu(x):
 
 @strict_helper
 def relu_backward(g, y):
-    """G where y > 0."""
+    """g where y > 0."""
     grad = np.empty(g.shape, g.dtype)
     _relu_backward(g.reshape(-1), y.reshape(-1), grad.reshape(-1))
     return grad
@@ -42,26 +45,32 @@ def relu_backward(g, y):
 
 @strict_helper
 def leaked(x, a, slope):
-    """A where x > 0, else slope * a."""
+    """a where x > 0, else slope * a."""
     y = np.empty(x.shape, x.dtype)
     _leak(x.reshape(-1), a.reshape(-1), x.dtype.type(slope), y.reshape(-1))
     return y
 
 
 @strict_helper
-def sigmoid(x):
-    """1 / (1 + exp(-x))."""
-    y, one = np.empty(x.shape, x.dtype), x.dtype.type(1)
+def _copied(x):
+    y = np.empty(x.shape, x.dtype)
     flat, values = y.reshape(-1), x.reshape(-1)
     for i in range(x.size):
-        small = np.exp(-abs(values[i]))
-        flat[i] = (one if values[i] >= 0 else small) / (one + small)
+        flat[i] = values[i]
+    return y
+
+
+@strict_helper
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    y = _copied(x)
+    logistic(y.reshape(-1), 0, y.size)
     return y
 
 
 @strict_helper
 def sigmoid_backward(g, y):
-    """G * y * (1 - y)."""
+    """g * y * (1 - y)."""
     grad, one = np.empty(g.shape, g.dtype), g.dtype.type(1)
     flat, gs, ys = grad.reshape(-1), g.reshape(-1), y.reshape(-1)
     for i in range(g.size):
@@ -72,16 +81,14 @@ def sigmoid_backward(g, y):
 @strict_helper
 def tanh(x):
     """The hyperbolic tangent."""
-    y = np.empty(x.shape, x.dtype)
-    flat, values = y.reshape(-1), x.reshape(-1)
-    for i in range(x.size):
-        flat[i] = np.tanh(values[i])
+    y = _copied(x)
+    tangent(y.reshape(-1), 0, y.size)
     return y
 
 
 @strict_helper
 def tanh_backward(g, y):
-    """G * (1 - y**2)."""
+    """g * (1 - y**2)."""
     grad, one = np.empty(g.shape, g.dtype), g.dtype.type(1)
     flat, gs, ys = grad.reshape(-1), g.reshape(-1), y.reshape(-1)
     for i in range(g.size):
@@ -102,81 +109,94 @@ def along(a, axis):
 
 
 @strict_helper
-def _largest(values, o, i):
-    most = values[o, 0, i]
-    for k in range(1, values.shape[1]):
-        # NaN once taken stays, and is taken when it comes
-        most = values[o, k, i] if values[o, k, i] > most or values[o, k, i] != values[o, k, i] else most
-    return most
-
-
-@strict_helper
-def log_softmax(x, axis):
-    """X - log(sum(exp(x)))."""
+def _shifted(x, axis):
+    """x less its largest value along an axis, or NaN where there is one."""
     y = np.empty(x.shape, x.dtype)
     values, results = along(x, axis), along(y, axis)
     outer, K, inner = values.shape
     for o in range(outer):
         for i in range(inner):
-            most, powers = _largest(values, o, i), 0.0
+            most = values[o, 0, i]
+            for k in range(1, K):
+                # NaN once taken stays, and is taken when it comes
+                most = values[o, k, i] if values[o, k, i] > most or values[o, k, i] != values[o, k, i] else most
             for k in range(K):
-                powers += np.exp(values[o, k, i] - most)
-            shift = np.log(x.dtype.type(powers))
+                results[o, k, i] = values[o, k, i] - most
+    return y
+
+
+@strict_helper
+def _totals(a, axis):
+    """The sums along an axis, in float64 on the way: (outer, inner) of `along`."""
+    values = along(a, axis)
+    outer, K, inner = values.shape
+    totals = np.empty((outer, inner), a.dtype)
+    for o in range(outer):
+        for i in range(inner):
+            total = 0.0
             for k in range(K):
-                results[o, k, i] = values[o, k, i] - most - shift
+                total += values[o, k, i]
+            totals[o, i] = total
+    return totals
+
+
+@strict_helper
+def log_softmax(x, axis):
+    """x - log(sum(exp(x)))."""
+    y = _shifted(x, axis)
+    powers = _copied(y)
+    exp(powers.reshape(-1), 0, powers.size)
+    logs, results = _totals(powers, axis), along(y, axis)
+    log(logs.reshape(-1), 0, logs.size)
+    outer, K, inner = results.shape
+    for o in range(outer):
+        for k in range(K):
+            for i in range(inner):
+                results[o, k, i] -= logs[o, i]
     return y
 
 
 @strict_helper
 def log_softmax_backward(g, y, axis):
-    """G - exp(y) * sum(g)."""
-    grad = np.empty(g.shape, g.dtype)
-    gs, ys, results = along(g, axis), along(y, axis), along(grad, axis)
+    """g - exp(y) * sum(g)."""
+    grad = _copied(y)
+    exp(grad.reshape(-1), 0, grad.size)
+    gs, results, totals = along(g, axis), along(grad, axis), _totals(g, axis)
     outer, K, inner = gs.shape
     for o in range(outer):
-        for i in range(inner):
-            sums = 0.0
-            for k in range(K):
-                sums += gs[o, k, i]
-            total = g.dtype.type(sums)
-            for k in range(K):
-                results[o, k, i] = gs[o, k, i] - np.exp(ys[o, k, i]) * total
+        for k in range(K):
+            for i in range(inner):
+                results[o, k, i] = gs[o, k, i] - results[o, k, i] * totals[o, i]
     return grad
 
 
 @strict_helper
 def softmax(x, axis):
     """exp(x) / sum(exp(x))."""
-    y = np.empty(x.shape, x.dtype)
-    values, results = along(x, axis), along(y, axis)
-    outer, K, inner = values.shape
+    y = _shifted(x, axis)
+    exp(y.reshape(-1), 0, y.size)
+    results, totals = along(y, axis), _totals(y, axis)
+    outer, K, inner = results.shape
     for o in range(outer):
-        for i in range(inner):
-            most, powers = _largest(values, o, i), 0.0
-            for k in range(K):
-                power = np.exp(values[o, k, i] - most)
-                results[o, k, i] = power
-                powers += power
-            total = x.dtype.type(powers)
-            for k in range(K):
-                results[o, k, i] /= total
+        for k in range(K):
+            for i in range(inner):
+                results[o, k, i] /= totals[o, i]
     return y
 
 
 @strict_helper
 def softmax_backward(g, y, axis):
-    """Y * (g - sum(g * y))."""
+    """y * (g - sum(g * y))."""
     grad = np.empty(g.shape, g.dtype)
-    gs, ys, results = along(g, axis), along(y, axis), along(grad, axis)
+    flat, g_values, y_values = grad.reshape(-1), g.reshape(-1), y.reshape(-1)
+    for i in range(g.size):
+        flat[i] = g_values[i] * y_values[i]
+    gs, ys, results, totals = along(g, axis), along(y, axis), along(grad, axis), _totals(grad, axis)
     outer, K, inner = gs.shape
     for o in range(outer):
-        for i in range(inner):
-            sums = 0.0
-            for k in range(K):
-                sums += gs[o, k, i] * ys[o, k, i]
-            total = g.dtype.type(sums)
-            for k in range(K):
-                results[o, k, i] = ys[o, k, i] * (gs[o, k, i] - total)
+        for k in range(K):
+            for i in range(inner):
+                results[o, k, i] = ys[o, k, i] * (gs[o, k, i] - totals[o, i])
     return grad
 
 

@@ -73,7 +73,7 @@ def _flattened(a):
 
 @linked
 def to_channels_last(x):
-    """X (N, C, H, W) as a new array (N, H, W, C)."""
+    """x (N, C, H, W) as a new array (N, H, W, C)."""
     N, C, H, W = x.shape
     y = np.empty((N, H, W, C), x.dtype)
     for n in range(N):
@@ -86,7 +86,7 @@ def to_channels_last(x):
 
 @strict_helper
 def _fill(y, x):
-    """Y[...] = x, element by element, for arrays of one size and any dtypes and memory layouts."""
+    """y[...] = x, element by element, for arrays of one size and any dtypes and memory layouts."""
     flat = y.reshape(-1)
     for i, value in enumerate(x.flat):
         flat[i] = value
@@ -94,7 +94,7 @@ def _fill(y, x):
 
 @strict_helper
 def _channels_first(y, x):
-    """Y (C, H, W) from x (H, W, C), of any dtype and memory layout."""
+    """y (C, H, W) from x (H, W, C), of any dtype and memory layout."""
     C, H, W = y.shape
     for c in range(C):
         for iy in range(H):

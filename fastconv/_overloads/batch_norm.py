@@ -43,7 +43,7 @@ def statistics(x, mean, var, training):
 
 @linked
 def normalised(x, mean, var, weight, bias, eps):
-    """X (N, C, H, W), normalised."""
+    """x (N, C, H, W), normalised."""
     y = np.empty(x.shape, x.dtype)
     if x.size > 0:
         element = x.dtype

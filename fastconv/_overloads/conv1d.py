@@ -22,13 +22,13 @@ from fastconv.errors import ShapeError
 
 @linked
 def one_row(a):
-    """A (N, C, L) as (N, C, 1, L)."""
+    """a (N, C, L) as (N, C, 1, L)."""
     return a.reshape((a.shape[0], a.shape[1], 1, a.shape[2]))
 
 
 @linked
 def without_row(a):
-    """A (N, C, 1, L) as (N, C, L)."""
+    """a (N, C, 1, L) as (N, C, L)."""
     return a.reshape((a.shape[0], a.shape[1], a.shape[3]))
 
 

@@ -23,7 +23,7 @@ from fastconv.errors import DTypeError
 
 @strict_helper
 def kept(x, mask, p):
-    """X / (1 - p) where the mask is set, else 0."""
+    """x / (1 - p) where the mask is set, else 0."""
     y, zero = np.empty(x.shape, x.dtype), x.dtype.type(0)
     factor = x.dtype.type(1 / (1 - p) if p < 1 else 1.0)  # of p = 1 nothing is left that it could meet
     flat, values, keep = y.reshape(-1), x.reshape(-1), mask.reshape(-1)

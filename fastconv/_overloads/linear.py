@@ -23,7 +23,7 @@ product, product_transposed = kernels.matmul, kernels.matmul_transposed
 
 @linked
 def one_row(a):
-    """A (K,) as (1, K)."""
+    """a (K,) as (1, K)."""
     return a.reshape((1, a.size))
 
 
@@ -35,7 +35,7 @@ def no_bias(weight):
 
 @linked
 def affine(where, x, weight, bias):
-    """X @ weight.T + bias, for x (N, IN)."""
+    """x @ weight.T + bias, for x (N, IN)."""
     shape = (x.shape[0], weight.shape[0])
     check_memory(where, "the result", shape, x.itemsize)
     y = np.empty(shape, x.dtype)

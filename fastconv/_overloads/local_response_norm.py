@@ -53,7 +53,7 @@ def _base(x, size, alpha, k):
 
 @linked
 def normalised(where, x, size, alpha, beta, k):
-    """X (N, C, H, W) over the power of its neighbours' mean square."""
+    """x (N, C, H, W) over the power of its neighbours' mean square."""
     check_range(where, "size", size, 1)
     y = np.empty(x.shape, x.dtype)
     flat, values, base, power = y.reshape(-1), x.reshape(-1), _base(x, size, alpha, k), x.dtype.type(-beta)

@@ -44,7 +44,7 @@ def sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
 
 @linked
 def largest_floats(x, rows, columns, keep, y):
-    """Y = the maxima of x, and their indices if they are to be kept; arrays as kernels take them."""
+    """y = the maxima of x, and their indices if they are to be kept; arrays as kernels take them."""
     N, C, H, W = x.shape
     indices = np.empty(y.shape, np.int64)
     plane, result = (N * C, H, W), (N * C, rows.out, columns.out)
@@ -97,7 +97,7 @@ def divisors(rows, columns, include_pad, override):
 
 @linked
 def average(where, x, rows, columns, include_pad, override, y):
-    """Y = the means of x; arrays as kernels take them."""
+    """y = the means of x; arrays as kernels take them."""
     N, C, H, W = x.shape
     down, across = divisors(rows, columns, include_pad, override)
     result = y.reshape((N * C, rows.out, columns.out))

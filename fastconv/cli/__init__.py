@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fastconv._runtime.backend import use_backend
 from fastconv._runtime.threads import set_num_threads
 from fastconv.cli import bench, demo, evaluate, export_onnx, info, predict, train, warmup
-from fastconv.cli.arguments import UsageError, whole
+from fastconv.cli.arguments import UsageError, at_least
 from fastconv.config import VERSION
 from fastconv.errors import MissingExtraError
 
@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastconv {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=whole(1), metavar="N", help="threads to run on (default: all processors)")
+    common.add_argument("--threads", type=at_least(1), metavar="N", help="threads to run on (default: all processors)")
     common.add_argument("--backend", choices=("numba", "numpy"), default="numba", help="kernels or plain NumPy")
     common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for command in COMMANDS:
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except UsageError as error:
         parser.error(str(error))
-    except BrokenPipeError:  # whoever reads the output, `head` for one, has had enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
         return 1
     except (OSError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError, MissingExtraError) as error:

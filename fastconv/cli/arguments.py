@@ -11,7 +11,7 @@ class UsageError(Exception):
     """Arguments that are wrong in a way only the command itself can tell; answered with the usage and exit code 2."""
 
 
-def whole(least: int) -> Any:
+def at_least(least: int) -> Any:
     """A kind of argument: an integer of at least `least`."""
 
     def parse(text: str) -> int:
@@ -24,15 +24,15 @@ def whole(least: int) -> Any:
     return parse
 
 
-def sizes(text: str) -> tuple[int, ...]:
+def nine_integers(text: str) -> tuple[int, ...]:
     """The nine integers of a convolution."""
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) != 9:
-        raise argparse.ArgumentTypeError(f"must be 9 integers, got {len(numbers)}")
-    return numbers
+    found = tuple(int(part) for part in text.split(","))
+    if len(found) != 9:
+        raise argparse.ArgumentTypeError(f"must be 9 integers, got {len(found)}")
+    return found
 
 
-sizes.__name__ = "list of integers"  # as above
+nine_integers.__name__ = "list of integers"  # as above
 
 
 def rate(text: str) -> float:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from fastconv.cli.arguments import whole
+from fastconv.cli.arguments import at_least
 from fastconv.comparison import compare_libraries, table
 
 
@@ -14,8 +14,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
     text = "time LeNet-5 against NumPy, and PyTorch and ONNX Runtime where they are installed"
     parser = commands.add_parser("bench", parents=[common], help=text, description=text)
-    parser.add_argument("--batch-size", type=whole(1), default=64, metavar="N", help="images a step (default: 64)")
-    parser.add_argument("--rounds", type=whole(1), default=3, metavar="N", help="turns of each library (default: 3)")
+    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N", help="images a step (default: 64)")
+    parser.add_argument("--rounds", type=at_least(1), default=3, metavar="N", help="turns of each library (default: 3)")
     parser.set_defaults(run=run)
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from fastconv._plan import explain
-from fastconv.cli.arguments import UsageError, sizes, whole
+from fastconv.cli.arguments import UsageError, at_least, nine_integers
 from fastconv.config import facts, show_config
 from fastconv.models import MODELS
 
@@ -17,11 +17,15 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("info", parents=[common], help="show versions, threads, cache and extras")
     form = "N,C,H,W,OC,KH,KW,STRIDE,PAD"
     shown = parser.add_mutually_exclusive_group()
-    shown.add_argument("--explain", type=sizes, metavar=form, help="show what would compute a convolution, and why")
+    shown.add_argument(
+        "--explain", type=nine_integers, metavar=form, help="show what would compute a convolution, and why"
+    )
     shown.add_argument(
         "--model", choices=list(MODELS), help="show a model's layers, and which of them are computed together"
     )
-    parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images at a time for --model (default: 64)")
+    parser.add_argument(
+        "--batch-size", type=at_least(1), metavar="N", help="images at a time for --model (default: 64)"
+    )
     parser.set_defaults(run=run)
 
 

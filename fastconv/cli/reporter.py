@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from fastconv._arguments.sizes import ceil_div
 from fastconv.checkpoint import Checkpoint, save_checkpoint
 from fastconv.cli.log_styles import STYLES
 from fastconv.history import History
@@ -22,7 +23,7 @@ class Reporter:
     def __init__(self, arguments: argparse.Namespace, settings: dict[str, Any], images: int, position: Position):
         self.arguments, self.settings, self.images = arguments, settings, images
         self.style = STYLES[arguments.log_style]
-        steps = -(-images // settings["batch_size"])
+        steps = ceil_div(images, settings["batch_size"])
         self.interrupted = False
         # tqdm draws on standard error, and nothing where that is not a terminal
         self.bar = tqdm(total=steps * settings["epochs"], initial=position.epoch * steps + position.step, disable=None,

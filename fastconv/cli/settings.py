@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from fastconv.checkpoint import Checkpoint
-from fastconv.cli.arguments import UsageError, rate, whole
+from fastconv.cli.arguments import UsageError, at_least, rate
 from fastconv.cli.log_styles import STYLES
 from fastconv.cli.sources import SOURCE
 from fastconv.data.files import check_writeable
@@ -30,9 +30,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help=f"{', '.join(MODELS)} (default: lenet5)")
     parser.add_argument("--data", metavar="DATA", help=f"{SOURCE} (default: digits)")
     parser.add_argument(
-        "--epochs", type=whole(1), metavar="N", help="passes over the data (default: 30 digits, else 10)"
+        "--epochs", type=at_least(1), metavar="N", help="passes over the data (default: 30 digits, else 10)"
     )
-    parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images a step (default: 64)")
+    parser.add_argument("--batch-size", type=at_least(1), metavar="N", help="images a step (default: 64)")
     parser.add_argument(
         "--lr", type=rate, metavar="RATE", help="learning rate (default: sgd 0.03, adagrad 0.01, others 0.001)"
     )
@@ -43,7 +43,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--clip-norm", type=rate, metavar="MOST", help="shrink gradients to this norm, all together")
     clip.add_argument("--clip-value", type=rate, metavar="MOST", help="limit every gradient to -MOST..MOST")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="of the weights (default: float32)")
-    parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights and shuffling (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), metavar="N", help="of weights and shuffling (default: 0)")
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:

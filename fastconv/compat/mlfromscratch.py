@@ -117,7 +117,7 @@ class Layer:
         return type(self).__name__
 
     def parameters(self) -> int:
-        """How many numbers are learnt."""
+        """How many parameters are learnt."""
         return 0
 
     def forward_pass(self, X: np.ndarray, training: bool) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv.data.arguments import integer
 from fastconv.errors import DTypeError, ShapeError
 
 
@@ -50,7 +50,7 @@ def minibatches(
             raise ShapeError(f"minibatches: {name} has shape (), at least one axis was needed")
     if len(x) != len(y):
         raise ShapeError(f"minibatches: x has {len(x)} samples, y has {len(y)}; the same number was needed")
-    size = _batch_size(batch_size)
+    size = integer("minibatches", "batch_size", batch_size, 1)
     generator = _generator(rng)
     order = None if generator is None else generator.permutation(len(x))
     stop = len(x) - len(x) % size if drop_last else len(x)
@@ -64,19 +64,6 @@ def _batches(
         end = min(start + size, stop)
         chosen = slice(start, end) if order is None else order[start:end]
         yield x[chosen], y[chosen]
-
-
-def _batch_size(batch_size: int) -> int:
-    # bool is an int to Python, but True as a batch size is a slip in the order of the arguments.
-    try:
-        size = None if isinstance(batch_size, bool) else operator.index(batch_size)
-    except TypeError:
-        size = None
-    if size is None:
-        raise TypeError(f"minibatches: batch_size is {batch_size!r} ({type(batch_size).__name__}), an int was needed")
-    if size < 1:
-        raise ValueError(f"minibatches: batch_size is {size}, at least 1 was needed")
-    return size
 
 
 def _generator(rng: np.random.Generator | int | None) -> np.random.Generator | None:

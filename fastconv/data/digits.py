@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import operator
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastconv.data.arguments import integer
 from fastconv.errors import DTypeError
 
 DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -45,7 +45,7 @@ def load_digits(size: int = 28, *, dtype: DTypeLike = np.float32) -> tuple[Split
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,
     https://doi.org/10.24432/C50P49 (CC BY 4.0), see DIGITS.md.
     """
-    side = _check_size(size)
+    side = integer("load_digits", "size", size, _SIDE)
     kind = float_dtype("load_digits", dtype)
     # read as a resource: the package may be imported from an archive
     content = files("fastconv.data").joinpath("digits.npz").read_bytes()
@@ -65,18 +65,6 @@ def float_dtype(who: str, dtype: DTypeLike) -> np.dtype[Any]:
     if kind is None or kind not in (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)):
         raise DTypeError(f"{who}: dtype is {dtype!r}, float16, float32 or float64 was needed")
     return kind
-
-
-def _check_size(size: int) -> int:
-    try:
-        side = None if isinstance(size, bool) else operator.index(size)
-    except TypeError:
-        side = None
-    if side is None:
-        raise TypeError(f"load_digits: size is {size!r} ({type(size).__name__}), an int was needed")
-    if side < _SIDE:
-        raise ValueError(f"load_digits: size is {side}, at least {_SIDE} was needed")
-    return side
 
 
 def _enlarge(images: NDArray[np.uint8], side: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ except ImportError:  # Windows, where a file that is open anywhere can be neithe
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def written_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A binary file to write to, which takes the place of `path` when the block ends, and vanishes if it fails.
 
     A process that is killed leaves its file behind, hidden; the next that writes to the same path removes it.
@@ -32,7 +32,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with file:
             yield file
             file.flush()
-            if fcntl:  # while it is locked: nobody takes it for left over
+            if fcntl:  # while it is locked: no other process takes it for left over
                 os.replace(part, target)
         if not fcntl:
             os.replace(part, target)
@@ -54,7 +54,7 @@ def _part(folder: Path, start: str) -> tuple[Path, BinaryIO]:
 
 
 def _remove_left_over(folder: Path, start: str) -> None:
-    """Remove the files of processes that were killed while they wrote: those that nobody holds locked."""
+    """Remove the files of processes that were killed while they wrote: those that no process holds locked."""
     for part in folder.glob(f"{start}*.part"):
         with contextlib.suppress(OSError):  # it is in use, or another process is as fast
             with part.open("r+b") as file:
@@ -71,7 +71,7 @@ def _lock(file: BinaryIO, wait: bool = True) -> None:
 
 
 def check_writeable(path: str | os.PathLike[str]) -> None:
-    """Raise the OSError now that `written_whole(path)` would raise after an hour of training."""
+    """Raise the OSError now that `written_atomically(path)` would raise after an hour of training."""
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder, a file name was needed")

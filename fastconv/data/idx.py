@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 from fastconv.data.reading import as_path, check_unpacked, opening, unpacked_limit
 from fastconv.errors import DataError, DTypeError
 
@@ -84,7 +84,7 @@ def write_idx(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
     if file.is_dir():
         raise IsADirectoryError(f"write_idx: {file} is a folder, the name of a file was needed")
     payload = array.astype(_TYPES[header[2]], copy=False).tobytes(order="C")
-    with written_whole(file) as raw:
+    with written_atomically(file) as raw:
         if file.name.endswith(".gz"):
             with gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped:
                 zipped.write(header)
@@ -149,13 +149,13 @@ def _read_header(stream: BufferedIOBase, file: Path) -> tuple[np.dtype[Any], tup
     if code not in _TYPES:
         known = ", ".join(f"0x{known:02X}" for known in _TYPES)
         raise DataError(f"read_idx: {file} is not an IDX file: element type 0x{code:02X}, one of {known} was needed")
-    sizes = stream.read(4 * rank)
-    if len(sizes) < 4 * rank:
+    encoded = stream.read(4 * rank)
+    if len(encoded) < 4 * rank:
         raise DataError(
             f"read_idx: {file} has a truncated header: "
-            f"{4 + len(sizes)} bytes, {4 + 4 * rank} were needed for rank {rank}"
+            f"{4 + len(encoded)} bytes, {4 + 4 * rank} were needed for rank {rank}"
         )
-    return np.dtype(_TYPES[code]), tuple(np.frombuffer(sizes, ">u4").tolist())
+    return np.dtype(_TYPES[code]), tuple(np.frombuffer(encoded, ">u4").tolist())
 
 
 def _read_payload(

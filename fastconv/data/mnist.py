@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastconv.data.digits import Split, float_dtype
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 from fastconv.data.idx import open_decompressed, read_labelled_images
 from fastconv.errors import DataError
 
@@ -241,7 +241,7 @@ def _download(dataset: Dataset, folder: Path) -> str:
 def _fetch(get: Callable[..., None], address: str, file: Path, sha256: str) -> str:
     """Download one file, whole and checked or not at all; return "" or what went wrong."""
     try:
-        with written_whole(file) as part:
+        with written_atomically(file) as part:
             get(address, part, None)
             part.flush()
             # Of the content: mirrors compress the same file differently.

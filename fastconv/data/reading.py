@@ -152,7 +152,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _array(stream: IO[bytes], size: int) -> np.ndarray:
-    """Read an array from a stream of so many bytes; nothing is reserved unless they are what the header says."""
+    """Read an array from a stream of `size` bytes; nothing is reserved unless they are what the header says."""
     dtype, fortran, shape, start = _header(stream)
     needed = math.prod(shape) * dtype.itemsize
     if size - start != needed:
@@ -185,8 +185,8 @@ def _header(stream: IO[bytes]) -> tuple[np.dtype, bool, tuple[int, ...], int]:
         raise ValueError("its header describes no array of numbers")
     if not _NUMBERS_OR_TEXT.fullmatch(found["descr"]):
         raise ValueError(f"its header tells of {found['descr']!r}, numbers were needed")
-    sizes = [part.strip().rstrip("L") for part in found["shape"].split(",")]  # Python 2 wrote 3L
-    shape = tuple(int(part) for part in (sizes if sizes[-1] else sizes[:-1]))
+    parts = [part.strip().rstrip("L") for part in found["shape"].split(",")]  # Python 2 wrote 3L
+    shape = tuple(int(part) for part in (parts if parts[-1] else parts[:-1]))
     dtype = np.dtype(found["descr"])
     if len(shape) > 64 or not dtype.itemsize:
         raise ValueError(f"its header tells of rank {len(shape)} and {dtype}")

@@ -74,7 +74,7 @@ def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
-    """X where x > 0, else negative_slope * x, for an array of any shape.
+    """x where x > 0, else negative_slope * x, for an array of any shape.
 
     Raises:
         ValueError: negative_slope is not finite.
@@ -189,12 +189,12 @@ def _axis(where: str, array: np.ndarray, axis: Any) -> int:
 
 
 def _total(values: np.ndarray, axis: int) -> np.ndarray:
-    """The sum along an axis, in float64 on the way: it may be of many numbers of one sign."""
+    """The sum along an axis, in float64 on the way: it may have many terms of one sign."""
     return values.sum(axis=axis, keepdims=True, dtype=np.float64).astype(values.dtype)
 
 
 def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """X - log(sum(exp(x))) along an axis, without overflow.
+    """x - log(sum(exp(x))) along an axis, without overflow.
 
     Raises:
         ShapeError: there is no such axis, or nothing along it.
@@ -250,7 +250,7 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def softmax_backward(grad_output: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Y * (grad_output - sum(grad_output * y)) along an axis, for y = softmax(x).
+    """y * (grad_output - sum(grad_output * y)) along an axis, for y = softmax(x).
 
     Raises:
         ShapeError: the shapes differ, or there is no such axis.

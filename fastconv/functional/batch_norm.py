@@ -222,10 +222,10 @@ def _as_given(images: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
     return np.ascontiguousarray(arrays.channels_as(images, layout)[0 if unbatched else slice(None)])
 
 
-def _vectors(dtype: np.dtype, *numbers: np.ndarray) -> list[np.ndarray]:
+def _vectors(dtype: np.dtype, *statistics: np.ndarray) -> list[np.ndarray]:
     """Numbers for each channel as the kernels take them."""
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity
-        return [np.array(a, dtype) for a in numbers]
+        return [np.array(a, dtype) for a in statistics]
 
 
 def _flat(images: np.ndarray) -> np.ndarray:

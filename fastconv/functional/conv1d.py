@@ -99,7 +99,7 @@ def conv1d_backward(
 
 
 def _rows(where: str, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
-    """X and weight with an axis of one row."""
+    """x and weight with an axis of one row."""
     x, weight = arrays.numeric(where, "x", x), arrays.numeric(where, "weight", weight)
     if x.ndim not in (2, 3):
         raise ShapeError(f"{where}: x must have 3 dimensions, or 2 without a batch, got shape {x.shape}")

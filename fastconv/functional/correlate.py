@@ -116,7 +116,7 @@ def _planes(where: str, x: Any, kernel: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_mode(where: str, mode: Any) -> str:
-    """`mode`, checked."""
+    """`mode`, or an error that lists the modes."""
     return one_of(where, "mode", mode, MODES)
 
 

@@ -15,7 +15,7 @@ from fastconv._engine.pieces import planes_and_rows
 from fastconv._geometry.pool import PoolGeometry, pool_geometry
 from fastconv.errors import ShapeError
 
-CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as so many products of a convolution
+CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as this number of products of a convolution
 
 
 def _in_order(where: str, name: str, array: Any, layout: Any) -> tuple[np.ndarray, bool]:
@@ -25,7 +25,7 @@ def _in_order(where: str, name: str, array: Any, layout: Any) -> tuple[np.ndarra
 
 
 def images_of(where: str, x: Any, layout: Any) -> tuple[np.ndarray, bool]:
-    """X in NCHW order with a batch axis, and whether it had none."""
+    """x in NCHW order with a batch axis, and whether it had none."""
     images, unbatched = _in_order(where, "x", x, layout)
     if 0 in images.shape[1:]:
         raise ShapeError(f"{where}: x must have at least one channel and one pixel, got shape {x.shape}")
@@ -61,7 +61,7 @@ def as_given(found: np.ndarray, dtype: np.dtype, layout: str, unbatched: bool) -
 def pooled_images(
     where: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any
 ) -> tuple[np.ndarray, PoolGeometry, bool]:
-    """X in NCHW order with a batch axis, its geometry, and whether it had no batch."""
+    """x in NCHW order with a batch axis, its geometry, and whether it had no batch."""
     images, unbatched = _in_order(where, "x", x, layout)
     if images.shape[1] < 1:
         raise ShapeError(f"{where}: x must have at least one channel, got shape {x.shape}")

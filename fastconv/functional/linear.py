@@ -20,7 +20,7 @@ PRODUCTS_OF_AN_ELEMENT = 16
 
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """Y = x @ weight.T + bias.
+    """y = x @ weight.T + bias.
 
     Args:
         x: (N, IN) or (IN,), of any dtype that `conv2d` takes, promoted as there.
@@ -113,7 +113,7 @@ def linear_backward(
 
 
 def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) -> np.ndarray:
-    """A @ b of M rows, a given by its strides in elements."""
+    """a @ b of M rows, a given by its strides in elements."""
     c = np.empty((1, M, b.shape[1]), a.dtype)
     flat, zeros = a.reshape(-1), np.zeros(M, a.dtype)
     for part in parts(M, b.size):

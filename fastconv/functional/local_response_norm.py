@@ -1,4 +1,4 @@
-"""Local response normalisation, in whole arrays: sums over a few channels are as many additions of shifted planes."""
+"""Local response normalisation in NumPy: a sum over a few channels adds views of the array, shifted by channels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def local_response_norm(
     """
     where = "local_response_norm"
     images, unbatched = images_of(where, x, layout)
-    size, alpha, beta, k = _numbers(where, size, alpha, beta, k)
+    size, alpha, beta, k = _options(where, size, alpha, beta, k)
     dtype = arrays.result_dtype(x)
     images = ready(images, arrays.compute_dtype(dtype))
     if on_numpy():
@@ -92,7 +92,7 @@ def local_response_norm_backward(
     """
     where = "local_response_norm_backward"
     images, unbatched = images_of(where, x, layout)
-    size, alpha, beta, k = _numbers(where, size, alpha, beta, k)
+    size, alpha, beta, k = _options(where, size, alpha, beta, k)
     g = arrays.numeric(where, "grad_output", grad_output)
     arrays.same_shape(where, "grad_output", g, x.shape)
     dtype = arrays.result_dtype(g, x)
@@ -108,7 +108,7 @@ def local_response_norm_backward(
     return as_given(grad, dtype, layout, unbatched)
 
 
-def _numbers(where: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, float, float, float]:
+def _options(where: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, float, float, float]:
     alpha, beta, k = (number(where, name, n) for name, n in (("alpha", alpha), ("beta", beta), ("k", k)))
     return integer(where, "size", size, 1), alpha, beta, k
 

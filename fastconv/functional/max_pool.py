@@ -197,7 +197,7 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 
 def max_dtype(dtype: np.dtype) -> np.dtype:
-    """What max-pooling computes in: floats as ever, integers in the widest of their kind, so that few are compiled."""
+    """What max-pooling computes in: floats as elsewhere, integers in the widest of their kind, for fewer kernels."""
     if dtype.kind == "f":
         return arrays.compute_dtype(dtype.newbyteorder("="))
     return np.dtype(np.uint64) if dtype == np.uint64 else np.dtype(np.int64)

@@ -45,7 +45,7 @@ def max_unpool2d(
     images, unbatched = arrays.batched(where, "x", arrays.numeric(where, "x", x))
     shape = sizes(where, "output_shape", output_shape, (x.ndim,))
     shape = (1, *shape) if unbatched else shape
-    N, C, H, W = shape if layout == "NCHW" else (shape[0], shape[3], shape[1], shape[2])
+    N, C, H, W = arrays.shape_from(shape, layout)
     images = arrays.channels_first(images, layout)
     if images.shape[:2] != (N, C) or min(C, H, W) < 1:
         raise ShapeError(f"{where}: output_shape {tuple(output_shape)} does not fit x of {x.shape}")
@@ -106,7 +106,7 @@ def max_unpool2d_backward(grad_output: np.ndarray, indices: np.ndarray, *, layou
 
 
 def _cells(where: str, indices: np.ndarray, unbatched: bool, plane: tuple[int, int], layout: str) -> np.ndarray:
-    """Indices into planes of so many pixels, checked: (N, C, H, W) int64."""
+    """Indices (N, C, H, W) int64 into planes (H, W), or an error where one lies outside."""
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
     cells = ready(arrays.channels_first(indices[None] if unbatched else indices, layout), np.dtype(np.int64))

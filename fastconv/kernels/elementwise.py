@@ -16,7 +16,7 @@ LINE_BYTES = 64  # of the cache, on x86 and most others
 
 @strict_kernel
 def relu(x, y):
-    """Y = x where x > 0 or x is NaN, else 0. Precondition: flat arrays. Parallel over elements."""
+    """y = x where x > 0 or x is NaN, else 0. Precondition: flat arrays. Parallel over elements."""
     zero = x.dtype.type(0)
     for element in prange(x.size):
         i = np.uint64(element)
@@ -34,7 +34,7 @@ def relu_backward(g, y, grad_x):
 
 @strict_kernel
 def leak(x, a, slope, y):
-    """Y = a where x > 0, else slope * a: leaky ReLU for a = x, its gradient for a = that of the result.
+    """y = a where x > 0, else slope * a: leaky ReLU for a = x, its gradient for a = that of the result.
 
     Precondition: flat arrays, slope of their dtype. Parallel over elements.
     """

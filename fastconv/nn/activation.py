@@ -61,7 +61,7 @@ class Tanh(_Activation):
 
 
 class LeakyReLU(Layer):
-    """X where x > 0, else negative_slope * x.
+    """x where x > 0, else negative_slope * x.
 
     Example:
         >>> LeakyReLU(0.25)(np.array([-1.0, 2.0]))

@@ -39,7 +39,7 @@ class Parameter:
     Attributes:
         value: the array; optimisers change it in place.
         grad: an array of the same shape and dtype, zero after `zero_grad`.
-        grad_array: the array itself, whose numbers do not count after `zero_grad`.
+        grad_array: the array itself, whose content is not valid after `zero_grad` until something is written.
         name: what it is called inside its layer, as `"weight"`.
         trainable: whether gradients are computed for it and optimisers change it.
     """
@@ -47,7 +47,7 @@ class Parameter:
     def __init__(self, value: np.ndarray, name: str = ""):
         self.value = np.ascontiguousarray(value)
         self.grad_array = np.zeros_like(self.value)
-        self._fresh = False  # zeros are written when somebody looks, and never if the next gradient comes first
+        self._stale = False  # after zero_grad: zeros are written when `grad` is read, not if a gradient comes first
         self.name = name
         self.trainable = True
 
@@ -60,7 +60,7 @@ class Parameter:
 
     @grad.setter
     def grad(self, grad: np.ndarray) -> None:
-        self.grad_array, self._fresh = grad, False
+        self.grad_array, self._stale = grad, False
 
     def accumulate(self, grad: np.ndarray | None) -> None:
         """Add `grad` to what is there; None adds nothing."""
@@ -69,12 +69,12 @@ class Parameter:
 
     def zero_grad(self) -> None:
         """Forget the gradients that have come in."""
-        self._fresh = True
+        self._stale = True
 
     def begin(self) -> bool:
-        """Whether what is in `grad_array` does not count; from now on it does, as the caller writes it."""
-        fresh, self._fresh = self._fresh, False
-        return fresh
+        """Whether the content of `grad_array` is to be overwritten, not added to; the caller does so now."""
+        stale, self._stale = self._stale, False
+        return stale
 
     def __repr__(self) -> str:
         return f"Parameter({self.name}, {self.value.dtype}, {self.value.shape})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,15 +13,12 @@ from fastconv._arguments.sizes import Int2, Padding, integer, pair
 from fastconv._geometry.conv_transpose import conv_transpose_geometry
 from fastconv.errors import ShapeError
 from fastconv.nn import init
-from fastconv.nn.base import Backward, Layer, Parameter, check_images
+from fastconv.nn.base import Parameter, check_images
+from fastconv.nn.weighted import Weighted
 
 
-class _Convolution(Layer):
-    """Weights, a bias, and the options that its function and its gradient take after them."""
-
-    function: ClassVar[Callable]
-    gradient: ClassVar[Callable]
-    options: tuple[Any, ...]
+class _Convolution(Weighted):
+    """Weights in groups of channels."""
 
     def __init__(
         self, channels: tuple[Any, Any], groups: Any, shape: Callable[[int, int, int], tuple[int, ...]], bias: bool,
@@ -35,28 +32,6 @@ class _Convolution(Layer):
         self.weight = Parameter(initialiser(shape(C, OC, groups), rng, dtype), "weight")
         self.bias = Parameter(np.zeros(OC, dtype), "bias") if bias else None
         self.options = options
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The convolution of a batch (N, C, H, W)."""
-        return type(self).function(x, self.weight.value, self.bias.value if self.bias else None, *self.options)
-
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """The convolution of a batch, and its gradient."""
-
-        def backward(grad_y: np.ndarray) -> np.ndarray:
-            return self.backward(grad_y, x)  # type: ignore[return-value]
-
-        return self(x), backward
-
-    def backward(self, grad_y: np.ndarray, x: np.ndarray, need_x: bool = True) -> np.ndarray | None:
-        """Add to the parameters' gradients; the gradient of x, or None where it is not needed."""
-        needs = (need_x, self.weight.trainable, self.bias is not None and self.bias.trainable)
-        gradients = type(self).gradient(grad_y, x, self.weight.value, *self.options, needs=needs)
-        grad_x, grad_weight, grad_bias = gradients
-        self.weight.accumulate(grad_weight)
-        if self.bias is not None:
-            self.bias.accumulate(grad_bias)
-        return grad_x
 
 
 class Conv2d(_Convolution):

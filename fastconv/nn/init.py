@@ -18,7 +18,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out) of weights (OUT, IN, taps...): IN * taps and OUT * taps.
+    """(fan_in, fan_out) of weights (OUT, IN, KH, KW) or (OUT, IN): IN * KH * KW and OUT * KH * KW.
 
     Example:
         >>> fans((6, 1, 5, 5))

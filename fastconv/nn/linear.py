@@ -13,9 +13,10 @@ from fastconv._arguments.sizes import integer
 from fastconv.errors import ShapeError
 from fastconv.nn import init
 from fastconv.nn.base import Backward, Layer, Parameter, array_of, gradient_of
+from fastconv.nn.weighted import Weighted
 
 
-class Linear(Layer):
+class Linear(Weighted):
     """y = x @ weight.T + bias for a batch x (N, IN); see `fastconv.linear`.
 
     Args:
@@ -31,6 +32,8 @@ class Linear(Layer):
         (2, 10)
     """
 
+    function, gradient = F.linear, F.linear_backward
+
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, *, initialiser: Callable = init.he_uniform,
         rng: init.Rng = None, dtype: DTypeLike = np.float32,
@@ -38,27 +41,6 @@ class Linear(Layer):
         IN, OUT = integer("Linear", "in_features", in_features, 1), integer("Linear", "out_features", out_features, 1)
         self.weight = Parameter(initialiser((OUT, IN), rng, dtype), "weight")
         self.bias = Parameter(np.zeros(OUT, dtype), "bias") if bias else None
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The product for a batch (N, IN)."""
-        return F.linear(x, self.weight.value, self.bias.value if self.bias else None)
-
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """The product for a batch, and its gradient."""
-
-        def backward(grad_y: np.ndarray) -> np.ndarray:
-            return self.backward(grad_y, x)  # type: ignore[return-value]
-
-        return self(x), backward
-
-    def backward(self, grad_y: np.ndarray, x: np.ndarray, need_x: bool = True) -> np.ndarray | None:
-        """Add to the parameters' gradients; the gradient of x, or None where it is not needed."""
-        needs = (need_x, self.weight.trainable, self.bias is not None and self.bias.trainable)
-        grad_x, grad_weight, grad_bias = F.linear_backward(grad_y, x, self.weight.value, needs=needs)
-        self.weight.accumulate(grad_weight)
-        if self.bias is not None:
-            self.bias.accumulate(grad_bias)
-        return grad_x
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OUT)."""
@@ -88,7 +70,7 @@ class Flatten(Layer):
         return x.reshape(self.output_shape(x.shape))
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """The flattened batch, and the way back."""
+        """the flattened batch, and its gradient."""
         y = self(x)
         shape, flat = x.shape, y.shape
         return y, lambda grad_y: gradient_of(self, grad_y, flat).reshape(shape)

@@ -11,10 +11,11 @@ from fastconv import functional as F
 from fastconv._arguments.sizes import Int2, Padding, pair
 from fastconv.errors import DTypeError, ShapeError
 from fastconv.nn import init
-from fastconv.nn.base import Backward, Layer, Parameter
+from fastconv.nn.base import Parameter
+from fastconv.nn.weighted import Weighted
 
 
-class PartialConv2d(Layer):
+class PartialConv2d(Weighted):
     """A convolution in which each output channel takes only the input channels that a table names.
 
     Args:
@@ -40,6 +41,8 @@ class PartialConv2d(Layer):
     Source: Y. LeCun et al., Gradient-based learning applied to document recognition (1998), table I.
     """
 
+    function, gradient = F.conv2d, F.conv2d_backward
+
     def __init__(
         self, connections: np.ndarray, kernel_size: Int2, stride: Int2 = 1, padding: Padding = 0, dilation: Int2 = 1,
         bias: bool = True, *, initialiser: Callable = init.he_uniform, rng: init.Rng = None,
@@ -63,22 +66,11 @@ class PartialConv2d(Layer):
         full[self.connections] = weight
         return full
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The convolution of a batch (N, C, H, W)."""
-        return F.conv2d(x, self.full_weight(), self.bias.value if self.bias else None, *self.options)
+    def _full(self) -> np.ndarray:
+        return self.full_weight()
 
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """The convolution of a batch, and its gradient."""
-
-        def backward(grad_y: np.ndarray) -> np.ndarray:
-            needs = (True, self.weight.trainable, self.bias is not None and self.bias.trainable)
-            grad_x, full, grad_bias = F.conv2d_backward(grad_y, x, self.full_weight(), *self.options, needs=needs)
-            self.weight.accumulate(None if full is None else full[self.connections])
-            if self.bias is not None:
-                self.bias.accumulate(grad_bias)
-            return grad_x  # type: ignore[return-value]
-
-        return self(x), backward
+    def _own(self, grad_full: np.ndarray | None) -> np.ndarray | None:
+        return None if grad_full is None else grad_full[self.connections]
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """(N, OC, OH, OW)."""

@@ -68,7 +68,7 @@ class Sequential(Layer):
         return self._chained(x, True)
 
     def forward_from_data(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """As `forward`, for an x that is data: the layer in front does not compute a gradient nobody needs."""
+        """As `forward`, for an x that is data: the first layer does not compute the gradient of its input."""
         return self._chained(x, False)
 
     def _chained(self, x: np.ndarray, need_x: bool) -> tuple[np.ndarray, Backward]:

@@ -10,9 +10,10 @@ from fastconv import nn
 from fastconv._arguments.sizes import Pads, pair
 from fastconv._geometry.conv import conv_geometry
 from fastconv._geometry.conv_transpose import conv_transpose_geometry
-from fastconv._geometry.pool import PoolGeometry, pool_geometry
+from fastconv._geometry.pool import pool_geometry
 from fastconv.nn import Layer
 from fastconv.onnx.graph import Graph, Shape, Writer
+from fastconv.onnx.windows import without_overhang
 
 
 def _pads(pads: Pads) -> list[int]:
@@ -55,8 +56,8 @@ def _conv_transpose(graph: Graph, layer: nn.ConvTranspose2d, prefix: str, x: str
     strides, dilations = pair("export", "stride", stride, 1), pair("export", "dilation", dilation, 1)
     # a named padding may stand for an output_padding too
     more = [
-        axis.padded - (n - 1) * step - spread * (k - 1) - 1
-        for axis, n, step, spread, k in zip(
+        axis.padded - (n - 1) * step - dilation * (k - 1) - 1
+        for axis, n, step, dilation, k in zip(
             (geometry.rows, geometry.columns), shape[2:], strides, dilations, weight.shape[2:]
         )
     ]
@@ -82,13 +83,13 @@ def _batch_norm(graph: Graph, layer: nn.BatchNorm2d, prefix: str, x: str, shape:
 
 def _local_response_norm(graph: Graph, layer: nn.LocalResponseNorm, prefix: str, x: str, shape: Shape) -> str:
     size, alpha, beta, k = layer.options
-    # of an even number of channels ONNX has one more behind, fastconv before: the channels are turned round for it
-    # (and ONNX Runtime computes odd numbers alone)
+    # of an even number of channels ONNX has one more behind, fastconv before: the channels are reversed for it
+    # (and ONNX Runtime computes odd sizes alone)
     if size % 2 == 0:
-        turn = graph.add_weight(f"{prefix}turn", np.eye(shape[1])[::-1, :, None, None])
-        x = graph.add("Conv", x, turn)
+        backwards = graph.add_weight(f"{prefix}turn", np.eye(shape[1])[::-1, :, None, None])
+        x = graph.add("Conv", x, backwards)
     x = graph.add("LRN", x, size=size, alpha=alpha, beta=beta, bias=k)
-    return x if size % 2 else graph.add("Conv", x, turn)
+    return x if size % 2 else graph.add("Conv", x, backwards)
 
 
 def _leaky_relu(graph: Graph, layer: nn.LeakyReLU, prefix: str, x: str, shape: Shape) -> str:
@@ -107,7 +108,8 @@ def _max_pool(graph: Graph, layer: nn.MaxPool2d, prefix: str, x: str, shape: Sha
     kernel, stride, _, dilation, _ = layer.options
     kernel, dilations = pair("export", "kernel_size", kernel, 1), pair("export", "dilation", dilation, 1)
     strides = kernel if stride is None else pair("export", "stride", stride, 1)
-    pads = _reached(pool_geometry("export", shape[-2:], *layer.options), strides)
+    geometry = pool_geometry("export", shape[-2:], *layer.options)
+    pads = without_overhang(geometry.rows, geometry.columns)
     if any(max(sides) >= k for sides, k in zip(pads, kernel)):  # which ONNX Runtime does not take
         x, pads = graph.add_pad(x, pads, -np.inf), ((0, 0), (0, 0))
     return graph.add("MaxPool", x, kernel_shape=kernel, strides=strides, pads=_pads(pads), dilations=dilations)
@@ -118,7 +120,8 @@ def _avg_pool(graph: Graph, layer: nn.AvgPool2d, prefix: str, x: str, shape: Sha
     geometry = pool_geometry("export", shape[-2:], kernel, stride, padding, 1, ceil_mode)
     kernel = pair("export", "kernel_size", kernel, 1)
     strides = kernel if stride is None else pair("export", "stride", stride, 1)
-    pads = _reached(geometry, strides)
+    # readers of older files count the windows of ceil_mode otherwise: none may overhang
+    pads = without_overhang(geometry.rows, geometry.columns)
     if divisor is not None:
         # ONNX has no divisor, but a convolution of each channel with equal weights
         weight = graph.add_weight(f"{prefix}weight", np.full((shape[1], 1, *kernel), 1 / divisor))
@@ -126,23 +129,14 @@ def _avg_pool(graph: Graph, layer: nn.AvgPool2d, prefix: str, x: str, shape: Sha
             "Conv", x, weight, kernel_shape=kernel, strides=strides, pads=_pads(pads), group=shape[1]
         )  # fmt: skip
     counted = ((geometry.rows.before, geometry.rows.after), (geometry.columns.before, geometry.columns.after))
-    if count_include_pad and any(reached > after for (_, reached), (_, after) in zip(pads, counted)):
+    if count_include_pad and any(end > after for (_, end), (_, after) in zip(pads, counted)):
         # cells that overhang the padding do not count
         x, count_include_pad = graph.add_pad(x, counted, 0.0), False
-        pads = tuple((0, max(reached - after, 0)) for (_, reached), (_, after) in zip(pads, counted))  # type: ignore[assignment]
+        pads = tuple((0, max(end - after, 0)) for (_, end), (_, after) in zip(pads, counted))  # type: ignore[assignment]
     return graph.add(
         "AveragePool", x, kernel_shape=kernel, strides=strides, pads=_pads(pads),
         count_include_pad=int(count_include_pad),
     )  # fmt: skip
-
-
-def _reached(geometry: PoolGeometry, strides: tuple[int, int]) -> Pads:
-    """The padding with which no window overhangs: readers of older files count the windows of ceil_mode otherwise."""
-    top, left = (
-        (axis.before, max((axis.out - 1) * step + axis.dilation * (axis.kernel - 1) + 1 - axis.size - axis.before, 0))
-        for axis, step in zip((geometry.rows, geometry.columns), strides)
-    )
-    return top, left
 
 
 def _elementwise(operator: str, **attributes: Any) -> Writer:

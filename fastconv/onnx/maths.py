@@ -174,7 +174,7 @@ def batch_normalization(node: Node) -> Operator:
 
 def lrn(node: Node) -> Operator:
     """LRN: x / (bias + alpha / size * the sum of the squares of the channels around)**beta."""
-    numbers = (node.take("alpha", 1e-4), node.take("beta", 0.75), node.take("bias", 1.0))
+    options = (node.take("alpha", 1e-4), node.take("beta", 0.75), node.take("bias", 1.0))
     size = node.take("size", 1)
     if size < 1:
         node.refuse(f"attribute size = {size}")
@@ -183,11 +183,11 @@ def lrn(node: Node) -> Operator:
 
     def forward(x: np.ndarray) -> tuple[Outputs, Gradients]:
         images = _images("LRN", x)[:, order]
-        y = F.local_response_norm(images, size, *numbers)
+        y = F.local_response_norm(images, size, *options)
 
         def gradient(grad: np.ndarray, needs: Needs) -> Sequence[np.ndarray | None]:
-            turned = grad.reshape(images.shape)[:, order]
-            return (F.local_response_norm_backward(turned, images, size, *numbers)[:, order].reshape(x.shape),)
+            backwards = grad.reshape(images.shape)[:, order]
+            return (F.local_response_norm_backward(backwards, images, size, *options)[:, order].reshape(x.shape),)
 
         return (y[:, order].reshape(x.shape),), gradient
 

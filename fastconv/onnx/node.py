@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Node:
-    """What an operator is made from; whatever it cannot take on is noted in `problems`.
+    """What an operator is made from; what is not supported is noted in `problems`.
 
     Attributes:
         operator: the operator's name, as `"Conv"`.
@@ -56,7 +56,7 @@ class Node:
             self.refuse(f"output {count + self.outputs[count:].index(True) + 1}")
 
     def finish(self) -> None:
-        """Refuse the attributes that nobody has taken."""
+        """Refuse the attributes that no operator has taken."""
         for name, value in self._left.items():
             self.refuse(f"attribute {name} = {value!r}")
 

@@ -12,7 +12,7 @@ from fastconv import functional as F
 from fastconv.data.reading import as_path, damage, opening
 from fastconv.errors import DataError, UnsupportedError
 from fastconv.nn import Buffer, Parameter
-from fastconv.onnx import maths, shapes, windows
+from fastconv.onnx import convolutions, maths, poolings, shapes
 from fastconv.onnx._library import onnx_library
 from fastconv.onnx.model import OnnxModel, Operator, Step
 from fastconv.onnx.node import Node
@@ -21,12 +21,12 @@ from fastconv.onnx.node import Node
 OPSETS = range(7, 29)
 OPERATORS: dict[str, Callable[[Node], Operator]] = {
     "Add": maths.add,
-    "AveragePool": windows.average_pool,
+    "AveragePool": poolings.average_pool,
     "BatchNormalization": maths.batch_normalization,
     "Clip": maths.clip,
     "Concat": shapes.concat,
-    "Conv": windows.conv,
-    "ConvTranspose": windows.conv_transpose,
+    "Conv": convolutions.conv,
+    "ConvTranspose": convolutions.conv_transpose,
     "Dropout": maths.dropout,
     "Flatten": shapes.flatten,
     "Gemm": maths.gemm,
@@ -34,7 +34,7 @@ OPERATORS: dict[str, Callable[[Node], Operator]] = {
     "Identity": maths.identity,
     "LRN": maths.lrn,
     "LeakyRelu": maths.leaky_relu,
-    "MaxPool": windows.max_pool,
+    "MaxPool": poolings.max_pool,
     "Pad": shapes.pad,
     "ReduceMean": maths.reduce_mean,
     "Relu": maths.by_result(F.relu, F.relu_backward),

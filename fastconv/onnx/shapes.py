@@ -84,8 +84,8 @@ def pad(node: Node) -> Operator:
     def forward(
         x: np.ndarray, pads: np.ndarray | None = None, value: np.ndarray | None = None, axes: np.ndarray | None = None
     ) -> tuple[Outputs, Gradients]:
-        numbers, fill = (fixed[0], fixed[1]) if fixed else (pads, value)
-        widths = _widths(x, [int(n) for n in numbers], axes)  # type: ignore[union-attr]
+        amounts, fill = (fixed[0], fixed[1]) if fixed else (pads, value)
+        widths = _widths(x, [int(n) for n in amounts], axes)  # type: ignore[union-attr]
         # what is cut off goes first, so that the other modes see what is left
         inner = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(widths, x.shape))
         more = [(max(a, 0), max(b, 0)) for a, b in widths]

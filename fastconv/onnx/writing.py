@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from fastconv._arguments.sizes import sizes
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 from fastconv.errors import UnsupportedError
 from fastconv.nn import Layer
 from fastconv.onnx._library import onnx_library
@@ -57,5 +57,5 @@ def export(
     if graph.problems:
         raise UnsupportedError(f"export: the model has {', '.join(graph.problems)}, which cannot be exported")
     content = graph.finished(result, shape, tuple(model.output_shape(shape)), dynamic_batch)
-    with written_whole(path) as file:
+    with written_atomically(path) as file:
         file.write(content)

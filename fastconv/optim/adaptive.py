@@ -102,7 +102,7 @@ class RMSprop(Optimizer):
         self.weight_decay = number("RMSprop", "weight_decay", weight_decay, 0)
         self.momentum = number("RMSprop", "momentum", momentum, 0, below=1)
         self.centered = bool(centered)
-        # one array a parameter for what is in use
+        # only the arrays that these options need
         self.slot_names = ("square", *(["velocity"] if self.momentum else []), *(["mean"] if self.centered else []))
         super().__init__(parameters, lr)
 
@@ -111,12 +111,12 @@ class RMSprop(Optimizer):
         square, grad = kept["square"], _decayed(parameter, self.weight_decay)
         square *= self.alpha
         square += (1 - self.alpha) * grad * grad
-        spread = square
+        variance = square
         if self.centered:
             mean = kept["mean"]
             mean += (1 - self.alpha) * (grad - mean)
-            spread = np.maximum(square - mean * mean, 0)  # rounding may take it below
-        change = _quotient(grad, np.sqrt(spread) + self.eps)
+            variance = np.maximum(square - mean * mean, 0)  # rounding may take it below
+        change = _quotient(grad, np.sqrt(variance) + self.eps)
         if self.momentum:
             velocity = kept["velocity"]
             velocity *= self.momentum
@@ -168,7 +168,7 @@ class Adam(Optimizer):
         options = beta1, beta2, self.eps, self.weight_decay, self.steps
         reference.adam_update(parameter.value, parameter.grad, m, v, lr, *options)
 
-    def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
+    def _coefficients(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
         beta1, beta2 = self.betas
         scales = 1 - beta1**self.steps, 1 - beta2**self.steps
         return (lr, beta1, beta2, self.eps, self.weight_decay, *scales, 1 - beta1, 1 - beta2), ()
@@ -223,5 +223,5 @@ def _decayed(parameter: Parameter, weight_decay: float) -> np.ndarray:
 
 
 def _quotient(grad: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Grad / root, 0 where both are: an element that has never had a gradient stays where it is even if eps is 0."""
+    """grad / root, 0 where both are: an element that has never had a gradient stays where it is even if eps is 0."""
     return np.divide(grad, root, out=np.zeros_like(grad), where=(root != 0) | (grad != 0))

@@ -91,7 +91,7 @@ def _gradients(where: str, parameters: Iterable[Parameter]) -> list[np.ndarray]:
 def _norm(gradients: list[np.ndarray], power: float) -> float:
     """The norm of all elements together; in float64, where the squares of float32 neither overflow nor vanish."""
     with np.errstate(over="ignore"):
-        sizes = [np.abs(grad, dtype=np.float64) for grad in gradients if grad.size]
+        magnitudes = [np.abs(grad, dtype=np.float64) for grad in gradients if grad.size]
         if power == math.inf:
-            return float(np.max([size.max() for size in sizes], initial=0.0))
-        return float(np.sum([(size**power).sum() for size in sizes]) ** (1 / power))
+            return float(np.max([a.max() for a in magnitudes], initial=0.0))
+        return float(np.sum([(a**power).sum() for a in magnitudes]) ** (1 / power))

@@ -59,28 +59,28 @@ class Optimizer:
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
         raise NotImplementedError
 
-    def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
-        """For the kernel: numbers of the parameters' dtype, and further arguments."""
+    def _coefficients(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
+        """For the kernel: the rule's coefficients, in the parameters' dtype, and further arguments."""
         raise NotImplementedError
 
     def _update_together(self, trainable: list[int], lr: float) -> None:
         """Change the parameters of each dtype in one kernel call."""
-        numbers, others = self._numbers(lr)
+        coefficients, others = self._coefficients(lr)
         slots = [self.slots[name] for name in self.slot_names]
         for dtype in {self.parameters[i].value.dtype for i in trainable}:
             chosen = [i for i in trainable if self.parameters[i].value.dtype == dtype]
             arrays = [self.parameters[i].value for i in chosen] + [self.parameters[i].grad for i in chosen]
             arrays += [slot[i] for slot in slots for i in chosen]
-            table, tasks = self._tables.setdefault(dtype, (Table(), np.empty((0, 3), np.int64)))
+            table, parts = self._tables.setdefault(dtype, (Table(), np.empty((0, 3), np.int64)))
             if not table.holds(arrays):
                 self._require_contiguous(arrays)
                 table.fill(arrays)
-                tasks = np.array(_tasks([array.size for array in arrays[: len(chosen)]]), np.int64).reshape(-1, 3)
-                self._tables[dtype] = table, tasks
+                parts = tasks([array.size for array in arrays[: len(chosen)]], TASK_ELEMENTS)
+                self._tables[dtype] = table, parts
             places = table.addresses.reshape(-1, len(chosen))
             assert self.kernel is not None
             # a task is worth a thread, unlike an element
-            self.kernel.sized(len(tasks) * TASK_ELEMENTS * 2)(*places, tasks, np.array(numbers, dtype), *others)
+            self.kernel.sized(len(parts) * TASK_ELEMENTS * 2)(*places, parts, np.array(coefficients, dtype), *others)
 
     def _require_contiguous(self, arrays: list[np.ndarray]) -> None:
         if not all(array.flags.carray for array in arrays):
@@ -151,7 +151,7 @@ class SGD(Optimizer):
         options = self.momentum, self.nesterov, self.weight_decay
         reference.sgd_update(parameter.value, parameter.grad, velocity, lr, *options)
 
-    def _numbers(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
+    def _coefficients(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
         return (lr, self.momentum, self.weight_decay, float(self.nesterov)), ()
 
     def update_of(self, parameters: Sequence[Parameter], lr_factor: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -162,8 +162,8 @@ class SGD(Optimizer):
             lr_factor: as for `step`.
 
         Returns:
-            Where their velocities lie, and the numbers for `elementwise.sgd_part`; None, and no step is counted, unless
-            they are all of this optimiser's parameters, and trainable.
+            Where their velocities lie, and the coefficients for `elementwise.sgd_part`; None, and no step is counted,
+            unless they are all of this optimiser's parameters, and trainable.
         """
         if type(self) is not SGD or not all([p.trainable for p in parameters]):
             return None
@@ -177,14 +177,13 @@ class SGD(Optimizer):
             self._require_contiguous(velocities)
             self._velocities.fill(velocities)
         self.steps += 1
-        numbers, _ = self._numbers(self.lr * lr_factor)
-        return self._velocities.addresses, np.array(numbers, parameters[0].value.dtype)
+        coefficients, _ = self._coefficients(self.lr * lr_factor)
+        return self._velocities.addresses, np.array(coefficients, parameters[0].value.dtype)
 
 
-def _tasks(sizes: list[int]) -> list[tuple[int, int, int]]:
-    """(parameter, first element, how many) for each task of an update."""
-    return [
-        (i, first, min(TASK_ELEMENTS, size - first))
-        for i, size in enumerate(sizes)
-        for first in range(0, size, TASK_ELEMENTS)
-    ]
+def tasks(lengths: list[int], most: int) -> np.ndarray:
+    """(parameter, first element, how many) for each task, of `most` elements at most: (tasks, 3) int64."""
+    parts = [
+        (i, first, min(most, size - first)) for i, size in enumerate(lengths) for first in range(0, size, most)
+    ]  # fmt: skip
+    return np.array(parts, np.int64).reshape(-1, 3)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from fastconv._runtime.pointers import Table
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Buffer, Parameter
+from fastconv.optim.sgd import tasks
+from fastconv.training.run import Run
 
 TASK_BYTES = 2**14  # copied in one task: what one of an optimiser's tasks changes, so that the same core has it
 
@@ -20,16 +21,11 @@ class _Copies:
     def __init__(self, arrays: list[np.ndarray]):
         self.arrays, self.copies = arrays, [array.copy(order="K") for array in arrays]
         self._from, self._to, self._byte = Table(), Table(), np.zeros(1, np.uint8)
-        whole = [i for i, array in enumerate(arrays) if array.flags.c_contiguous]
-        self._others = [i for i in range(len(arrays)) if i not in whole]
-        self._from.fill([arrays[i] for i in whole])
-        self._to.fill([self.copies[i] for i in whole])
-        tasks = [
-            (number, first, min(TASK_BYTES, arrays[i].nbytes - first))
-            for number, i in enumerate(whole)
-            for first in range(0, arrays[i].nbytes, TASK_BYTES)
-        ]
-        self._tasks = np.array(tasks, np.int64).reshape(-1, 3)
+        contiguous = [i for i, array in enumerate(arrays) if array.flags.c_contiguous]
+        self._others = [i for i in range(len(arrays)) if i not in contiguous]
+        self._from.fill([arrays[i] for i in contiguous])
+        self._to.fill([self.copies[i] for i in contiguous])
+        self._tasks = tasks([arrays[i].nbytes for i in contiguous], TASK_BYTES)
 
     def renew(self) -> None:
         """Copy the arrays as they are."""
@@ -40,9 +36,9 @@ class _Copies:
 
 
 class GoodState:
-    """The state before the last step with a finite loss of a `training.Run` (measured: 5 % of a LeNet-5 step)."""
+    """The state before the last step with a finite loss of a run (measured: 5 % of a LeNet-5 step)."""
 
-    def __init__(self, run: Any):
+    def __init__(self, run: Run):
         self.run = run
         optimizer = run.optimizer
         slots = [array for arrays in optimizer.slots.values() for array in arrays]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastconv.data.files import written_whole
+from fastconv.data.files import written_atomically
 from fastconv.errors import MissingExtraError
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -66,5 +66,5 @@ def save(ax: Any, path: str | os.PathLike[str]) -> None:
         OSError: the file cannot be written.
     """
     suffix = check_suffix("save: path", path)
-    with written_whole(path) as file:
+    with written_atomically(path) as file:
         ax.figure.savefig(file, format=suffix[1:], dpi=DPI)

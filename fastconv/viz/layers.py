@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._arguments import arrays
-from fastconv._arguments.sizes import integer
+from fastconv._arguments.sizes import ceil_div, integer
 from fastconv.errors import ShapeError
 from fastconv.nn import Layer, Sequential
 from fastconv.viz.figures import new_axes
@@ -83,7 +83,7 @@ def plot_feature_maps(
     chosen = list(maps) if layers is None else [integer(where, "layers", i) for i in layers]
     if not chosen or not set(chosen) <= maps.keys():
         raise ValueError(f"{where}: layers must be some of {', '.join(map(str, maps))}, which give maps, got {layers}")
-    rows = [-(-len(maps[i]) // IN_A_ROW) for i in chosen]
+    rows = [ceil_div(len(maps[i]), IN_A_ROW) for i in chosen]
     if axes is None:
         axes = new_axes(len(chosen), 10, sum(rows) + 0.3 * len(chosen), rows)
     if len(axes) != len(chosen):

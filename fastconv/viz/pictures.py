@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv._arguments import arrays
 from fastconv._arguments.scalars import Rng, generator
-from fastconv._arguments.sizes import integer
+from fastconv._arguments.sizes import ceil_div, integer
 from fastconv.errors import ShapeError
 from fastconv.viz.figures import new_axes
 from fastconv.viz.words import FIRST_CJK, lettering
@@ -175,7 +175,7 @@ def tiles(
     # in pixels
     gap, above = max(1, round(GAP * max(H, W))), math.ceil(TEXT * max(H, W) * max(map(_lines, texts), default=0))
     height, width = H + gap + above, W + gap
-    rows = -(-count // columns)
+    rows = ceil_div(count, columns)
     if ax is None:
         tile = min(TILE, LONGEST / max(rows, columns)) / max(H, W)
         least = max(LEAST, LETTER * sum(2 if c >= FIRST_CJK else 1 for c in title))
@@ -186,7 +186,7 @@ def tiles(
         return ax
     # nothing between the pictures: NaN is not drawn, and colours have no value for that but white
     canvas = np.full((rows * height - gap, columns * width - gap, *x.shape[3:]), np.nan if x.ndim == 3 else 1)
-    for i, picture in enumerate(_spread(x) if own_scale else x):
+    for i, picture in enumerate(_rescaled(x) if own_scale else x):
         top, left = i // columns * height + above, i % columns * width
         canvas[top : top + H, left : left + W] = picture
         if texts[i]:
@@ -214,7 +214,7 @@ def _in_colour_or_grey(where: str, name: str, x: np.ndarray) -> np.ndarray:
     return np.clip(np.moveaxis(values, 1, -1) / (255 if x.dtype == np.uint8 else 1), 0, 1)
 
 
-def _spread(x: np.ndarray) -> np.ndarray:
+def _rescaled(x: np.ndarray) -> np.ndarray:
     """Each picture from 0 to 1; 0 where all its values are one, NaN where they are not finite."""
     axes, finite = tuple(range(1, x.ndim)), np.isfinite(x)
     low = x.min(axis=axes, keepdims=True, where=finite, initial=np.inf)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._runtime.jit import helper
+from fastconv.kernels.activation import sigmoid, tanh
 from fastconv.kernels.blocking import block_sum
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.copy import copy_rows
 from fastconv.kernels.micro.dot import add_dots, lane_sum
 from fastconv.kernels.micro.drivers import max_windows, max_windows_of_sums, spread_windows
-from fastconv.kernels.micro.exp import sigmoid, tanh
 from fastconv.kernels.micro.gemm import add_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import DOT_ROWS, LANES
@@ -119,6 +119,9 @@ def forward_unit(unit, tables, weight, bias, arena, scratch):
             Region(arena, unit.y_plane * LANES, unit.y_row * LANES), unit.y * LANES, weights, zero, inputs,
             unit.x * LANES, epilogue, unit.sum_rows, width,
         )  # fmt: skip
+        if unit.y_plane == 1:  # of a linear layer: one call for all
+            activate(unit.activation, arena, unit.y * LANES, OC * LANES)
+            return
         for c in range(OC):
             for r in range(unit.sum_rows):
                 activate(unit.activation, arena, (unit.y + c * unit.y_plane + r * unit.y_row) * LANES, width)
