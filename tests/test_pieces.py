@@ -12,6 +12,7 @@ from strategies import assert_identical, conv_cases, integers, pool_cases, trans
 import fastconv
 from fastconv import nn
 from fastconv._engine import pieces
+from fastconv._geometry.conv import conv_geometry
 
 EXAMPLES = settings(max_examples=30)  # each is run at once and in pieces
 
@@ -125,9 +126,9 @@ def test_signals_are_seen_between_pieces(monkeypatch):
 
 
 def test_what_is_cut_and_what_is_not(short):
-    geometry = fastconv._geometry.conv.conv_geometry("test", (2, 30, 5), (3, 2, 3, 3), 1, 1, 1, 1)
+    geometry = conv_geometry("test", (2, 30, 5), (3, 2, 3, 3), 1, 1, 1, 1)
     found = pieces.pieces(geometry, 2)
     assert [piece.outputs[0] for piece in found[:1]] == [slice(0, 1)]
     rows = [piece.outputs[1] for piece in found if piece.outputs[0] == slice(1, 2)]
     assert rows[0].start == 0 and rows[-1].stop == 30 and len(rows) > 5
-    assert not pieces.pieces(fastconv._geometry.conv.conv_geometry("test", (2, 3, 3), (3, 2, 3, 3), 1, 0, 1, 1), 1)
+    assert not pieces.pieces(conv_geometry("test", (2, 3, 3), (3, 2, 3, 3), 1, 0, 1, 1), 1)

@@ -3,55 +3,135 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import variants
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastconv
-from fastconv import _plan
+from fastconv._geometry.conv import conv_geometry
+from fastconv._plans.explain import explain
+from fastconv._plans.forward import plan_forward
+from fastconv._plans.names import Algorithm
+from fastconv._runtime.host import host_of
 from fastconv.cli import main
 from fastconv.errors import ShapeError
 
 
-@pytest.mark.parametrize(
-    ("sizes", "told", "shared"),
-    [
-        ((1, 4, 9, 9, 3, 3, 3, 1, 1), "all images at once", False),
-        ((9, 4, 9, 9, 3, 3, 3, 1, 1), "image by image", True),
-    ],
-)
-def test_explain_tells_what_runs(sizes, told, shared):
-    N, C, H, W, OC, KH, KW, stride, padding = sizes
-    text = _plan.explain(N, (C, H, W), (OC, C, KH, KW), stride, padding)
-    line = next(line for line in text.splitlines() if line.startswith("forward"))
-    assert line.split(None, 1)[1].startswith(told)
-    x, weight = np.ones((N, C, H, W), np.float32), np.ones((OC, C, KH, KW), np.float32)
-    with variants.recorded() as seen:
-        fastconv.conv2d(x, weight, None, stride, padding)
-    assert [name.endswith("shared") for name in seen] == [shared]
+@st.composite
+def convolutions(draw):
+    """Any convolution of finite numbers, among them large ones, strided, dilated, grouped and depthwise ones."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 8, 32]))
+    C = groups * draw(st.sampled_from([1, 1, 2, 3, 16, 48, 64]))
+    OC = groups * draw(st.sampled_from([1, 1, 2, 4, 13, 16, 96]))
+    C, OC, groups = draw(st.sampled_from([(C, OC, groups)] * 4 + [(groups, groups, groups), (32, 32, 32)]))
+    rows, columns = (_axis(draw) for _ in range(2))
+    N = draw(st.sampled_from([1, 1, 2, 8, 9]))
+    work = N * OC * C // groups * math.prod(rows[:2]) * math.prod(columns[:2])
+    if work > 2**25:
+        N = 1
+    options = dict(zip(("stride", "dilation", "padding"), zip(rows[2:], columns[2:])), groups=groups)
+    layout, dtype = draw(st.sampled_from(["NCHW", "NHWC"])), draw(st.sampled_from([np.float32, np.float64]))
+    return N, (C, rows[0], columns[0]), (OC, C // groups, rows[1], columns[1]), options, layout, dtype
 
 
-def test_each_variant_says_why_it_declines():
-    text = _plan.explain(1, (1, 28, 28), (6, 1, 5, 5), 1, 2)
-    assert "image by image declines: 1 images x 1 groups are fewer than" in text
-    assert "packed declines: 6 output channels in a group are fewer than" in text
-    assert "transposed declines: 6 output channels in a group are fewer than" in text
-    assert "gathered declines" not in text
-    text = _plan.explain(64, (6, 5, 5), (16, 6, 5, 5))
-    assert "gathered declines: 25.0 products for each that is needed" in text
-    text = _plan.explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1)
-    assert text.count("packed weights") == 2
-    assert "declines" not in text
+def _axis(draw):
+    kernel, dilation, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3]))
+    pads = draw(st.sampled_from([(0, 0), (0, 0), (1, 1), (kernel // 2, kernel // 2), (2, 0), (1, 3)]))
+    size = max(1, dilation * (kernel - 1) + 1 - sum(pads)) + draw(st.sampled_from([0, 1, 2, 5, 17]))
+    return size, kernel, stride, dilation, pads
+
+
+def _moved(a, layout):
+    return a if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(a, 1, -1))
+
+
+@settings(max_examples=500)
+@given(convolutions())
+def test_an_explanation_equals_what_ran(drawn):
+    """The kernels that ran, in order and with the layout that they were given, are those that the text tells of."""
+    N, image, kernel, options, layout, dtype = drawn
+    x, weight = (_moved(np.ones(shape, dtype), layout) for shape in ((N, *image), kernel))
+    with variants.carried_out() as done:
+        y = fastconv.conv2d(x, weight, None, **options, layout=layout)
+        fastconv.conv2d_backward(y, x, weight, **options, layout=layout)
+    assert [type(ran.plan).__name__ for ran in done] == ["ForwardPlan", "InputGradientPlan", "WeightGradientPlan"]
+    done[-1] = done[-1]._replace(kernels=[name for name in done[-1].kernels if not name.startswith("bias_gradient")])
+    if layout == "NHWC" and done[-1].kernels[-1] == "add_parts":
+        done[-1].kernels.pop()  # of the bias gradient
+    for ran in done:
+        variants.assert_as_planned(ran)
+    found = explain(N, image, kernel, **options, dtype=np.dtype(dtype).name, layout=layout).splitlines()
+    assert found[1:] == "\n".join(str(ran.plan) for ran in done).splitlines()
+
+
+def test_transposed_convolutions_run_what_is_planned():
+    x, weight = np.ones((2, 4, 5, 6), np.float32), np.ones((4, 3, 3, 3), np.float32)
+    with variants.carried_out() as done:
+        y = fastconv.conv_transpose2d(x, weight, None, 2, 1)
+        fastconv.conv_transpose2d_backward(y, x, weight, 2, 1)
+    kinds = ["InputGradientPlan", "ForwardPlan", "WeightGradientPlan"]
+    assert [type(ran.plan).__name__ for ran in done] == kinds
+    done[-1] = done[-1]._replace(kernels=[name for name in done[-1].kernels if name != "bias_gradient"])
+    for ran in done:
+        variants.assert_as_planned(ran)
+
+
+def test_what_is_rejected_is_told_with_the_reason():
+    text = explain(1, (1, 28, 28), (6, 1, 5, 5), 1, 2)
+    assert "not BY_IMAGE: 1 images times groups are fewer than 8" in text
+    assert "not PACKED: 6 channels of a group are fewer than 96" in text
+    assert "not SHARDED: 6 channels of a group are fewer than 12" in text
+    assert "not GATHERED" not in text
+    assert "not GATHERED: 25.0 products for each that is needed" in explain(64, (6, 5, 5), (16, 6, 5, 5))
+    text = explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1)
+    assert text.count("PACKED: vectors along output") == 2
+    assert "not PACKED" not in text
+    text = explain(4, (64, 28, 28), (64, 1, 3, 3), 1, 1, groups=64, layout="NHWC", dtype="float64")
+    assert "(4, 28, 28, 64) by (64, 3, 3, 1)" in text and "float64" in text
+    assert text.count("DEPTHWISE: vectors along channels") == 3
+
+
+def test_a_plan_follows_from_the_processor():
+    """A plan for another processor is one more argument, nothing that has to be patched."""
+    conv = conv_geometry("test", (3, 28, 28), (8, 3, 3, 3), 1, 1, 1, 1)
+    narrow = host_of({"avx", "avx2"})
+    assert (narrow.vector_bytes, narrow.tile_rows, narrow.dot_rows) == (32, 4, 2)
+    assert host_of({"avx512f"}).registers == 32 and host_of(set()).vector_bytes == 16
+    plan = plan_forward(conv, 4, 4, False, narrow)
+    assert plan.algorithm == Algorithm.DIRECT
+    eager = narrow._replace(limits=narrow.limits._replace(images=1), blocks=narrow.blocks._replace(pixels=100))
+    plan = plan_forward(conv, 4, 4, False, eager)
+    assert plan.algorithm == Algorithm.BY_IMAGE and plan.blocks.pixels == 100
+
+
+def test_verbose_writes_a_line_for_each_call():
+    script = """
+import numpy as np, fastconv
+x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
+y = fastconv.conv2d(x, w, padding=1)
+fastconv.conv2d_backward(y, x, w, padding=1, needs=(True, True, False))
+"""
+    environment = {**os.environ, "FASTCONV_VERBOSE": "1", "FASTCONV_SERIAL": "1", "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 0 and len(lines) == 3, done.stderr
+    pattern = r"fastconv: (conv2d|conv2d_backward): \d+\.\d{3} ms: 1x2x5x5 3x3x3 stride 1,1 .* NCHW; [A-Z_ ]+; [a-z_ ]+"
+    assert all(re.fullmatch(pattern, line) for line in lines), lines
+    assert "DIRECT; split forward" in lines[0]
 
 
 def test_explain_in_the_command(capsys):
     assert main(["info", "--explain", "4,3,224,224,64,7,7,2,3"]) == 0
     text = capsys.readouterr().out
-    assert "(4, 64, 112, 112), 147 terms" in text
+    assert "to (4, 64, 112, 112), NCHW, float32, K = 147" in text
     assert main(["info", "--explain", "4,3,224,224,64,7,7,2,3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["explain"] == text.splitlines()
 
@@ -65,13 +145,13 @@ def test_explain_takes_nine_integers(sizes, capsys):
 
 
 def test_explain_takes_lists_as_well():
-    lines = _plan.explain(4, [96, 28, 28], [96, 96, 3, 3], 1, 1).splitlines()
-    assert lines[1:] == _plan.explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1).splitlines()[1:]
+    lines = explain(4, [96, 28, 28], [96, 96, 3, 3], 1, 1).splitlines()
+    assert lines[1:] == explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1).splitlines()[1:]
 
 
 def test_explain_of_sizes_that_do_not_fit(capsys):
     with pytest.raises(ShapeError, match="larger than"):
-        _plan.explain(1, (1, 4, 4), (1, 1, 5, 5))
+        explain(1, (1, 4, 4), (1, 1, 5, 5))
     assert main(["info", "--explain", "1,1,4,4,1,5,5,1,0"]) == 1
     assert "larger than" in capsys.readouterr().err
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fastconv._geometry import borders
 from fastconv._geometry.axes import Axis
+from fastconv._geometry.conv import Conv
 
 
 @st.composite
@@ -18,6 +19,10 @@ def axes(draw):
     after += max(0, dilation * (kernel - 1) + 1 - before - size - after)
     out = (before + size + after - dilation * (kernel - 1) - 1) // stride + 1
     return Axis(size, kernel, stride, dilation, before, after, out)
+
+
+def conv_of(rows, columns, channels, C):
+    return Conv(C, C // channels, C // channels, rows, columns)
 
 
 def pixel(axis: Axis, out: int, tap: int) -> int:
@@ -43,8 +48,8 @@ def cell(run: np.ndarray, steps: np.ndarray, oy: int, ox: int) -> int:
 
 @given(axes(), axes(), st.integers(1, 3), st.integers(0, 2))
 def test_areas_part_the_output(rows, columns, channels, others):
-    C = channels + others
-    table = borders.areas(rows, columns, channels, columns.size, C)
+    C = channels * (1 + others)
+    table = borders.border_areas(conv_of(rows, columns, channels, C))
     seen = np.zeros((rows.out, columns.out), int)
     for area in table.areas:
         first, count = area[0], area[1]
@@ -55,19 +60,20 @@ def test_areas_part_the_output(rows, columns, channels, others):
                 terms, offsets = (t[first : first + count].astype(int) for t in (table.terms, table.offsets))
                 assert dict(zip(terms, start + offsets)) == reached(rows, columns, oy, ox, channels, C)
     assert (seen == 1).all()
-    assert len(table.terms) == borders.area_taps(rows, columns) * channels
+    assert len(table.terms) == borders.area_terms(conv_of(rows, columns, channels, C))
 
 
 @given(axes(), axes(), st.integers(1, 3))
 def test_each_tap_reaches_its_rectangle(rows, columns, channels):
-    found = borders.reach(rows, columns, channels, columns.size, channels)
+    conv = conv_of(rows, columns, channels, channels)
+    runs, steps = borders.tap_rectangles(conv), borders.pixel_steps(conv, columns.size, 1)
     there = {(oy, ox): {} for oy in range(rows.out) for ox in range(columns.out)}
-    for run in found.runs:
+    for run in runs:
         assert run[1] == channels
         for oy in range(run[2], run[3]):
             for ox in range(run[4], run[5]):
-                start = cell(run, found.steps, oy, ox)
-                there[oy, ox].update({int(run[0]) + c: start + c for c in range(channels)})
+                start = cell(run, steps, oy, ox)
+                there[oy, ox].update({int(run[0]) + c: start * channels + c for c in range(channels)})
     assert there == {(oy, ox): reached(rows, columns, oy, ox, channels, channels) for oy, ox in there}
-    everywhere = [run for run in found.runs if tuple(run[2:6]) == (0, rows.out, 0, columns.out)]
-    assert found.begins_everywhere == bool(everywhere)
+    everywhere = [run for run in runs if tuple(run[2:6]) == (0, rows.out, 0, columns.out)]
+    assert borders.some_tap_reaches_all(rows, columns) == bool(everywhere)

@@ -23,7 +23,7 @@ LAYERS = (
     ("_geometry",),
     ("reference",),
     ("kernels",),
-    ("_plan",),
+    ("_plans",),
     ("_engine",),
     ("functional", "config"),
     ("_overloads",),

@@ -1,7 +1,8 @@
 """The ways in which the engine computes a convolution: which were taken, and how to make it take another.
 
 The engine chooses by estimates of time. A test that relied on them would stop testing a variant, in silence, as soon as
-an estimate changes; so tests either demand the variant, or assert that it occurred.
+an estimate changes; so tests either demand the variant, or assert that it occurred. Plans are data: to demand is to
+replace fields of them, or limits of the processor that they follow from; and what ran is compared with the plan.
 """
 
 from __future__ import annotations
@@ -10,29 +11,28 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from hypothesis import strategies as st
 
-from fastconv import _plan
-from fastconv._engine import call, forward, input_gradient, turned, weight_gradient
-from fastconv._geometry import conv, conv_transpose
-from fastconv._geometry.conv import ConvGeometry
-from fastconv._geometry.layout import laid_out
+from fastconv._engine import calls
+from fastconv._geometry.layout import IN_PLACE, SHIFTED_COPIES, Layout, copied, wide_rows
+from fastconv._plans.names import Algorithm
+from fastconv._plans.records import (
+    BY_IMAGE,
+    DIRECT,
+    DOTS,
+    DOTS_BY_GROUP,
+    GATHERED,
+    PHASED,
+    ForwardPlan,
+    InputGradientPlan,
+)
 from fastconv._runtime import jit
-from fastconv.kernels import conv as kernels
-from fastconv.kernels import conv_gradients as gradients
-from fastconv.kernels import conv_nhwc_weight_gradient
-from fastconv.kernels import conv_packed as packed_kernels
-from fastconv.kernels import packing as moves
+from fastconv._runtime.host import HOST
 
-
-def _forward(geometry: ConvGeometry, shared: bool) -> str:
-    planes = "in place" if geometry.in_place else "unrolled" if geometry.unrolled else "split"
-    cells = "straight" if geometry.WP == geometry.columns.out else "by rows" if geometry.by_rows else "scratch"
-    return f"{planes}, {cells}{', shared' if shared else ''}"
-
+NEVER = 2**31
 
 # in place, nothing is copied, so shares of images have no planes to keep; unrolled planes have no garbage cells
 FORWARD = frozenset(
@@ -61,89 +61,84 @@ EVERY = frozenset(
 )
 
 
+class Ran(NamedTuple):
+    """A plan that was carried out, and the kernels that ran meanwhile, in order, with their arguments."""
+
+    plan: Any
+    kernels: list[str]
+    arguments: list[tuple[Any, ...]]
+
+
+@contextlib.contextmanager
+def carried_out() -> Iterator[list[Ran]]:
+    """What is carried out inside: each plan with the kernels that ran."""
+    done: list[Ran] = []
+    run, call = calls._run, jit.Kernel.__call__
+
+    def running(function, where, plan, *args):
+        done.append(Ran(plan, [], []))
+        run(function, where, plan, *args)
+
+    def called(kernel, *args):
+        if done:
+            done[-1].kernels.append(kernel.__name__)
+            done[-1].arguments.append(args)
+        return call(kernel, *args)
+
+    with mock.patch.object(calls, "_run", running), mock.patch.object(jit.Kernel, "__call__", called):
+        yield done
+
+
+def _planes(layout: Layout) -> str:
+    return {IN_PLACE: "in place", SHIFTED_COPIES: "unrolled"}.get(layout.kind, "split")
+
+
+def _cells(layout: Layout, plan: Any) -> str:
+    return "straight" if layout.WP == plan.conv.columns.out else "by rows" if layout.by_rows else "scratch"
+
+
+def _forward(plan: ForwardPlan, kernels: list[str]) -> str:
+    if "forward_packed" in kernels:
+        return f"{_planes(plan.layout)}, packed"
+    shared = ", shared" * ("split_and_forward" in kernels)
+    return f"{_planes(plan.layout)}, {_cells(plan.layout, plan)}{shared}"
+
+
+def _runs(layout: Layout, plan: Any, kernels: list[str]) -> str:
+    return "wide" if "widen" in kernels else "straight" if layout.WP == plan.conv.columns.out else "by rows"
+
+
+def names(ran: Ran) -> set[str]:
+    """The names in EVERY of what ran; of a weight gradient of images as they are "weight: in place"."""
+    plan, kernels, _ = ran
+    if isinstance(plan, ForwardPlan):
+        return {f"forward: {_forward(plan, kernels)}"}
+    if isinstance(plan, InputGradientPlan):
+        if "input_gradient" in kernels:
+            planes = "in place" if plan.layout.kind == IN_PLACE else "merged"
+            return {f"scattered: {planes}, {_runs(plan.layout, plan, kernels)}"}
+        if plan.algorithm == PHASED:
+            return {"phased"}
+        turned = {"turned weights"} if "turn" in kernels else set()
+        return {f"gathered: {_forward(plan.product, kernels)}"} | turned
+    if "weight_gradient_last" in kernels:
+        return {"weight: in place"}
+    if "split_and_weight_gradient" in kernels:
+        return {"weight: dotted, by group"}
+    if "weight_gradient" in kernels:
+        return {f"weight: dotted, {_planes(plan.layout)}, {_runs(plan.layout, plan, kernels)}"}
+    sums = "shards" if "weight_gradient_sharded" in kernels else "blocks"
+    return {f"weight: turned, {_planes(plan.layout)}, {sums}"}
+
+
 @contextlib.contextmanager
 def recorded() -> Iterator[set[str]]:
-    """The set of the variants that are taken inside."""
+    """The names of what is carried out inside, complete when it ends."""
     seen: set[str] = set()
-    purpose = ["forward"]
-    last_runs: list[str] = []
-
-    def spy(place: Any, name: str, note: Any) -> Any:
-        original = getattr(place, name)
-
-        def called(*args: Any, **keywords: Any) -> Any:
-            note(*args, **keywords)
-            return original(*args, **keywords)
-
-        return mock.patch.object(place, name, called)
-
-    def convolve(where, x, weights, bias, floor, geometry, y):
-        # which of the kernels ran is noted by themselves
-        last_runs[:] = [geometry]
-
-    def ran(shared):
-        return lambda *args: seen.add(f"{purpose[-1]}: {_forward(last_runs[0], shared)}" if last_runs else "phased")
-
-    def packed(*args):
-        if last_runs:  # otherwise of images with channels last
-            seen.add(f"{purpose[-1]}: {'in place' if last_runs[0].by_pixel.in_place else 'split'}, packed")
-
-    original_gathered, original_runs = input_gradient._gathered, input_gradient.runs_of
-
-    def gathered(*args):
-        purpose.append("gathered")
-        try:
-            return original_gathered(*args)
-        finally:
-            purpose.pop()
-
-    def phased(*args):
-        last_runs.clear()  # one table of planes for all phases, whose forward products are not told apart
-
-    def runs(where, g, geometry, by_rows):
-        result, flat = original_runs(where, g, geometry, by_rows)
-        kind = "wide" if flat.size != g.size else "straight" if geometry.WP == geometry.columns.out else "by rows"
-        last_runs[:] = [geometry, kind]
-        return result, flat
-
-    def scattered(*args):
-        geometry, kind = last_runs
-        seen.add(f"scattered: {'in place' if geometry.in_place else 'merged'}, {kind}")
-
-    def dotted(*args):
-        geometry, kind = last_runs
-        planes = "in place" if geometry.in_place else "unrolled" if geometry.unrolled else "split"
-        seen.add(f"weight: dotted, {planes}, {kind}")
-
-    def turned_gradient(where, g, x, geometry):
-        last_runs[:] = [geometry]
-
-    def summed(how):
-        return lambda *args: seen.add(
-            f"weight: turned, {'in place' if last_runs[0].by_pixel.in_place else 'split'}, {how}"
-        )
-
-    with contextlib.ExitStack() as stack:
-        for patch in (
-            spy(forward, "convolve", convolve),
-            spy(kernels, "forward", ran(False)),
-            spy(kernels, "split_and_forward", ran(True)),
-            spy(packed_kernels, "forward_packed", packed),
-            mock.patch.object(input_gradient, "_gathered", gathered),
-            spy(input_gradient, "_phased", phased),
-            spy(moves, "turn", lambda *args: seen.add("turned weights")),
-            mock.patch.object(input_gradient, "runs_of", runs),
-            mock.patch.object(weight_gradient, "runs_of", runs),
-            spy(gradients, "input_gradient", scattered),
-            spy(gradients, "weight_gradient", dotted),
-            spy(gradients, "split_and_weight_gradient", lambda *args: seen.add("weight: dotted, by group")),
-            spy(turned, "weight_gradient", turned_gradient),
-            spy(gradients, "weight_gradient_sharded", summed("shards")),
-            spy(gradients, "weight_gradient_turned", summed("blocks")),
-            spy(conv_nhwc_weight_gradient, "weight_gradient_last", lambda *args: seen.add("weight: in place")),
-        ):
-            stack.enter_context(patch)
+    with carried_out() as done:
         yield seen
+    for ran in done:
+        seen |= names(ran)
 
 
 LAYOUTS = ("unrolled", "by rows", "wide")
@@ -168,64 +163,72 @@ def demanded(
     gradient of the weights where it can be summed in place, or copied into padded planes. Packed weights are `ready`
     before the convolution, or packed in parts by its tasks.
     """
-    patches = []
-    if layout:
-
-        def chosen(*sizes):
-            return laid_out(*sizes, layout == "unrolled")
-
-        patches.append(mock.patch.object(conv, "chosen", chosen))
-        by_rows = property(lambda self: layout == "by rows" and self.WP != self.columns.out)
-        patches.append(mock.patch.object(ConvGeometry, "by_rows", by_rows))
-    if packed is not None:
-        patches += [
-            mock.patch.object(_plan, name, 1 if packed else 2**31)
-            for name in vars(_plan)
-            if name.startswith("LEAST_PACKED")
-        ]
+    limits: dict[str, Any] = {}
+    for demand, fields in (
+        (packed, [name for name in HOST.limits._fields if name.startswith("packed")]),
+        (shared, ["images"]),
+        (turned, ["outer_channels", "outer_terms"]),
+        (last, ["last", "depthwise"]),
+        (unpadded, ["unpadded_pixels", "last_channels"]),
+        (ready, ["ready_pixels"]),
+    ):
+        if demand is not None:
+            limits |= dict.fromkeys(fields, 1 if demand else NEVER)
     if gathers is not None:
-        patches.append(mock.patch.object(_plan, "MOST_PRODUCTS", math.inf if gathers else 0))
-    if gathers == "phases":
-        patches.append(
-            mock.patch.object(input_gradient, "declines_gathered", lambda geometry: "demanded" * (geometry.phases > 1))
-        )
-    if shared is not None:
-        patches.append(mock.patch.object(_plan, "LEAST_IMAGES", 1 if shared else 2**31))
-    if turned is not None:
-        patches += [
-            mock.patch.object(_plan, name, 1 if turned else 2**31) for name in ("LEAST_TURNED", "LEAST_TURNED_TAPS")
-        ]
-    if last is not None:
-        patches += [mock.patch.object(_plan, name, 1 if last else 2**31) for name in ("LEAST_LAST", "LEAST_DEPTHWISE")]
-    if unpadded is not None:
-        patches += [
-            mock.patch.object(_plan, name, 1 if unpadded else 2**31) for name in ("LEAST_UNPADDED", "LEAST_IN_PLACE")
-        ]
-    if ready is not None:
-        patches.append(mock.patch.object(_plan, "LEAST_READY", 1 if ready else 2**31))
+        limits["products"] = math.inf if gathers else 0.0
     if sharded is not None:
-        patches.append(mock.patch.object(_plan, "SHARDED", 2**31 if sharded else 0))
-    with contextlib.ExitStack() as stack:
-        # geometries are cached with their layouts
-        stack.callback(_forget_geometries)
-        for patch in patches:
-            stack.enter_context(patch)
-        _forget_geometries()
-        yield
+        limits["sharded"] = NEVER if sharded else 0
+    host = HOST._replace(limits=HOST.limits._replace(**limits))
+
+    def laid_out(plan: Any, itemsize: int = 4) -> Any:
+        """The plan with the demanded layout, where it is of padded rows."""
+        forward = plan.algorithm in (DIRECT, BY_IMAGE)
+        if layout is None or not (forward or plan.algorithm in (DOTS, DOTS_BY_GROUP)):
+            return plan
+        conv = plan.conv
+        found = wide_rows(conv, layout == "unrolled")[0]
+        found = found._replace(by_rows=layout == "by rows" and found.WP != conv.columns.out)
+        room = conv.C // conv.groups * found.cells * itemsize <= host.limits.planes
+        if forward:
+            by_image = copied(found) and plan.N * conv.groups >= host.limits.images and room
+            return plan._replace(layout=found, fallback=found, algorithm=BY_IMAGE if by_image else DIRECT)
+        small = conv.C // conv.groups * conv.rows.kernel * conv.columns.kernel <= host.blocks.taps
+        small = small and conv.OC // conv.groups <= host.dot_rows
+        by_group = copied(found) and conv.groups >= host.limits.images and small and room
+        algorithm = DOTS_BY_GROUP if by_group else DOTS
+        return plan._replace(layout=found, fallback_layout=found, algorithm=algorithm, fallback=algorithm)
+
+    def settled(plan: Any) -> Any:
+        if not isinstance(plan, InputGradientPlan):
+            return laid_out(plan)
+        plan = plan._replace(product=laid_out(plan.product))
+        if layout is not None:
+            rows = plan.layout
+            plan = plan._replace(layout=rows._replace(by_rows=layout == "by rows" and rows.WP != plan.conv.columns.out))
+        if gathers == "phases" and plan.algorithm == GATHERED and plan.conv.phases > 1:
+            # phases are convolved along padded rows, whatever the one convolution of all of them would do
+            gathered = laid_out(plan.product._replace(algorithm=DIRECT, layout=_rows_of(plan.product)))
+            plan = plan._replace(algorithm=PHASED, product=gathered)
+        return plan
+
+    with mock.patch.object(calls, "HOST", host), mock.patch.object(calls, "settled", settled):
+        calls._decided.cache_clear()
+        try:
+            yield
+        finally:
+            calls._decided.cache_clear()
+
+
+def _rows_of(plan: ForwardPlan) -> Layout:
+    return wide_rows(plan.conv, False)[0]
 
 
 @contextlib.contextmanager
 def as_in_jitted_code() -> Iterator[None]:
-    """Make Python call the kernels that jitted code calls, which then need not be compiled for threads as well."""
+    """Make Python call the serial kernels that jitted code calls, so that no others need be compiled."""
     serial = mock.patch.object(jit.Kernel, "__call__", lambda kernel, *arguments: kernel.serial(*arguments))
-    with demanded(packed=False, shared=False, turned=False, last=False), serial:
+    with serial:
         yield
-
-
-def _forget_geometries() -> None:
-    conv_transpose._geometry.cache_clear()
-    conv._conv_geometry.cache_clear()
-    call._decided.cache_clear()
 
 
 def every_demand() -> list[dict[str, Any]]:
@@ -256,3 +259,21 @@ def demands() -> st.SearchStrategy[dict[str, Any]]:
             "ready": choice,
         }
     )
+
+
+def assert_as_planned(ran: Ran) -> None:
+    """The kernels that ran are those of the plan, and each was given the layout that the plan tells of."""
+    plan, kernels, arguments = ran
+    assert kernels == plan.kernels(), plan.line()
+    assert Algorithm(plan.algorithm).name in str(plan)
+    layouts = [plan.product.layout] if isinstance(plan, InputGradientPlan) else [plan.layout]
+    for name, given in zip(kernels, arguments):
+        for argument in given:
+            if isinstance(argument, Layout):
+                assert argument in layouts, (name, plan.line())
+        if name == "split":
+            (layout,) = layouts
+            cell = plan.conv.C if layout.last else 1
+            if isinstance(plan, InputGradientPlan):
+                cell = plan.product.conv.C if layout.last else 1
+            assert given[-1].shape[1:] == (layout.vertical, layout.copies, layout.HP, layout.WP * cell)

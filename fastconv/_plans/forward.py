@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastconv._geometry.borders import area_terms
 from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
 from fastconv._geometry.layout import IN_PLACE, Layout, by_pixel, chosen, copied, unpadded
+from fastconv._plans.names import Reason
 from fastconv._plans.records import (
     BY_IMAGE,
     DEPTHWISE,
     DIRECT,
     PACKED,
     ForwardPlan,
-    Reason,
     Rejected,
     accepted,
     rejected,

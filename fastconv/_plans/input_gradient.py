@@ -6,13 +6,13 @@ from fastconv._geometry.conv import Conv
 from fastconv._geometry.input_gradient import border_products, gathered_conv, gathered_products
 from fastconv._geometry.layout import wide_rows
 from fastconv._plans.forward import plan_forward, reject_depthwise, reject_in_order
+from fastconv._plans.names import Reason
 from fastconv._plans.records import (
     DEPTHWISE,
     GATHERED,
     PHASED,
     SCATTERED,
     InputGradientPlan,
-    Reason,
     Rejected,
     accepted,
     rejected,

@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import NamedTuple
 
 from fastconv._geometry.conv import Conv
 from fastconv._geometry.layout import Layout
+from fastconv._plans import text
+from fastconv._plans.names import Algorithm
 from fastconv._runtime.host import Blocks
 from fastconv._runtime.jit import jitable
-
-
-class Algorithm(IntEnum):
-    """What computes a product; the names of the kernels that run are in `text.KERNELS`."""
-
-    NONE = 0
-    # forward
-    DIRECT = 1  # vectors along padded rows of pixels, of all images
-    BY_IMAGE = 2  # the same, one group of an image's channels after another, so that its planes stay in the cache
-    PACKED = 3  # vectors along output channels, with packed weights
-    DEPTHWISE = 4  # vectors along channels, each with its own kernel
-    # input gradient
-    GATHERED = 5  # one convolution of the output gradient, for all stride phases
-    PHASED = 6  # one for each stride phase
-    SCATTERED = 7  # tap by tap, added to padded planes
-    # weight gradient
-    DOTS = 8  # dot products along pixels
-    DOTS_BY_GROUP = 9  # the same, one group of an image's channels after another
-    SHARDED = 10  # outer products with vectors of output channels, summed in shards of the batch
-    BLOCKED = 11  # the same, in blocks of terms
-    READ_IN_PLACE = 12  # outer products with vectors of input channels, from images with channels last as they are
-
 
 # compiled code knows plain integers
 NONE, DIRECT, BY_IMAGE, PACKED, DEPTHWISE, GATHERED, PHASED, SCATTERED, DOTS, DOTS_BY_GROUP, SHARDED, BLOCKED = (
     int(algorithm) for algorithm in list(Algorithm)[:12]
 )
 READ_IN_PLACE = int(Algorithm.READ_IN_PLACE)
-
-
-class Reason(IntEnum):
-    """Why an algorithm does not compute a product; what an explanation says of it is in `text.REASONS`."""
-
-    CHANNELS = 1
-    TERMS = 2
-    ONE_TAP = 3
-    PIXELS = 4
-    IN_PLACE = 5
-    IMAGES = 6
-    PLANES = 7
-    PRODUCTS = 8
-    ONE_PHASE = 9
-    GROUPS = 10
-    WEIGHTS = 11
-    TILE = 12
-    CHANNELS_OR_TERMS = 13
-    NOT_DEPTHWISE = 14
-    CELLS = 15
-    NOT_REACHED = 16
-    STRIDED = 17
-    AREAS = 18
 
 
 class Rejected(NamedTuple):
@@ -118,6 +74,17 @@ class ForwardPlan(NamedTuple):
     blocks: Blocks
     rejected: tuple[Rejected, Rejected, Rejected, Rejected]
 
+    def kernels(self) -> list[str]:
+        """The kernels that run, in order, where all numbers are finite."""
+        return text.forward_kernels(self)
+
+    def line(self) -> str:
+        """The plan in one line."""
+        return text.line(self)
+
+    def __str__(self) -> str:
+        return text.describe("forward", self)
+
 
 class InputGradientPlan(NamedTuple):
     """How the gradient of a convolution's input is computed, and a transposed convolution.
@@ -144,6 +111,17 @@ class InputGradientPlan(NamedTuple):
     layout: Layout
     blocks: Blocks
     rejected: tuple[Rejected, Rejected, Rejected, Rejected]
+
+    def kernels(self) -> list[str]:
+        """The kernels that run, in order, where all numbers are finite."""
+        return text.input_gradient_kernels(self)
+
+    def line(self) -> str:
+        """The plan in one line."""
+        return text.line(self)
+
+    def __str__(self) -> str:
+        return text.describe("input gradient", self)
 
 
 class WeightGradientPlan(NamedTuple):
@@ -174,3 +152,14 @@ class WeightGradientPlan(NamedTuple):
     fallback_moved: bool
     blocks: Blocks
     rejected: tuple[Rejected, Rejected, Rejected, Rejected]
+
+    def kernels(self) -> list[str]:
+        """The kernels that run, in order, where all numbers are finite."""
+        return text.weight_gradient_kernels(self)
+
+    def line(self) -> str:
+        """The plan in one line."""
+        return text.line(self)
+
+    def __str__(self) -> str:
+        return text.describe("weight gradient", self)

@@ -6,6 +6,7 @@ from fastconv._geometry.borders import some_tap_reaches_all
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.layout import by_pixel, chosen, copied, unpadded
 from fastconv._plans.forward import reject_depthwise
+from fastconv._plans.names import Reason
 from fastconv._plans.records import (
     BLOCKED,
     DEPTHWISE,
@@ -13,7 +14,6 @@ from fastconv._plans.records import (
     DOTS_BY_GROUP,
     READ_IN_PLACE,
     SHARDED,
-    Reason,
     Rejected,
     WeightGradientPlan,
     accepted,

@@ -6,7 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from fastconv._plan import explain
+from fastconv._arguments.sizes import LAYOUTS
+from fastconv._plans.explain import DTYPES, explain
 from fastconv.cli.arguments import UsageError, at_least, nine_integers
 from fastconv.config import facts, show_config
 from fastconv.models import MODELS
@@ -26,6 +27,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=at_least(1), metavar="N", help="images at a time for --model (default: 64)"
     )
+    of = "of the convolution for --explain"
+    parser.add_argument("--layout", choices=LAYOUTS, help=f"layout {of} (default: NCHW)")
+    parser.add_argument("--dtype", choices=DTYPES, help=f"dtype {of} (default: float32)")
+    parser.add_argument("--dilation", type=at_least(1), metavar="D", help=f"dilation {of} (default: 1)")
+    parser.add_argument("--groups", type=at_least(1), metavar="G", help=f"groups {of} (default: 1)")
     parser.set_defaults(run=run)
 
 
@@ -33,9 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Show what there is; returns the exit code."""
     if arguments.batch_size and not arguments.model:
         raise UsageError("argument --batch-size: is one of --model")
+    options = {name: getattr(arguments, name) for name in ("layout", "dtype", "dilation", "groups")}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and not arguments.explain:
+        raise UsageError(f"argument --{next(iter(given))}: is one of --explain")
     if arguments.explain:
         N, C, H, W, OC, KH, KW, stride, padding = arguments.explain
-        found = explain(N, (C, H, W), (OC, C, KH, KW), stride, padding)
+        weight = OC, C // given.get("groups", 1), KH, KW
+        found = explain(N, (C, H, W), weight, stride, padding, **{"groups": 1, **given})
         print(json.dumps({"explain": found.splitlines()}) if arguments.json else found)
         return 0
     if arguments.model:

@@ -14,12 +14,9 @@ from hypothesis import strategies as st
 from strategies import ConvCase, assert_identical, assert_same_bits, conv_cases, inner, integers, real
 
 import fastconv
-from fastconv import _plan as plan
 from fastconv import reference
-from fastconv._engine import channels_last
-from fastconv.kernels import conv as kernels
-from fastconv.kernels import conv_gradients as gradients
-from fastconv.kernels import conv_packed, depthwise
+from fastconv._runtime.host import HOST
+from fastconv.kernels import depthwise
 from fastconv.kernels.micro import gemm, vectors
 
 ALGORITHMS = ("auto", "direct", "im2col")
@@ -138,51 +135,51 @@ WIDTHS = sorted({n for lanes in (2, 4, 8, 16) for n in around(lanes * vectors.TI
 ROWS = range(1, 2 * vectors.TILE_ROWS + 2)
 
 BLOCKS = [
-    # output channels: tiles and their remainders, tasks of CHANNEL_BLOCK, also in groups
+    # output channels: tiles and their remainders, tasks of `Blocks.channels`, also in groups
     *[case((1, 2, 3, 3), (n, 2, 2, 2)) for n in ROWS],
     *[case((1, 4, 3, 3), (2 * n, 2, 2, 2), groups=2, padding=1) for n in ROWS],
-    *[case((2, 1, 3, 3), (n, 1, 2, 2)) for n in around(kernels.CHANNEL_BLOCK, 19)],
-    *[case((1, 2, 3, 3), (2 * n, 1, 2, 2), groups=2) for n in around(kernels.CHANNEL_BLOCK, 37)],
+    *[case((2, 1, 3, 3), (n, 1, 2, 2)) for n in around(HOST.blocks.channels, 19)],
+    *[case((1, 2, 3, 3), (2 * n, 1, 2, 2), groups=2) for n in around(HOST.blocks.channels, 37)],
     # input channels, the rows of the gradient of x
     *[case((1, n, 3, 4), (3, n, 2, 2), padding=1) for n in ROWS],
     *[case((1, n, 4, 4), (2, n, 2, 2), stride=2) for n in around(16, 11)],
-    *[case((1, n, 2, 2), (2, n, 1, 1)) for n in around(kernels.CHANNEL_BLOCK, 37)],
+    *[case((1, n, 2, 2), (2, n, 1, 1)) for n in around(HOST.blocks.channels, 37)],
     # terms of a sum: of the output, and of the gradient of x
     *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(gemm.TERM_BLOCK, 241)],
     *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(gemm.TERM_BLOCK // 2, 83)],
     *[case((1, 2, 2, 3), (n, 2, 1, 1)) for n in around(gemm.TERM_BLOCK, 241)],
     *[case((1, 1, 3, 4), (n, 1, 2, 2), padding=1) for n in around(gemm.TERM_BLOCK // 4, 61)],
-    # quadruples of taps, blocks of TAP_BLOCK of them
+    # quadruples of taps, blocks of `Blocks.taps` of them
     *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(4, 13)],
-    *[case((1, 1, 2, n), (2, 1, 1, n), padding=(0, 1)) for n in around(gradients.TAP_BLOCK, 23)],
-    *[case((1, n, 3, 2), (n, n, 2, 1), dilation=2, padding=(1, 0)) for n in around(gradients.TAP_BLOCK, 37)],
+    *[case((1, 1, 2, n), (2, 1, 1, n), padding=(0, 1)) for n in around(HOST.blocks.taps, 23)],
+    *[case((1, n, 3, 2), (n, n, 2, 1), dilation=2, padding=(1, 0)) for n in around(HOST.blocks.taps, 37)],
     # where the gradient of the weights turns from dot products to the transposed gradient, and its blocks
-    *[case((2, 12, 3, 3), (n, 12, 2, 2)) for n in around(plan.LEAST_TURNED, 17)],
-    *[case((2, n, 2, 3), (16, n, 1, 1)) for n in around(plan.LEAST_TURNED_TAPS, 67)],
-    *[case((1, n, 4, 3), (48, n, 3, 1)) for n in around(gradients.TURNED_TAPS, 67)],
-    *[case((2, 48, 2, 3), (n, 48, 1, 1)) for n in around(plan.TURNED_CHANNELS, 113)],
-    *[case((1, 26, 4, 3), (2 * n, 13, 2, 2), groups=2) for n in around(plan.TURNED_CHANNELS, 67)],
-    *[case((1, 12, 1, n + 1), (13, 12, 2, 2), padding=((1, 0), (0, 0))) for n in around(kernels.PIXEL_BLOCK, 769)],
+    *[case((2, 12, 3, 3), (n, 12, 2, 2)) for n in around(HOST.limits.outer_channels, 17)],
+    *[case((2, n, 2, 3), (16, n, 1, 1)) for n in around(HOST.limits.outer_terms, 67)],
+    *[case((1, n, 4, 3), (48, n, 3, 1)) for n in around(HOST.blocks.outer_terms, 67)],
+    *[case((2, 48, 2, 3), (n, 48, 1, 1)) for n in around(HOST.blocks.outer_channels, 113)],
+    *[case((1, 26, 4, 3), (2 * n, 13, 2, 2), groups=2) for n in around(HOST.blocks.outer_channels, 67)],
+    *[case((1, 12, 1, n + 1), (13, 12, 2, 2), padding=((1, 0), (0, 0))) for n in around(HOST.blocks.pixels, 769)],
     # rows of dot products, cells summed at once, runs of small images
     *[case((2, 2, 4, 5), (n, 2, 2, 3)) for n in range(1, 2 * vectors.DOT_ROWS + 2)],
-    *[case((1, 1, 1, n), (1, 1, 1, 1)) for n in around(gradients.DOT_CELLS, 613)],
-    *[case((n, 1, 4, 8), (2, 1, 1, 1)) for n in around(gradients.DOT_CELLS // 32, 37)],
-    *[case((2, 1, n + 1, 35), (2, 1, 2, 4)) for n in around(gradients.DOT_CELLS // 32, 37)],
+    *[case((1, 1, 1, n), (1, 1, 1, 1)) for n in around(HOST.blocks.dot_cells, 613)],
+    *[case((n, 1, 4, 8), (2, 1, 1, 1)) for n in around(HOST.blocks.dot_cells // 32, 37)],
+    *[case((2, 1, n + 1, 35), (2, 1, 2, 4)) for n in around(HOST.blocks.dot_cells // 32, 37)],
     # pixels along the wide row: in one row, in rows that end inside a block, in phases, with a kernel of one pixel
-    *[case((1, 1, 1, n + 2), (3, 1, 1, 3)) for n in around(kernels.PIXEL_BLOCK, 1021)],
-    *[case((2, 2, 3, n + 1), (2, 2, 2, 2)) for n in around(kernels.PIXEL_BLOCK // 2, 251)],
-    *[case((1, 2, n, 17), (2, 2, 3, 3), padding=1) for n in around(kernels.PIXEL_BLOCK // 19, 29)],
+    *[case((1, 1, 1, n + 2), (3, 1, 1, 3)) for n in around(HOST.blocks.pixels, 1021)],
+    *[case((2, 2, 3, n + 1), (2, 2, 2, 2)) for n in around(HOST.blocks.pixels // 2, 251)],
+    *[case((1, 2, n, 17), (2, 2, 3, 3), padding=1) for n in around(HOST.blocks.pixels // 19, 29)],
     *[case((1, 1, 2, 2 * n), (2, 1, 2, 3), stride=2, padding=((0, 0), (0, 1))) for n in around(512, 601)],
-    *[case((2, 2, 4, n + 2), (2, 2, 2, 3)) for n in around(kernels.SCRATCH_CELLS, 211)],
-    *[case((1, 1, 8, n), (2, 1, 3, 4)) for n in around(kernels.SCRATCH_CELLS // 8, 29) if n > 3],
+    *[case((2, 2, 4, n + 2), (2, 2, 2, 3)) for n in around(HOST.blocks.workspace, 211)],
+    *[case((1, 1, 8, n), (2, 1, 3, 4)) for n in around(HOST.blocks.workspace // 8, 29) if n > 3],
     # blocks of packed weights: output channels, terms, pixels of one image and of several
     *[case((1, 2, 3, 3), (n, 2, 2, 2)) for n in around(vectors.TILE_VECTORS * vectors.LANES, 67)],
-    *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(conv_packed.TERMS // 2, 71)],
-    *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(conv_packed.PIXELS, 1607)],
-    *[case((n, 1, 3, 41), (2, 1, 2, 2)) for n in around(conv_packed.PIXELS // 80, 23)],
-    *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(conv_packed.PIXELS_READY, 811)],
+    *[case((1, 1, 3, n), (2, 1, 2, n), padding=((0, 0), (0, 1))) for n in around(HOST.blocks.packed_terms // 2, 71)],
+    *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(HOST.blocks.packed_pixels, 1607)],
+    *[case((n, 1, 3, 41), (2, 1, 2, 2)) for n in around(HOST.blocks.packed_pixels // 80, 23)],
+    *[case((1, 1, 2, n + 1), (2, 1, 2, 2)) for n in around(HOST.blocks.ready_pixels, 811)],
     # input channels of a tap, with borders whose pixels it does not reach
-    *[case((2, n, 3, 4), (2, n, 3, 2), padding=1) for n in around(conv_packed.TERMS, 131)],
+    *[case((2, n, 3, 4), (2, n, 3, 2), padding=1) for n in around(HOST.blocks.packed_terms, 131)],
     # depthwise: vectors of channels, pixels and rows of one task, borders that overlap
     *[case((2, n, 3, 6), (n, 1, 3, 2), padding=1, groups=n) for n in around(4 * vectors.LANES, 67)],
     *[case((1, n, 3, 4), (n, 1, 2, 2), stride=2, groups=n) for n in LANES_AROUND],
@@ -191,8 +188,8 @@ BLOCKS = [
     case((1, 8, 2, 3), (8, 1, 5, 5), padding=4, groups=8),
     case((1, 8, 6, 7), (8, 1, 2, 3), padding=((3, 1), (0, 5)), dilation=(3, 2), stride=(2, 3), groups=8),
     # images from which each thread takes whole images, and of which there are shares
-    *[case((n, 2, 4, 5), (3, 2, 3, 3), padding=1) for n in around(plan.LEAST_IMAGES, 11)],
-    *[case((n, 1, 3, 4), (2, 1, 2, 3), padding=1, stride=2) for n in around(kernels.IMAGE_SHARES, 67)],
+    *[case((n, 2, 4, 5), (3, 2, 3, 3), padding=1) for n in around(HOST.limits.images, 11)],
+    *[case((n, 1, 3, 4), (2, 1, 2, 3), padding=1, stride=2) for n in around(HOST.blocks.shares, 67)],
     # vectors and tiles: straight, row by row, in the scratch, in phases
     *[case((1, 3, 2, n), (3, 3, 1, 1)) for n in WIDTHS],
     *[case((1, 2, 2, n + 2), (3, 2, 2, 3)) for n in WIDTHS],
@@ -278,20 +275,21 @@ def test_channels_last_around_block_sizes(stays, unpadded, dtype):
             assert_equals_reference(dataclasses.replace(last(case), dtype=dtype))
 
 
-def test_channels_last_stay_or_are_moved(monkeypatch):
+def test_channels_last_stay_or_are_moved():
     """A demand that does nothing would let the tests of one way pass with the other."""
-    moved = []
-    monkeypatch.setattr(
-        channels_last, "first", lambda where, a, dtype: moved.append(a.shape) or np.array(a, dtype, order="C")
-    )
     for one in (case((2, 16, 5, 5), (16, 16, 3, 3), padding=1), case((2, 3, 5, 5), (3, 1, 3, 3), groups=3)):
         x, weight, _, g = last(one).arrays()
         for stays in (True, False):
-            moved.clear()
-            with variants.demanded(last=stays, turned=stays and one.options["groups"] == 1):
+            with (
+                variants.demanded(last=stays, turned=stays and one.options["groups"] == 1),
+                variants.carried_out() as done,
+            ):
                 fastconv.conv2d(x, weight, None, **last(one).keywords)
                 fastconv.conv2d_backward(g, x, weight, **last(one).keywords)
-            assert bool(moved) != stays
+            # what sums shards transposes its sums, which are no images
+            moved = [a for ran in done for a in ran.arguments if ran.plan.moved]
+            assert len(done) == 3 and bool(moved) != stays
+            assert all("transposed" in ran.kernels for ran in done if ran.plan.moved)
 
 
 @pytest.mark.parametrize("unpadded", [True, False])

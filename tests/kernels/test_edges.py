@@ -11,13 +11,15 @@ import dataclasses
 import numpy as np
 import pytest
 import variants
-from fastconv._plan import LEAST_IMAGES
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import DTYPES, WORK, ConvCase, assert_identical, integers, pool_cases
 
 import fastconv
 from fastconv import reference
+from fastconv._runtime.host import HOST
+
+LEAST_IMAGES = HOST.limits.images
 
 
 @st.composite

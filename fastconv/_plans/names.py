@@ -1,0 +1,88 @@
+"""The algorithms and the reasons of plans, and what an explanation says of them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Algorithm(IntEnum):
+    """What computes a product."""
+
+    NONE = 0
+    # forward
+    DIRECT = 1
+    BY_IMAGE = 2
+    PACKED = 3
+    DEPTHWISE = 4
+    # input gradient
+    GATHERED = 5
+    PHASED = 6
+    SCATTERED = 7
+    # weight gradient
+    DOTS = 8
+    DOTS_BY_GROUP = 9
+    SHARDED = 10
+    BLOCKED = 11
+    READ_IN_PLACE = 12
+
+
+MEANINGS = {
+    Algorithm.DIRECT: "vectors along padded rows of pixels, all images at once",
+    Algorithm.BY_IMAGE: "vectors along padded rows of pixels, image by image and group by group",
+    Algorithm.PACKED: "vectors along output channels, with packed weights",
+    Algorithm.DEPTHWISE: "vectors along channels, each with a kernel of its own",
+    Algorithm.GATHERED: "one convolution of the output gradient, to all stride phases",
+    Algorithm.PHASED: "a convolution of the output gradient to each stride phase",
+    Algorithm.SCATTERED: "tap by tap, added to padded planes",
+    Algorithm.DOTS: "dot products along pixels",
+    Algorithm.DOTS_BY_GROUP: "dot products along pixels, image by image and group by group",
+    Algorithm.SHARDED: "outer products with vectors along output channels, in shards of the batch",
+    Algorithm.BLOCKED: "outer products with vectors along output channels, in blocks of terms",
+    Algorithm.READ_IN_PLACE: "outer products with vectors along input channels, of images as they are",
+}
+
+
+class Reason(IntEnum):
+    """Why an algorithm does not compute a product."""
+
+    CHANNELS = 1
+    TERMS = 2
+    ONE_TAP = 3
+    PIXELS = 4
+    IN_PLACE = 5
+    IMAGES = 6
+    PLANES = 7
+    PRODUCTS = 8
+    ONE_PHASE = 9
+    GROUPS = 10
+    WEIGHTS = 11
+    TILE = 12
+    CHANNELS_OR_TERMS = 13
+    NOT_DEPTHWISE = 14
+    CELLS = 15
+    NOT_REACHED = 16
+    STRIDED = 17
+    AREAS = 18
+
+
+# of what was found and what was needed
+REASONS = {
+    Reason.CHANNELS: "{:,.0f} channels of a group are fewer than {:,.0f}",
+    Reason.TERMS: "K of {:,.0f} is less than {:,.0f}",
+    Reason.ONE_TAP: "a kernel of one tap uses each input once",
+    Reason.PIXELS: "{:,.0f} pixels of all images are fewer than {:,.0f}",
+    Reason.IN_PLACE: "the input needs no padded planes",
+    Reason.IMAGES: "{:,.0f} images times groups are fewer than {:,.0f}",
+    Reason.PLANES: "the planes of a group, {:,.0f} bytes, are more than {:,.0f}",
+    Reason.PRODUCTS: "{:.1f} products for each that is needed are more than {}",
+    Reason.ONE_PHASE: "there is one stride phase",
+    Reason.GROUPS: "{:,.0f} groups are fewer than {:,.0f}",
+    Reason.WEIGHTS: "{:,.0f} weights of a group are more than {:,.0f}",
+    Reason.TILE: "the weights of a group are more than {:,.0f} x {:,.0f}, which one task sums",
+    Reason.CHANNELS_OR_TERMS: "{:,.0f} output channels of a group, or terms, are fewer than {:,.0f}",
+    Reason.NOT_DEPTHWISE: "{:,.0f} channels in {:,.0f} groups are not one in each",
+    Reason.CELLS: "{:,.0f} pixels that a row of windows reaches are more than {:,.0f}",
+    Reason.NOT_REACHED: "no tap reaches every pixel",
+    Reason.STRIDED: "there are {:,.0f} stride phases",
+    Reason.AREAS: "{:,.0f} terms of all areas that the same taps reach are more than {:,.0f}",
+}
