@@ -596,7 +596,7 @@ for kernel in t.KERNELS:
     for form in (kernel.parallel, kernel.serial):  # small arrays take the serial one
         assert len(form.signatures) in (0, 2), (kernel.__name__, form.signatures)
     ran += bool(kernel.parallel.signatures or kernel.serial.signatures)
-helpers = [h for h in vars(simd).values() if hasattr(h, "signatures")]
+helpers = [h for h in vars(drivers).values() if hasattr(h, "signatures")]
 for helper in helpers:  # a literal among the arguments would compile one more
     assert len(helper.signatures) <= 2, (helper.__name__, helper.signatures)
 print(ran, len(helpers))
