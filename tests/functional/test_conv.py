@@ -212,7 +212,7 @@ WAYS = [
     case((2, 8, 5, 6), (16, 1, 3, 3), padding=1, groups=8),
     case((1, 16, 9, 8), (8, 2, 2, 3), padding=1, stride=2, groups=8),
     # small planes of several images together
-    *[case((n, 3, 4, 4), (5, 3, 1, 1)) for n in around(kernels.RUN_CELLS // 16, 67)[:4]],
+    *[case((n, 3, 4, 4), (5, 3, 1, 1)) for n in around(HOST.blocks.together // 16, 67)[:4]],
     case((1, 1, 5, 40), (1, 1, 3, 2)),
     case((1, 2, 16, 5), (1, 2, 3, 4)),
     case((1, 2, 16, 5), (1, 2, 3, 4), padding=(2, 3)),
