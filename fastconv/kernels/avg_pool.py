@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._runtime.jit import strict_helper, strict_kernel
-from fastconv.kernels.micro.pooling import mean_tile
+from fastconv.kernels.micro.mean_planes import mean_tile
 from fastconv.kernels.micro.vectors import ENABLED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import prange
 
 from fastconv._runtime.jit import strict_helper, strict_kernel
-from fastconv.kernels.micro.pooling import max_tile
+from fastconv.kernels.micro.max_planes import max_tile
 from fastconv.kernels.micro.vectors import ENABLED
 
 
