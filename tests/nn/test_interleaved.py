@@ -1,4 +1,4 @@
-"""The batch-interleaved layout: the same results and gradients as layer by layer, whatever the layers and the batch's size."""
+"""Batch-interleaved images: the same results and gradients as layer by layer, whatever the layers and the batch."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_lenet_layer_by_layer(variant):
         part = net[:depth]
         x = rng.random((20, 1, 28, 28), np.float32)
         g = real(rng, part.output_shape(x.shape), np.float32)
-        assert not side_by_side(part)[0].declines(x.shape, np.float32)
+        assert not interleaved_runs(part)[0].declines(x.shape, np.float32)
         assert_same_as_one_by_one(part, x, g, close)
 
 
