@@ -40,22 +40,20 @@ def _store(acc, start, row, rows, q0, m, WP, y, target, plane, OW):
 
 
 @inlined
-def _convolve(y, weight, planes, epilogue, images, start, end, WP, OW, by_rows):
+def _convolve(y, y0, weight, planes, planes0, epilogue, images, start, end, WP, OW, by_rows):
     """Compute the cells start ... end - 1 of the output channels that are weight's rows, into the planes of a region y.
 
-    Row of pixels by row of pixels, or along the whole wide row, then of `images` images together, which are the runs of
-    y and of the planes. The sums go straight to y where each cell is a pixel and terms are few. Otherwise they are kept
-    in a scratch array: a plane's size is often a multiple of 4096 bytes, and then the same pixels of a few channels
-    fill their cache sets.
+    From y0 and planes0 on. Row of pixels by row of pixels, which are the runs of y and of the planes; or along the
+    whole wide row, then of `images` images together, which are the runs. The sums go straight to y where each cell is a
+    pixel and terms are few. Otherwise they are kept in a scratch array: a plane's size is often a multiple of 4096
+    bytes, and then the same pixels of a few channels fill their cache sets.
     """
     zero, one = np.int64(0), np.int64(1)
     rows = weight.rows.size
     if planes.rows.size <= 2 * CHAIN and (by_rows or WP == OW):
         runs, run = (-(-(end - start) // WP), OW) if by_rows else (images, end - start)
-        y_run, run_step = (OW, WP) if by_rows else (y.run, planes.run)
         add_rows(
-            Region(y.data, y.start + start // WP * OW + start % WP, y.row, y_run), weight,
-            Panel(planes.data, planes.start + start, planes.rows, run_step), epilogue, runs, run,
+            y, y0 + start // WP * OW + start % WP, weight, zero, planes, planes0 + start, epilogue, runs, run
         )  # fmt: skip
         return
     step = max(1, SCRATCH_CELLS // WP) * WP if by_rows else end - start if images > 1 else SCRATCH_CELLS
@@ -64,15 +62,12 @@ def _convolve(y, weight, planes, epilogue, images, start, end, WP, OW, by_rows):
         m = min(step, end - q)
         runs, run = (-(-m // WP), OW) if by_rows else (images, m)
         row = runs * run
-        add_rows(
-            Region(acc, zero, row, run), weight,
-            Panel(planes.data, planes.start + q, planes.rows, WP if by_rows else planes.run), epilogue, runs, run,
-        )  # fmt: skip
+        add_rows(Region(acc, row, run), zero, weight, zero, planes, planes0 + q, epilogue, runs, run)
         if by_rows:
-            copy_rows(rows, y.data, y.start + q // WP * OW, y.row, acc, zero, row, one, zero, row, row)
+            copy_rows(rows, y.data, y0 + q // WP * OW, y.row, acc, zero, row, one, zero, row, row)
         else:
             for i in range(images):
-                _store(acc, i * m, row, rows, q, m, WP, y.data, y.start + i * y.run, y.row, OW)
+                _store(acc, i * m, row, rows, q, m, WP, y.data, y0 + i * y.run, y.row, OW)
 
 
 @inlined
@@ -119,9 +114,9 @@ def forward(planes, weight, weight_rows, weight_terms, bias, floor, offsets, gro
         # by rows there are no runs of several images, but images one after another
         for i in range(min(together, N - n) if by_rows else 1):
             _convolve(
-                Region(flat, ((n + i) * OC + first) * P, P, OC * P),
-                Matrix(weight, np.int64(0), weight_rows[first : first + rows], weight_terms),
-                Panel(planes, (n + i) * image + group * (image // groups), offsets, image),
+                Region(flat, P, OW if by_rows else OC * P), ((n + i) * OC + first) * P,
+                Matrix(weight, weight_rows[first : first + rows], weight_terms),
+                Panel(planes, offsets, WP if by_rows else image), (n + i) * image + group * (image // groups),
                 Epilogue(bias[first : first + rows], np.bool_(True), floor),
                 1 if by_rows else min(together, N - n), min(s * length, Q), min((s + 1) * length, Q), WP, OW, by_rows,
             )  # fmt: skip
@@ -153,8 +148,7 @@ def split_and_forward(
             for first in range(group * per_group, (group + 1) * per_group, CHANNEL_BLOCK):
                 rows = min(CHANNEL_BLOCK, (group + 1) * per_group - first)
                 _convolve(
-                    Region(flat, (n * OC + first) * P, P, zero),
-                    Matrix(weight, zero, weight_rows[first : first + rows], weight_terms),
-                    Panel(planes, zero, offsets, zero), Epilogue(bias[first : first + rows], np.bool_(True), floor),
-                    one, zero, Q, WP, OW, by_rows,
+                    Region(flat, P, OW), (n * OC + first) * P,
+                    Matrix(weight, weight_rows[first : first + rows], weight_terms), Panel(planes, offsets, WP), zero,
+                    Epilogue(bias[first : first + rows], np.bool_(True), floor), one, zero, Q, WP, OW, by_rows,
                 )  # fmt: skip

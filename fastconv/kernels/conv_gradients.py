@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._runtime.jit import inlined, kernel
+from fastconv._runtime.jit import kernel
 from fastconv.kernels.blocking import CHAIN, aligned, block_sum, set_aside, steps_between
-from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.indirection import repeated, row_offsets
 from fastconv.kernels.micro.copy import transpose
-from fastconv.kernels.micro.dot import add_dots, lane_sum
+from fastconv.kernels.micro.dot import add_dot_block, store_dot_block
 from fastconv.kernels.micro.gemm import add_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_ROWS
@@ -47,7 +47,9 @@ def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, 
         first = group * channels
         target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
         own = flat[target : target + channels * cells]
-        rows, sums = weight_rows[first : first + channels], Epilogue(bias, np.bool_(False), lowest)
+        sums, epilogue = Region(own, cells, planes_run), Epilogue(bias, np.bool_(False), lowest)
+        turned = Matrix(weight, weight_rows[first : first + channels], weight_terms)
+        pixels = Panel(flat_g, offsets, g_run)
         aside = np.zeros(channels * cells if windows.size > at_once else 0, g.dtype)
         for c in range(first, first + channels):
             planes[n, c] = bias[c]
@@ -59,10 +61,8 @@ def input_gradient(g, weight, weight_rows, weight_terms, bias, windows, groups, 
                 for q in range(0, run, SCRATCH_CELLS):
                     for t in range(t0, min(t0 + at_once, windows.size)):
                         add_rows(
-                            Region(own, np.int64(windows[t]) + r * planes_run + q, cells, planes_run),
-                            Matrix(weight, t, rows, weight_terms),
-                            Panel(flat_g, source + r * g_run + q, offsets, g_run), sums, min(together, runs - r),
-                            min(SCRATCH_CELLS, run - q),
+                            sums, np.int64(windows[t]) + r * planes_run + q, turned, t, pixels, source + r * g_run + q,
+                            epilogue, min(together, runs - r), min(SCRATCH_CELLS, run - q),
                         )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)
@@ -113,23 +113,12 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
                         turned, i * m * width, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last, width
                     )  # fmt: skip
                 add_rows(
-                    Region(own, oc, per_group, zero), Matrix(flat, source, offsets, cells[p : p + m * images]),
-                    Panel(turned, zero, offsets_of_pixels[: m * images], zero),
+                    Region(own, per_group, zero), oc, Matrix(flat, offsets, cells[p : p + m * images]), source,
+                    Panel(turned, offsets_of_pixels[: m * images], zero), zero,
                     Epilogue(nothing, np.bool_(False), lowest), one, columns,
                 )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)
-
-
-@inlined
-def repeated(pixels, image, images):
-    """The pixels of so many images, `image` cells apart: (images * pixels,) uint64."""
-    P = pixels.size
-    cells = np.empty(images * P, np.uint64)
-    for i in range(images):
-        for p in range(P):
-            cells[i * P + p] = pixels[p] + np.uint64(i * image)
-    return cells
 
 
 @kernel
@@ -181,30 +170,14 @@ def weight_gradient_turned(turned, x, image, step, offsets, pixels, width, grad)
                 sums[:] = 0
             terms = min(together, N - n) * P
             add_rows(
-                Region(sums, zero, width, zero),
-                Matrix(x, n * image + group * step, offsets[k : k + rows], inputs[:terms]),
-                Panel(flat_turned, (n * groups + group) * cells + block * P * width, places[:terms], zero),
+                Region(sums, width, zero), zero,
+                Matrix(x, offsets[k : k + rows], inputs[:terms]), n * image + group * step,
+                Panel(flat_turned, places[:terms], zero), (n * groups + group) * cells + block * P * width,
                 Epilogue(nothing, np.bool_(False), lowest), one, channels,
             )  # fmt: skip
         if aside.size > 0:
             set_aside(sums, aside)
         transpose(flat_grad, (group * per_group + oc) * K + k, sums, zero, rows, channels, K, width)
-
-
-@inlined
-def _add_taps(sums, rows, g, planes, first, last, runs, run):
-    """sums[.., i, k, :] += the lanes of the products of g's row i < rows and the planes' row k, a block of taps k."""
-    for k in range(first, last, 4):
-        add_dots(sums[(k - first) // 4], rows, g, planes, k, runs, run)
-
-
-@inlined
-def _store_taps(sums, rows, first, last, grad, oc):
-    """grad[oc + i, k] = the sum of the lanes of i < rows and tap k of a block."""
-    for k in range(first, last):
-        quad, j = divmod(k - first, 4)
-        for i in range(rows):
-            grad[oc + i, k] = lane_sum(sums[quad], i, j)
 
 
 @kernel
@@ -217,8 +190,7 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
     (group, block of output channels, block of taps), each of which owns its part of grad and sums the batch in order.
     """
     N, OC, P = g.shape
-    image = planes.shape[1]
-    K = offsets.size
+    image, K = planes.shape[1], offsets.size
     per_group = OC // groups
     tiles, blocks = -(-per_group // DOT_ROWS), -(-K // TAP_BLOCK)
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
@@ -234,6 +206,7 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
         oc = group * per_group + tile * DOT_ROWS
         rows = min(DOT_ROWS, per_group - tile * DOT_ROWS)
         first, last = block * TAP_BLOCK, min((block + 1) * TAP_BLOCK, K)
+        pixels, taps = Region(flat_g, P, g_step), Panel(flat, offsets, planes_step)
         sums = np.zeros((TAP_BLOCK // 4, DOT_ROWS, 4, LANES), grad.dtype)
         aside = np.zeros(sums.size if steps > between else 0, grad.dtype)
         count = 0
@@ -246,15 +219,14 @@ def weight_gradient(g, planes, offsets, groups, runs, run, g_run, planes_run, gr
                         sums[:] = 0
                         count = 0
                     count += 1
-                    start = n * image + group * (image // groups) + r * planes_step + q
-                    _add_taps(
-                        sums, rows, Region(flat_g, (n * OC + oc) * P + r * g_step + q, P, g_step),
-                        Panel(flat, start, offsets, planes_step), first, last, min(together, all_runs - r),
-                        min(DOT_CELLS, run - q),
+                    add_dot_block(
+                        sums, rows, pixels, (n * OC + oc) * P + r * g_step + q, taps,
+                        n * image + group * (image // groups) + r * planes_step + q, first, last,
+                        min(together, all_runs - r), min(DOT_CELLS, run - q),
                     )  # fmt: skip
         if aside.size > 0:
             set_aside(sums.reshape(-1), aside)
-        _store_taps(sums, rows, first, last, grad, oc)
+        store_dot_block(sums, rows, first, last, grad, oc)
 
 
 @kernel
@@ -282,13 +254,13 @@ def split_and_weight_gradient(g, x, top, sy, shifts, sx, HP, WP, offsets, groups
             for c in range(channels):
                 source = (n * C + group * channels + c) * H * W
                 split_plane(flat_x, source, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
-            _add_taps(
-                sums, per_group, Region(flat_g, (n * OC + group * per_group) * P, P, OW),
-                Panel(planes, zero, offsets, WP), zero, offsets.size, runs, run,
+            add_dot_block(
+                sums, per_group, Region(flat_g, P, OW), (n * OC + group * per_group) * P, Panel(planes, offsets, WP),
+                zero, zero, offsets.size, runs, run,
             )  # fmt: skip
         if aside.size > 0:
             set_aside(sums.reshape(-1), aside)
-        _store_taps(sums, per_group, zero, offsets.size, grad, group * per_group)
+        store_dot_block(sums, per_group, zero, offsets.size, grad, group * per_group)
 
 
 @kernel
@@ -313,8 +285,7 @@ def bias_gradient_last(g, parts):
     Precondition: g (P, OC); parts (shards, OC) float64. Parallel over shards, each of which owns its part.
     """
     P, OC = g.shape
-    shards = len(parts)
-    flat = g.reshape(-1)
+    shards, flat = len(parts), g.reshape(-1)
     for shard in prange(shards):
         begin, end = np.int64(shard) * P // shards, (np.int64(shard) + 1) * P // shards
         sums = np.empty(OC, g.dtype)

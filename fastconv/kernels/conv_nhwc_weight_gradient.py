@@ -79,10 +79,10 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, grad):
                 )  # fmt: skip
                 for r in range(len(runs)):
                     add_to_rows(
-                        Panel(flat, oc * K + runs[r, 0] + begin, sums[:mine], zero),
-                        Matrix(flat_g, n * OH * OW * OC, sources[:mine], places[r, : counts[r]]),
-                        Panel(pixels, zero, cells[r, : counts[r]], zero), Epilogue(nothing, oy + n == 0, lowest),
-                        chain, n_channels,
+                        Panel(flat, sums[:mine], zero), oc * K + runs[r, 0] + begin,
+                        Matrix(flat_g, sources[:mine], places[r, : counts[r]]), n * OH * OW * OC,
+                        Panel(pixels, cells[r, : counts[r]], zero), zero,
+                        Epilogue(nothing, oy + n == 0, lowest), chain, n_channels,
                     )  # fmt: skip
         check = g.dtype.type(0)
         for row in range(oc, oc + mine):

@@ -142,9 +142,9 @@ def forward_packed(
                     at, k0 = np.int64(0), np.int64(0)
                     _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
                 add_to_rows(
-                    Panel(sums, target, there, np.int64(0)),
-                    Matrix(x, source, cells[low:high], offsets[k : k + m_k]),
-                    Panel(own, at, rows[k0 : k0 + m_k], np.int64(0)),
+                    Panel(sums, there, np.int64(0)), target,
+                    Matrix(x, cells[low:high], offsets[k : k + m_k]), source,
+                    Panel(own, rows[k0 : k0 + m_k], np.int64(0)), at,
                     Epilogue(bias[first : first + channels], k == begin_k, floor if k + most >= end_k else lowest),
                     chain, channels,
                 )  # fmt: skip

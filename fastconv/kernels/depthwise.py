@@ -33,10 +33,10 @@ def _whole(before, size, kernel, stride, dilation, out):
 
 
 @inlined
-def _pixels(y, x, weight, epilogue, top, first, last, rows, columns):
-    """The pixels first <= ox < last of a row y, which have the same taps: those from the row `top` on that are inside.
+def _pixels(y, y0, x, x0, weight, epilogue, top, first, last, rows, columns):
+    """The pixels first <= ox < last of a row, which have the same taps: those from the row `top` on that are inside.
 
-    The image x and the weights are panels whose offsets are overwritten: of their taps.
+    From y0 and x0 on. The image x and the weights are panels whose offsets are overwritten: of their taps.
     """
     H, KH, dy = rows[0], rows[1], rows[3]
     W, KW, sx, dx, left = columns[0], columns[1], columns[2], columns[3], columns[4]
@@ -49,11 +49,8 @@ def _pixels(y, x, weight, epilogue, top, first, last, rows, columns):
             x_terms[count] = ((ky - ky0) * dy * W + (kx - kx0) * dx) * C
             w_terms[count] = (ky * KW + kx) * C
             count += 1
-    source = x.start + ((top + ky0 * dy) * W + first * sx - left + kx0 * dx) * C if count else 0
-    add_products(
-        Region(y.data, y.start + first * C, C, y.run), Panel(x.data, source, x_terms[:count], sx * C),
-        Panel(weight.data, weight.start, w_terms[:count], weight.run), epilogue, last - first, C,
-    )  # fmt: skip
+    source = x0 + ((top + ky0 * dy) * W + first * sx - left + kx0 * dx) * C if count else 0
+    add_products(y, y0 + first * C, x, source, weight, np.int64(0), epilogue, count, last - first, C)
 
 
 @kernel
@@ -74,14 +71,15 @@ def depthwise(x, rows, columns, weight, bias, floor, y):
     for task in prange(N * blocks):
         n, block = divmod(np.int64(task), blocks)
         x_terms, w_terms = np.empty(len(weight), np.uint64), np.empty(len(weight), np.uint64)
+        y_pixels, x_pixels = Region(flat_y, C, zero), Panel(flat_x, x_terms, columns[2] * C)
+        taps, epilogue = Panel(flat_w, w_terms, zero), Epilogue(bias, np.bool_(True), floor)
         for oy in range(block * TASK_ROWS, min((block + 1) * TASK_ROWS, OH)):
             top = oy * rows[2] - rows[4]
             ox = 0
             while ox < OW:
                 last = end if ox == begin and end > begin else ox + 1
                 _pixels(
-                    Region(flat_y, (n * OH + oy) * OW * C, C, zero), Panel(flat_x, n * H * W * C, x_terms, zero),
-                    Panel(flat_w, zero, w_terms, zero), Epilogue(bias, np.bool_(True), floor), top, ox, last, rows,
+                    y_pixels, (n * OH + oy) * OW * C, x_pixels, n * H * W * C, taps, epilogue, top, ox, last, rows,
                     columns,
                 )  # fmt: skip
                 ox = last
@@ -109,6 +107,8 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
     for shard in prange(shards):
         own = flat[np.int64(shard) * T * C : (np.int64(shard) + 1) * T * C]
         own[:] = 0
+        sums, epilogue = Region(own, C, zero), Epilogue(own, np.bool_(False), lowest)
+        x_pixels, g_pixels = Panel(flat_x, x_terms, zero), Panel(flat_g, g_terms, zero)
         begin_row, end_row = shard * N * OH // shards, (shard + 1) * N * OH // shards
         aside = np.zeros(T * C if end_row - begin_row > between else 0, g.dtype)
         for row in range(begin_row, end_row):
@@ -128,10 +128,8 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
                         if count:
                             cell = (ky * KW + kx) * C
                             add_products(
-                                Region(own, cell, C, zero),
-                                Panel(flat_x, (line + start + first * sx) * C, x_terms[:count], zero),
-                                Panel(flat_g, ((n * OH + oy) * OW + first) * C, g_terms[:count], zero),
-                                Epilogue(own, np.bool_(False), lowest), one, C,
+                                sums, cell, x_pixels, (line + start + first * sx) * C, g_pixels,
+                                ((n * OH + oy) * OW + first) * C, epilogue, count, one, C,
                             )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)

@@ -1,6 +1,6 @@
 """Loops over single elements or rows: rectifiers, softmax cross-entropy, and the update rules of the optimisers.
 
-Indices are unsigned, as in `simd.py`.
+Indices are unsigned, as in `micro/gemm.py`.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
         row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
         end = min(row + ROW_BLOCK, M)
         add_rows(
-            Region(flat_c, (i * M + row) * N + column, N, zero), Matrix(a, zero, rows[row:end], columns),
-            Panel(flat_b, i * K * N + column, offsets, zero), Epilogue(bias[row:end], fresh, lowest), one,
+            Region(flat_c, N, zero), (i * M + row) * N + column, Matrix(a, rows[row:end], columns), zero,
+            Panel(flat_b, offsets, zero), i * K * N + column, Epilogue(bias[row:end], fresh, lowest), one,
             min(COLUMN_BLOCK, N - column),
         )  # fmt: skip
 
@@ -62,11 +62,10 @@ def matmul_transposed(a, b, bias, floor, c):
         tile, s = divmod(np.int64(task), steps)
         row, rows = tile * DOT_ROWS, min(DOT_ROWS, M - tile * DOT_ROWS)
         sums = np.empty((DOT_ROWS, 4, LANES), c.dtype)
+        left, right = Region(flat_a, K, zero), Panel(flat_b, offsets, zero)
         for n in range(s * ROW_BLOCK, min((s + 1) * ROW_BLOCK, N), 4):
             sums[:] = 0
-            add_dots(
-                sums, rows, Region(flat_a, row * K, K, zero), Panel(flat_b, zero, offsets, zero), n, one, K
-            )  # fmt: skip
+            add_dots(sums, rows, left, row * K, right, zero, n, one, K)
             for i in range(rows):
                 for j in range(min(4, N - n)):
                     total = bias[n + j] + lane_sum(sums, i, j)

@@ -17,6 +17,17 @@ def row_offsets(rows, length):
 
 
 @inlined
+def repeated(pixels, image, images):
+    """The pixels of so many images, `image` cells apart: (images * pixels,) uint64."""
+    P = pixels.size
+    cells = np.empty(images * P, np.uint64)
+    for i in range(images):
+        for p in range(P):
+            cells[i * P + p] = pixels[p] + np.uint64(i * image)
+    return cells
+
+
+@inlined
 def list_pixels(cells, places, run, steps, start, end, columns, source, target, row):
     """List the pixels from `start` to `end` in a rectangle: their cells and their places, `row` apart; how many."""
     oy0, oy1, ox0, ox1, corner = run[2], run[3], run[4], run[5], run[6]

@@ -52,13 +52,13 @@ def _mean_row(stage, sums, first, py, arena):
 @helper
 def _pooled_in_registers(stage, taps, weight, epilogue, arena):
     """The maxima of windows of 2 x 2 sums that are never stored."""
-    x, y, argmax = stage.padded, stage.output, as_integers(arena)
-    pixels, run = y.H * y.W * LANES, y.W * LANES
+    x, y = stage.padded, stage.output
+    results, inputs = Region(arena, y.plane * LANES, y.W * LANES), Panel(arena, taps, x.row * LANES)
+    numbers = Region(as_integers(arena), y.H * y.W * LANES, y.W * LANES)
     for py in range(y.H):
         pooled_sums(
-            Region(arena, (y.start + py * y.row) * LANES, y.plane * LANES, run),
-            Region(argmax, (stage.pool.argmax + py * y.W) * LANES, pixels, run), weight,
-            Panel(arena, (x.start + 2 * py * x.row) * LANES, taps, x.row * LANES), epilogue, y.C, y.W,
+            results, (y.start + py * y.row) * LANES, numbers, (stage.pool.argmax + py * y.W) * LANES, weight,
+            inputs, (x.start + 2 * py * x.row) * LANES, epilogue, y.C, y.W,
         )  # fmt: skip
 
 
@@ -72,23 +72,24 @@ def forward_stage(stage, tables, weight, bias, arena, scratch):
     if pool.in_registers:
         _pooled_in_registers(stage, taps, weight, epilogue, arena)
         return
-    weights, width = Matrix(weight, zero, row_offsets(s.C, K), row_offsets(K, np.int64(1))), s.W * LANES
+    weights, inputs = (
+        Matrix(weight, row_offsets(s.C, K), row_offsets(K, np.int64(1))),
+        Panel(arena, taps, x.row * LANES),
+    )
+    source, width = x.start * LANES, s.W * LANES
     if pool.kind == NO_POOL:
-        add_rows(
-            Region(arena, s.start * LANES, s.plane * LANES, s.row * LANES), weights,
-            Panel(arena, x.start * LANES, taps, x.row * LANES), epilogue, s.H, width,
-        )  # fmt: skip
+        results = Region(arena, s.plane * LANES, s.row * LANES)
+        add_rows(results, s.start * LANES, weights, zero, inputs, source, epilogue, s.H, width)
         for c in range(s.C):
             for r in range(s.H):
                 activate(convolution.activation, arena, (s.start + c * s.plane + r * s.row) * LANES, width)
         return
     sums = arena if pool.keeps_sums else scratch
+    band = Region(sums, s.plane * LANES, width)
     for py in range(stage.output.H):
         first = s.start + (py * pool.KH * s.row if pool.keeps_sums else 0)
-        add_rows(
-            Region(sums, first * LANES, s.plane * LANES, width), weights,
-            Panel(arena, (x.start + py * pool.KH * x.row) * LANES, taps, x.row * LANES), epilogue, pool.KH, width,
-        )  # fmt: skip
+        source = (x.start + py * pool.KH * x.row) * LANES
+        add_rows(band, first * LANES, weights, zero, inputs, source, epilogue, pool.KH, width)
         for c in range(s.C):
             activate(convolution.activation, sums, (first + c * s.plane) * LANES, pool.KH * width)
         if pool.kind == MAX:

@@ -6,8 +6,8 @@ import numpy as np
 
 from fastconv._runtime.jit import helper
 from fastconv.kernels.blocking import block_sum
-from fastconv.kernels.fused.activation import through_activation
-from fastconv.kernels.fused.records import MAX, NO_POOL
+from fastconv.kernels.fused.activation import lowest_of, through_activation
+from fastconv.kernels.fused.records import MAX, NO_POOL, NONE
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.argmax import as_integers
 from fastconv.kernels.micro.copy import copy_rows
@@ -79,15 +79,15 @@ def weight_gradient(stage, tables, arena, sums, partial, block):
     """The gradients of a convolution's weights and bias, summed over the images of a block."""
     convolution, x, g = stage.convolution, stage.padded, stage.gradients.sums
     K, OC, to = convolution.K, g.C, stage.gradients.partial
-    dots, taps = np.empty((DOT_ROWS, 4, LANES), arena.dtype), tables[convolution.taps : convolution.taps + K]
+    grads = Region(sums, g.plane * LANES, g.row * LANES)
+    inputs = Panel(arena, tables[convolution.taps : convolution.taps + K], x.row * LANES)
+    dots = np.empty((DOT_ROWS, 4, LANES), arena.dtype)
     for oc in range(0, OC, DOT_ROWS):
         rows = min(DOT_ROWS, OC - oc)
         for k in range(0, K, 4):
             dots[:] = 0
-            add_dots(
-                dots, rows, Region(sums, (g.start + oc * g.plane) * LANES, g.plane * LANES, g.row * LANES),
-                Panel(arena, x.start * LANES, taps, x.row * LANES), k, g.H, g.W * LANES,
-            )  # fmt: skip
+            first = (g.start + oc * g.plane) * LANES
+            add_dots(dots, rows, grads, first, inputs, x.start * LANES, k, g.H, g.W * LANES)
             for i in range(rows):
                 for j in range(min(4, K - k)):
                     partial[block, to + (oc + i) * K + k + j] = lane_sum(dots, i, j)
@@ -101,16 +101,17 @@ def input_gradient(stage, tables, weight, nothing, sums, scratch):
     """The gradient of a stage's input: for each of its rows, the taps that reach it."""
     convolution, gradients, x, g = stage.convolution, stage.gradients, stage.gradients.input, stage.gradients.sums
     taps, zero, one = g.C * convolution.KW, np.int64(0), np.int64(1)
-    lowest = scratch.dtype.type(-np.inf)
+    results, epilogue = (
+        Region(scratch, x.plane * LANES, zero),
+        Epilogue(nothing, np.bool_(True), lowest_of(NONE, scratch)),
+    )
     rows = row_offsets(x.C, convolution.KH * convolution.KW)
     for r in range(x.H):
         bottom = r + convolution.top
         first = max(0, bottom - g.H + 1) * taps
         last = max(first, min(convolution.KH - 1, bottom) * taps + taps)
         source = (g.start - gradients.zeros + bottom * g.row) * LANES
-        add_rows(
-            Region(scratch, (x.start + r * x.row) * LANES, x.plane * LANES, zero),
-            Matrix(weight, zero, rows, tables[gradients.terms + first : gradients.terms + last]),
-            Panel(sums, source, tables[gradients.inputs + first : gradients.inputs + last], zero),
-            Epilogue(nothing, np.bool_(True), lowest), one, x.W * LANES,
-        )  # fmt: skip
+        weights = Matrix(weight, rows, tables[gradients.terms + first : gradients.terms + last])
+        pixels = Panel(sums, tables[gradients.inputs + first : gradients.inputs + last], zero)
+        target = (x.start + r * x.row) * LANES
+        add_rows(results, target, weights, zero, pixels, source, epilogue, one, x.W * LANES)

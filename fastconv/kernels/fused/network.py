@@ -19,9 +19,10 @@ from numba import prange, types
 from fastconv._runtime.calls import address_of, call_at
 from fastconv._runtime.jit import helper, kernel
 from fastconv.kernels.fused.argmax_gradients import shift_weights
+from fastconv.kernels.fused.arrays import Network, Targets
 from fastconv.kernels.fused.block import backward_block, cross_entropies, forward_block
 from fastconv.kernels.fused.parameters import update_task, weight_of
-from fastconv.kernels.fused.records import BY_IMAGE, STAGE, Network, Targets
+from fastconv.kernels.fused.records import BY_IMAGE, STAGE
 from fastconv.kernels.micro.copy import transpose
 from fastconv.kernels.micro.vectors import LANES
 

@@ -73,8 +73,8 @@ def _multiply_samples(stage, first, count, nothing, arena, blocks, targets):
             place = i // LANES * length
             terms[i], samples[i] = place + i % LANES, place + i % LANES * K
         add_rows(
-            Region(grad, first * K, K, zero), Matrix(flat, (g + first) * LANES, rows, terms),
-            Panel(flat, stage.gradients.samples * LANES, samples, zero), Epilogue(nothing, fresh, lowest), one, K,
+            Region(grad, K, zero), first * K, Matrix(flat, rows, terms), (g + first) * LANES,
+            Panel(flat, samples, zero), stage.gradients.samples * LANES, Epilogue(nothing, fresh, lowest), one, K,
         )  # fmt: skip
     address, fresh = _target(stage.convolution.bias, targets)
     if address != 0:

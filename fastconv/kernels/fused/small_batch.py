@@ -57,19 +57,21 @@ def _convolve(stage, tables, weight, bias, lowest, arena, scratch):
     """The result of a convolution, with its activation and its pooling."""
     convolution, pool, x, s = stage.convolution, stage.pool, stage.padded, stage.sums
     K, zero = convolution.K, np.int64(0)
-    weights = Matrix(weight, zero, row_offsets(s.C, K), row_offsets(K, np.int64(1)))
-    taps, epilogue = tables[convolution.taps_apart : convolution.taps_apart + K], Epilogue(bias, np.bool_(True), lowest)
+    weights = Matrix(weight, row_offsets(s.C, K), row_offsets(K, np.int64(1)))
+    inputs = Panel(arena, tables[convolution.taps_apart : convolution.taps_apart + K], x.row)
+    epilogue = Epilogue(bias, np.bool_(True), lowest)
     if pool.kind == NO_POOL:
-        panel = Panel(arena, x.start, taps, x.row)
-        add_rows(Region(arena, s.start, s.plane, s.row), weights, panel, epilogue, s.H, s.W)
+        results = Region(arena, s.plane, s.row)
+        add_rows(results, s.start, weights, zero, inputs, x.start, epilogue, s.H, s.W)
         for c in range(s.C):
             for r in range(s.H):
                 activate(convolution.activation, arena, s.start + c * s.plane + r * s.row, s.W)
         return
     plane = pool.KH * s.W
+    band = Region(scratch, plane, s.W)
     for py in range(stage.output.H):
-        panel = Panel(arena, x.start + py * pool.KH * x.row, taps, x.row)
-        add_rows(Region(scratch, zero, plane, s.W), weights, panel, epilogue, pool.KH, s.W)
+        source = x.start + py * pool.KH * x.row
+        add_rows(band, zero, weights, zero, inputs, source, epilogue, pool.KH, s.W)
         activate(convolution.activation, scratch, zero, s.C * plane)
         _pool_row(stage, scratch, py, arena)
 

@@ -1,8 +1,8 @@
 """The vector tiles for gradients of pixels that were the maxima of their windows.
 
 Those of one image take patches of the input: what the kernel covers of an image whose channels come last. A row of a
-patch lies in one piece, so that its vectors are full even though each maximum has a patch of its own. Those of images
-side by side take windows, with zeros in the lanes whose maximum is another pixel.
+patch lies in one piece, so that its vectors are full even though each maximum has a patch of its own. Those of
+interleaved images take windows, with zeros in the lanes whose maximum is another pixel.
 """
 
 from __future__ import annotations

@@ -15,30 +15,27 @@ from fastconv.kernels.micro.vectors import ENABLED, I64, VECTOR_BYTES, Vectors, 
 
 
 @intrinsic(prefer_literal=True)
-def products_tile(typingctx, pixels, y, x, w, epilogue, terms, first, q, n):
-    """The micro-kernel: y(p, 0, q + j) += sum over the terms k of x(k, p, q + j) * w(k, 0, q + j).
+def products_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, bias0, terms, n):
+    """The micro-kernel: y(p, 0, q) += sum over the terms k of x(k, p, q) * w(k, 0, q), from y0, x0 and w0 on.
 
-    For first <= p < first + pixels and j < n. The sums start from bias[q + j], or are clamped, as the epilogue says and
-    where these are the first or the last terms; otherwise the terms are summed before they are added to what y holds.
+    For p < pixels and q < n. The sums start from bias[bias0 + q], or are clamped, as the epilogue says and where these
+    are the first or the last terms; otherwise the terms are summed before they are added to what y holds.
 
     Precondition: `pixels` a literal; y a Region, x and w Panels, all of one float type; numbers of 64 bits; n takes 1
     to 4 vectors.
     """
     if not isinstance(pixels, types.IntegerLiteral):
         return None
-    M = pixels.literal_value
-    signature = types.void(pixels, y, x, w, epilogue, terms, *[types.uint64] * 3)
+    M, number = pixels.literal_value, types.uint64
+    signature = types.void(pixels, y, number, x, number, w, number, epilogue, number, terms, number)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        y, x, w, epilogue, part = (unpacked(context, builder, kinds[i], args[i]) for i in range(1, 6))
-        first, q, n = args[6:]
+        y, x, w, epilogue, part = (unpacked(context, builder, kinds[i], args[i]) for i in (1, 3, 5, 7, 9))
+        y0, x0, w0, bias0, n = (args[i] for i in (2, 4, 6, 8, 10))
         vectors = Vectors(builder, kinds[1].types[0].dtype)
-        targets, sources = (
-            strided(builder, record.data, builder.add(builder.add(record.start, builder.mul(first, step)), q), step, M)
-            for record, step in ((y, y.row), (x, x.run))
-        )
-        starts, weights = builder.gep(epilogue.bias, [q]), builder.gep(w.data, [builder.add(w.start, q)])
+        targets, sources = strided(builder, y.data, y0, y.row, M), strided(builder, x.data, x0, x.run, M)
+        starts, weights = builder.gep(epilogue.bias, [bias0]), builder.gep(w.data, [w0])
         fresh = builder.and_(epilogue.overwrite, part.first)
         nothing = ir.Constant(vectors.scalar, float("-inf"))
         lowest = vectors.broadcast(builder.select(part.last, epilogue.lowest, nothing))
@@ -78,14 +75,13 @@ def products_tile(typingctx, pixels, y, x, w, epilogue, terms, first, q, n):
 
 
 @helper
-def add_products(y, x, w, epilogue, pixels, n):
-    """y(p, 0, q) += sum over k of x(k, p, q) * w(k, 0, q), for p < pixels and q < n.
+def add_products(y, y0, x, x0, w, w0, epilogue, K, pixels, n):
+    """y(p, 0, q) += sum over k < K of x(k, p, q) * w(k, 0, q), for p < pixels and q < n, from y0, x0 and w0 on.
 
     With the epilogue: the sums start from bias[q] and not from what y holds if they overwrite it, and are clamped.
 
-    Precondition: y a Region, x and w Panels of as many rows, all of one float type; the numbers int64, none negative.
+    Precondition: y a Region, x and w Panels of at least K rows, all of one float type; numbers int64, none negative.
     """
-    K = x.rows.size
     if ENABLED:
         wide = 4 * VECTOR_BYTES // y.data.itemsize
         chain = chain_of(K)
@@ -94,17 +90,21 @@ def add_products(y, x, w, epilogue, pixels, n):
             terms = Terms(k, end, chain, k == 0, end == K)
             for q in range(0, n, wide):
                 m = min(wide, n - q)
-                p = np.int64(0)
+                p, target, source = 0, y0 + q, x0 + q
                 while pixels - p >= 4:
-                    products_tile(4, y, x, w, epilogue, terms, p, q, m)
+                    products_tile(
+                        4, y, target + p * y.row, x, source + p * x.run, w, w0 + q, epilogue, q, terms, m
+                    )  # fmt: skip
                     p += 4
                 while p < pixels:
-                    products_tile(1, y, x, w, epilogue, terms, p, q, m)
+                    products_tile(
+                        1, y, target + p * y.row, x, source + p * x.run, w, w0 + q, epilogue, q, terms, m
+                    )  # fmt: skip
                     p += 1
         return
-    Y, X, W, x_rows, w_rows, start = y.data, x.data, w.data, x.rows, w.rows, np.uint64(w.start)
+    Y, X, W, x_rows, w_rows, start = y.data, x.data, w.data, x.rows, w.rows, np.uint64(w0)
     for p in range(pixels):
-        target, source = np.uint64(y.start + p * y.row), np.uint64(x.start + p * x.run)
+        target, source = np.uint64(y0 + p * y.row), np.uint64(x0 + p * x.run)
         for q in range(np.uint64(n)):
             total = epilogue.bias[q] if epilogue.overwrite else Y[target + q]
             for k in range(K):

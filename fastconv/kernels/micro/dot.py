@@ -25,10 +25,10 @@ from fastconv.kernels.micro.vectors import (
 
 
 @intrinsic(prefer_literal=True)
-def dots_tile(typingctx, rows, t, a, b, b_rows, first, r, q, runs, n):
-    """The micro-kernel: t[i, j, lane] += sum over s < runs and p < n of a(i, r + s, q + p) * b(j, r + s, q + p).
+def dots_tile(typingctx, rows, t, a, a0, b, b0, b_rows, first, runs, n):
+    """The micro-kernel: t[i, j, lane] += sum over r < runs and q < n of a(i, r, q) * b(j, r, q), from a0 and b0 on.
 
-    For first <= i < first + rows and the four rows of b at the offsets b_rows, in place of the panel's own; of the p of
+    For first <= i < first + rows and the four rows of b at the offsets b_rows, in place of the panel's own; of the q of
     that lane, summed before they are added to t. The lanes stay apart, so that a sum over many images is reduced once.
 
     Precondition: `rows` a literal; t (at least first + rows, 4, LANES), C-contiguous, a a Region and b a Panel, all of
@@ -37,18 +37,17 @@ def dots_tile(typingctx, rows, t, a, b, b_rows, first, r, q, runs, n):
     if not isinstance(rows, types.IntegerLiteral):
         return None
     M, N = rows.literal_value, len(b_rows)
-    signature = types.void(rows, t, a, b, b_rows, *[types.uint64] * 5)
+    number = types.uint64
+    signature = types.void(rows, t, a, number, b, number, b_rows, number, number, number)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        a, b = (unpacked(context, builder, kinds[i], args[i]) for i in (2, 3))
+        a, b = (unpacked(context, builder, kinds[i], args[i]) for i in (2, 4))
         t = data_of(context, builder, kinds[1], args[1])
-        first, r, q, runs, n = args[5:]
+        a0, b0, b_rows, first, runs, n = (args[i] for i in (3, 5, 6, 7, 8, 9))
         vectors = Vectors(builder, kinds[1].dtype)
-        a0 = builder.add(builder.add(a.start, builder.mul(first, a.row)), builder.add(builder.mul(r, a.run), q))
-        b0 = builder.add(b.start, builder.add(builder.mul(r, b.run), q))
-        lefts_at = strided(builder, a.data, a0, a.row, M)
-        rights_at = [builder.gep(b.data, [builder.add(b0, row)]) for row in cgutils.unpack_tuple(builder, args[4], N)]
+        lefts_at = strided(builder, a.data, builder.add(a0, builder.mul(first, a.row)), a.row, M)
+        rights_at = [builder.gep(b.data, [builder.add(b0, row)]) for row in cgutils.unpack_tuple(builder, b_rows, N)]
         place = builder.mul(first, ir.Constant(I64, N * LANES))
         cells = [[builder.add(place, ir.Constant(I64, (i * N + j) * LANES)) for j in range(N)] for i in range(M)]
         sums = [[cgutils.alloca_once(builder, vectors.type) for _ in row] for row in cells]
@@ -90,17 +89,18 @@ def _four(offsets, j):
 
 
 @helper
-def add_dots(t, rows, a, b, j, runs, n):
+def add_dots(t, rows, a, a0, b, b0, j, runs, n):
     """t[i, m, :] += sum over r < runs and q < n of a(i, r, q) * b(j + m, r, q), for i < rows and m < 4.
 
-    The lanes of t are partial sums that the caller adds up once, at the end. Past the last row of b it is that row.
+    From a0 and b0 on. The lanes of t are partial sums that the caller adds up once, at the end. Past the last row of b
+    it is that row.
 
     Precondition: a a Region and b a Panel; t (at least rows, 4, LANES), one float type; rows at most DOT_ROWS; the
     numbers int64.
     """
     starts = _four(b.rows, j)
     if ENABLED:
-        # so many cells and runs at once that a lane sums up to CHAIN products
+        # cells and runs at once of which a lane sums up to CHAIN products
         lanes = VECTOR_BYTES // t.itemsize
         cells, together = max(n, 1), max(runs, 1)
         if runs * -(-n // lanes) > CHAIN:  # a division takes as long as many products
@@ -109,28 +109,28 @@ def add_dots(t, rows, a, b, j, runs, n):
         for r in range(0, runs, together):
             for q in range(0, n, cells):
                 some, m = min(together, runs - r), min(cells, n - q)
-                i = np.int64(0)
+                left, right = a0 + r * a.run + q, b0 + r * b.run + q
+                i = 0
                 if MANY_REGISTERS and rows >= DOT_ROWS:
-                    dots_tile(DOT_ROWS, t, a, b, starts, i, r, q, some, m)
+                    dots_tile(DOT_ROWS, t, a, left, b, right, starts, i, some, m)
                     i = DOT_ROWS
                 elif MANY_REGISTERS and rows >= 4:
-                    dots_tile(4, t, a, b, starts, i, r, q, some, m)
+                    dots_tile(4, t, a, left, b, right, starts, i, some, m)
                     i = 4
                 if rows - i >= 2:
-                    dots_tile(2, t, a, b, starts, i, r, q, some, m)
+                    dots_tile(2, t, a, left, b, right, starts, i, some, m)
                     i += 2
                 if rows - i >= 1:
-                    dots_tile(1, t, a, b, starts, i, r, q, some, m)
+                    dots_tile(1, t, a, left, b, right, starts, i, some, m)
         return
     A, B = a.data, b.data
     for i in range(rows):
         for m in range(4):
             total = t[i, m, 0]
             for r in range(runs):
-                left = np.uint64(a.start + i * a.row + r * a.run)
-                right = np.uint64(b.start + r * b.run) + starts[m]
+                first, second = np.uint64(a0 + i * a.row + r * a.run), np.uint64(b0 + r * b.run) + starts[m]
                 for q in range(np.uint64(n)):
-                    total += A[left + q] * B[right + q]
+                    total += A[first + q] * B[second + q]
             t[i, m, 0] = total
 
 
@@ -141,3 +141,19 @@ def lane_sum(t, i, j):
     for lane in range(t.shape[2]):
         total += t[i, j, lane]
     return total
+
+
+@inlined
+def add_dot_block(sums, rows, a, a0, b, b0, first, last, runs, n):
+    """As `add_dots`, for the rows first <= k < last of b: each of sums (_, rows, 4, LANES) takes four of them."""
+    for k in range(first, last, 4):
+        add_dots(sums[(k - first) // 4], rows, a, a0, b, b0, k, runs, n)
+
+
+@inlined
+def store_dot_block(sums, rows, first, last, c, c0):
+    """c[c0 + i, k] = the sum of the lanes of i < rows and first <= k < last, after `add_dot_block`."""
+    for k in range(first, last):
+        quad, m = divmod(k - first, 4)
+        for i in range(rows):
+            c[c0 + i, k] = lane_sum(sums[quad], i, m)

@@ -36,7 +36,7 @@ from fastconv.kernels.micro.vectors import (
     strided,
 )
 
-# Terms summed at once: the inputs of so many, a tile wide, stay in the L1 cache while all rows of weights use them.
+# Terms summed at once: their inputs, a tile wide, stay in the L1 cache while all rows of weights use them.
 # Terms are the outer loop, so that each weight comes from beyond the L2 cache once.
 TERM_BLOCK = 144
 # Terms whose blocks are summed one after another; the sums of more are set aside (see `blocking.chain_of`).
@@ -44,12 +44,12 @@ MOST_TERMS = 2**18
 
 
 @intrinsic(prefer_literal=True)
-def rows_tile(typingctx, rows, c, a, b, epilogue, terms, first, r, q, n):
-    """The micro-kernel: c(i, r, q + j) += sum over the terms k of a(i, k) * b(k, r, q + j).
+def rows_tile(typingctx, rows, c, c0, a, a0, b, b0, epilogue, terms, first, n):
+    """The micro-kernel: c(i, 0, q) += sum over the terms k of a(i, k) * b(k, 0, q), from c0, a0 and b0 on.
 
-    For first <= i < first + rows (MR) and j < n (NR). The sums start from bias[i], or are clamped, as the epilogue says
-    and where these are the first or the last terms. A panel c has rows that lie anywhere, and each has the same start,
-    bias[q + j]. The terms are summed before they are added to what c holds (see `blocking.chain_of`), for a panel c in
+    For first <= i < first + rows (MR) and q < n (NR). The sums start from bias[i], or are clamped, as the epilogue says
+    and where these are the first or the last terms. A panel c has rows that lie anywhere, and each starts from the same
+    bias[q]. The terms are summed before they are added to what c holds (see `blocking.chain_of`), for a panel c in
     blocks of `chain` terms.
 
     Precondition: `rows` a literal; c a Region or a Panel, a a Matrix, b a Panel, all of one float type; the numbers of
@@ -58,30 +58,21 @@ def rows_tile(typingctx, rows, c, a, b, epilogue, terms, first, r, q, n):
     if not isinstance(rows, types.IntegerLiteral):
         return None
     MR = rows.literal_value
-    signature = types.void(rows, c, a, b, epilogue, terms, *[types.uint64] * 4)
+    number = types.uint64
+    signature = types.void(rows, c, number, a, number, b, number, epilogue, terms, number, number)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
         panel = is_a(kinds[1], Panel)
-        c, a, b, epilogue, part = (unpacked(context, builder, kinds[i], args[i]) for i in range(1, 6))
-        first, r, q, n = args[6:]
+        c, a, b, epilogue, part = (unpacked(context, builder, kinds[i], args[i]) for i in (1, 3, 5, 7, 8))
+        c0, a0, b0, first, n = (args[i] for i in (2, 4, 6, 9, 10))
         vectors = Vectors(builder, kinds[1].types[0].dtype)
-
-        def shifted(record, *shifts):
-            start = record.start
-            for shift in shifts:
-                start = builder.add(start, shift)
-            return start
-
         ids = [builder.add(first, ir.Constant(I64, i)) for i in range(MR)]
-        c0 = shifted(c, builder.mul(r, c.run), q)
         if panel:
             c_rows = [builder.gep(c.data, [builder.add(c0, builder.load(builder.gep(c.rows, [i])))]) for i in ids]
         else:
             c_rows = strided(builder, c.data, builder.add(c0, builder.mul(first, c.row)), c.row, MR)
-        a_rows = [builder.gep(a.data, [builder.add(a.start, builder.load(builder.gep(a.rows, [i])))]) for i in ids]
-        b0 = shifted(b, builder.mul(r, b.run), q)
-        bias = builder.gep(epilogue.bias, [q]) if panel else epilogue.bias
+        a_rows = [builder.gep(a.data, [builder.add(a0, builder.load(builder.gep(a.rows, [i])))]) for i in ids]
         fresh = builder.and_(epilogue.overwrite, part.first)
 
         def block(width, mask):
@@ -99,9 +90,9 @@ def rows_tile(typingctx, rows, c, a, b, epilogue, terms, first, r, q, n):
             def begin(first):
                 with builder.if_else(first) as (start, go_on):
                     with start:
-                        shared = [vectors.load(bias, j, m) for j, m in zip(at, masks)] if panel else None
+                        shared = [vectors.load(epilogue.bias, j, m) for j, m in zip(at, masks)] if panel else None
                         for i, slots in zip(ids, sums):
-                            own = shared or [vectors.broadcast(builder.load(builder.gep(bias, [i])))] * width
+                            own = shared or [vectors.broadcast(builder.load(builder.gep(epilogue.bias, [i])))] * width
                             for value, slot in zip(own, slots):
                                 builder.store(value, slot)
                     with go_on:
@@ -168,51 +159,52 @@ def _width(rows, left):
 
 
 @inlined
-def _tiles_of_rows(c, rows, a, b, epilogue, terms, r, q, n, wide):
+def _tiles_of_rows(rows, c, c0, a, a0, b, b0, epilogue, terms, n, wide):
     """One tile wide and `rows` high, from tiles of as many rows as the registers hold; fewer than three if `wide`."""
     i = np.int64(0)
     if MANY_REGISTERS:
         while rows - i >= TILE_ROWS and not wide:
-            rows_tile(TILE_ROWS, c, a, b, epilogue, terms, i, r, q, n)
+            rows_tile(TILE_ROWS, c, c0, a, a0, b, b0, epilogue, terms, i, n)
             i += TILE_ROWS
         # four and four are faster than six and two, whose weights come from the L2 cache for few sums
         while rows - i >= 6 and (rows - i) // 2 != 4:
-            rows_tile(6, c, a, b, epilogue, terms, i, r, q, n)
+            rows_tile(6, c, c0, a, a0, b, b0, epilogue, terms, i, n)
             i += 6
     while rows - i >= 4:
-        rows_tile(4, c, a, b, epilogue, terms, i, r, q, n)
+        rows_tile(4, c, c0, a, a0, b, b0, epilogue, terms, i, n)
         i += 4
     if rows - i == 3 and not wide:
-        rows_tile(3, c, a, b, epilogue, terms, i, r, q, n)
+        rows_tile(3, c, c0, a, a0, b, b0, epilogue, terms, i, n)
         i += 3
     if rows - i >= 2:
-        rows_tile(2, c, a, b, epilogue, terms, i, r, q, n)
+        rows_tile(2, c, c0, a, a0, b, b0, epilogue, terms, i, n)
         i += 2
     if rows - i == 1:
-        rows_tile(1, c, a, b, epilogue, terms, i, r, q, n)
+        rows_tile(1, c, c0, a, a0, b, b0, epilogue, terms, i, n)
 
 
 @helper
-def _add_region(c, d, rows, runs, n, lowest):
-    """c(i, r, q) += d(i, r, q), regions; up to `lowest` it is `lowest`."""
+def _add_region(c, c0, d, rows, runs, n, lowest):
+    """c(i, r, q) += d(i, r, q), regions, from c0 and 0 on; up to `lowest` it is `lowest`."""
     C, D = c.data, d.data
     for i in range(rows):
         for r in range(runs):
-            target = np.uint64(c.start + i * c.row + r * c.run)
-            source = np.uint64(d.start + i * d.row + r * d.run)
+            target = np.uint64(c0 + i * c.row + r * c.run)
+            source = np.uint64(i * d.row + r * d.run)
             for q in range(np.uint64(n)):
                 total = C[target + q] + D[source + q]
                 C[target + q] = lowest if total <= lowest else total
 
 
 @helper
-def add_rows(c, a, b, epilogue, runs, n):
+def add_rows(c, c0, a, a0, b, b0, epilogue, runs, n):
     """c(i, r, q) += sum over k of a(i, k) * b(k, r, q), for all rows of a, r < runs and q < n.
 
-    With the epilogue: the sums start from bias[i] and not from what c holds if they overwrite it, and are clamped.
+    From c0, a0 and b0 on. With the epilogue: the sums start from bias[i] and not from what c holds if they overwrite
+    it, and are clamped.
 
     Precondition: c a Region, a a Matrix, b a Panel, with as many rows as a has columns, all of one float type; the
-    numbers int64, no start or pitch of theirs negative (and not literals, for each of which Numba would compile again).
+    numbers int64, none negative (and not literals, for each of which Numba would compile once more).
     """
     rows, K = a.rows.size, b.rows.size
     if ENABLED:
@@ -220,27 +212,29 @@ def add_rows(c, a, b, epilogue, runs, n):
         block = term_part(min(K, MOST_TERMS), TERM_BLOCK)
         for k in range(0, max(K, 1), MOST_TERMS):  # nearly always once
             end = min(k + MOST_TERMS, K)
-            sums = c
+            sums, start = c, c0
             if k > 0:
-                sums = Region(np.zeros(rows * runs * n, c.data.dtype), np.int64(0), runs * n, n)
+                sums, start = Region(np.zeros(rows * runs * n, c.data.dtype), runs * n, n), np.int64(0)
             for k0 in range(k, max(end, 1), block):
                 terms = Terms(k0, min(k0 + block, end), block, k0 == 0, k == 0 and k0 + block >= K)
                 for r in range(runs):
                     q = 0
                     while q < n:
                         m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
-                        _tiles_of_rows(sums, rows, a, b, epilogue, terms, r, q, m, m > TILE_VECTORS * lanes)
+                        _tiles_of_rows(
+                            rows, sums, start + r * sums.run + q, a, a0, b, b0 + r * b.run + q, epilogue, terms, m,
+                            m > TILE_VECTORS * lanes,
+                        )  # fmt: skip
                         q += m
             if k > 0:
-                _add_region(
-                    c, sums, rows, runs, n, epilogue.lowest if end == K else c.data.dtype.type(-np.inf)
-                )  # fmt: skip
+                lowest = epilogue.lowest if end == K else c.data.dtype.type(-np.inf)
+                _add_region(c, c0, sums, rows, runs, n, lowest)
         return
     C, A, B, columns, offsets = c.data, a.data, b.data, a.columns, b.rows
     for i in range(rows):
-        row = np.uint64(a.start) + a.rows[i]
+        row = np.uint64(a0) + a.rows[i]
         for r in range(runs):
-            target, source = np.uint64(c.start + i * c.row + r * c.run), np.uint64(b.start + r * b.run)
+            target, source = np.uint64(c0 + i * c.row + r * c.run), np.uint64(b0 + r * b.run)
             for q in range(np.uint64(n)):
                 total = epilogue.bias[i] if epilogue.overwrite else C[target + q]
                 for k in range(K):
@@ -249,10 +243,10 @@ def add_rows(c, a, b, epilogue, runs, n):
 
 
 @helper
-def add_to_rows(c, a, b, epilogue, chain, n):
+def add_to_rows(c, c0, a, a0, b, b0, epilogue, chain, n):
     """As `add_rows`, one run, to rows that lie anywhere: c(i, 0, q) += sum over k of a(i, k) * b(k, 0, q).
 
-    Sums that overwrite start from bias[q]. So many terms are summed one after another as `chain` says.
+    Sums that overwrite start from bias[q]. `chain` terms are summed one after another.
 
     Precondition: as for `add_rows`, but c a Panel with as many rows as a; n takes at most WIDEST vectors.
     """
@@ -260,13 +254,13 @@ def add_to_rows(c, a, b, epilogue, chain, n):
     if ENABLED:
         zero, every = np.int64(0), np.bool_(True)
         _tiles_of_rows(
-            c, rows, a, b, epilogue, Terms(zero, K, chain, every, every), zero, zero, n,
+            rows, c, c0, a, a0, b, b0, epilogue, Terms(zero, K, chain, every, every), n,
             n > TILE_VECTORS * (VECTOR_BYTES // c.data.itemsize),
         )  # fmt: skip
         return
-    C, A, B, columns, offsets, start = c.data, a.data, b.data, a.columns, b.rows, np.uint64(b.start)
+    C, A, B, columns, offsets, start = c.data, a.data, b.data, a.columns, b.rows, np.uint64(b0)
     for i in range(rows):
-        target, source = np.uint64(c.start) + c.rows[i], np.uint64(a.start) + a.rows[i]
+        target, source = np.uint64(c0) + c.rows[i], np.uint64(a0) + a.rows[i]
         for q in range(np.uint64(n)):
             total = epilogue.bias[q] if epilogue.overwrite else C[target + q]
             for k in range(K):

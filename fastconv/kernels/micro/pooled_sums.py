@@ -67,27 +67,28 @@ class _Sums:
 
 
 @intrinsic(prefer_literal=True)
-def _pooled_sums_tile(typingctx, rows, y, argmax, weight, x, epilogue, i, cell, corner, K, chain):
-    """`pooled_sums` of `rows` rows of weights from the i-th on, and of one vector: `cell` of the results.
+def _pooled_sums_tile(typingctx, rows, y, y0, argmax, n0, weight, x, x0, epilogue, i, K, chain):
+    """The micro-kernel: `pooled_sums` of `rows` rows of weights from the i-th on, for one vector of windows.
 
-    The corner of its window is x(k, 0, corner). Blocks of `chain` terms are summed apart.
+    Blocks of `chain` terms are summed apart.
 
     Precondition: `rows` a literal; numbers of 64 bits.
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
     MR, place = rows.literal_value, types.uint64
-    signature = types.void(rows, y, argmax, weight, x, epilogue, place, place, place, place, place)
+    signature = types.void(rows, y, place, argmax, place, weight, x, place, epilogue, place, place, place)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        y, argmax, x, epilogue = (unpacked(context, builder, kinds[n], args[n]) for n in (1, 2, 4, 5))
-        weight, (i, cell, corner, K, chain) = data_of(context, builder, kinds[3], args[3]), args[6:]
+        y, argmax, x, epilogue = (unpacked(context, builder, kinds[n], args[n]) for n in (1, 3, 6, 8))
+        weight, (i, K, chain) = data_of(context, builder, kinds[5], args[5]), args[9:]
+        y0, n0, x0 = args[2], args[4], args[7]
         vectors = Vectors(builder, kinds[1].types[0].dtype)
-        integers = Vectors(builder, kinds[2].types[0].dtype)
+        integers = Vectors(builder, kinds[3].types[0].dtype)
         pixels = [
             pixel
-            for row in strided(builder, x.data, builder.add(x.start, corner), x.run, 2)
+            for row in strided(builder, x.data, x0, x.run, 2)
             for pixel in strided(builder, row, _whole(0), _whole(LANES), 2)
         ]
         sums = _Sums(builder, vectors, strided(builder, weight, builder.mul(i, K), K, MR), pixels, x.rows)
@@ -98,8 +99,8 @@ def _pooled_sums_tile(typingctx, rows, y, argmax, weight, x, epilogue, i, cell, 
         in_blocks(builder, _whole(0), K, chain, ir.Constant(I1, 1), sums.set_aside, sums.add_products, sums.take_back)
         lowest = vectors.broadcast(epilogue.lowest)
         y_rows, argmax_rows = (
-            strided(builder, to.data, builder.add(builder.add(to.start, cell), builder.mul(i, to.row)), to.row, MR)
-            for to in (y, argmax)
+            strided(builder, to.data, builder.add(start, builder.mul(i, to.row)), to.row, MR)
+            for to, start in ((y, y0), (argmax, n0))
         )
         for row, at, slots in zip(y_rows, argmax_rows, sums.sums):
             most, number = builder.load(slots[0]), integers.zero
@@ -117,12 +118,12 @@ def _pooled_sums_tile(typingctx, rows, y, argmax, weight, x, epilogue, i, cell, 
 
 
 @helper
-def pooled_sums(y, argmax, weight, x, epilogue, rows, width):
+def pooled_sums(y, y0, argmax, n0, weight, x, x0, epilogue, rows, width):
     """The largest of the sums of each window of 2 x 2 pixels, and its number, for all LANES of `width` windows.
 
     sum(i, r, c) = bias[i] + sum over k < K of weight[i*K + k] * x(k, r, c*LANES ..), i < rows; the largest of the four
-    goes to y(i, ..), its number r*2 + c to argmax(i, ..). The windows lie side by side, and so do their results. NaN
-    wins, and the first of equal numbers; sums are clamped.
+    goes to y(i, 0, ..), its number r*2 + c to argmax(i, 0, ..), from y0, n0 and x0 on. The windows lie side by side,
+    and so do their results. NaN wins, and the first of equal numbers; sums are clamped.
 
     Precondition: y and argmax Regions of one run, argmax of integers as wide as the floats; weight flat, (rows, K); x a
     Panel of K rows; the epilogue overwrites.
@@ -131,30 +132,30 @@ def pooled_sums(y, argmax, weight, x, epilogue, rows, width):
     if ENABLED:
         vector, chain = VECTOR_BYTES // weight.itemsize, chain_of(K)
         for cell in range(0, width * LANES, vector):
-            i, corner = 0, cell + cell // LANES * LANES
+            i, Y, N, X = 0, y0 + cell, n0 + cell, x0 + cell + cell // LANES * LANES
             if MANY_REGISTERS:
                 while rows - i >= 6:
-                    _pooled_sums_tile(6, y, argmax, weight, x, epilogue, i, cell, corner, K, chain)
+                    _pooled_sums_tile(6, y, Y, argmax, N, weight, x, X, epilogue, i, K, chain)
                     i += 6
                 if rows - i >= 4:
-                    _pooled_sums_tile(4, y, argmax, weight, x, epilogue, i, cell, corner, K, chain)
+                    _pooled_sums_tile(4, y, Y, argmax, N, weight, x, X, epilogue, i, K, chain)
                     i += 4
             while rows - i >= 2:
-                _pooled_sums_tile(2, y, argmax, weight, x, epilogue, i, cell, corner, K, chain)
+                _pooled_sums_tile(2, y, Y, argmax, N, weight, x, X, epilogue, i, K, chain)
                 i += 2
             if rows > i:
-                _pooled_sums_tile(1, y, argmax, weight, x, epilogue, i, cell, corner, K, chain)
+                _pooled_sums_tile(1, y, Y, argmax, N, weight, x, X, epilogue, i, K, chain)
         return
     lowest = epilogue.lowest
     for i in range(rows):
         for cell in range(width * LANES):
             best, at = lowest, -1
             for j in range(4):
-                corner = x.start + cell + cell // LANES * LANES + j // 2 * x.run + j % 2 * LANES
+                corner = x0 + cell + cell // LANES * LANES + j // 2 * x.run + j % 2 * LANES
                 total = epilogue.bias[i]
                 for k in range(K):
                     total += weight[i * K + k] * x.data[np.int64(x.rows[k]) + corner]
                 if at < 0 or total > best or (total != total and best == best):
                     best, at = total, j
-            y.data[y.start + i * y.row + cell] = lowest if best <= lowest else best
-            argmax.data[argmax.start + i * argmax.row + cell] = at
+            y.data[y0 + i * y.row + cell] = lowest if best <= lowest else best
+            argmax.data[n0 + i * argmax.row + cell] = at

@@ -1,6 +1,7 @@
-"""The records that micro-kernels take: where an operand's elements lie, and what is done to the sums at both ends.
+"""The records that micro-kernels take: how an operand's elements lie, and what is done to the sums at both ends.
 
-They are passed through unchanged, and shifted by numbers: each record that is made counts references to its arrays.
+Where an operand starts is a number beside its record, such as c0 beside c. So a record is made once, before the loops
+that shift it: making one counts a reference to each of its arrays.
 """
 
 from __future__ import annotations
@@ -14,49 +15,43 @@ from fastconv.kernels.micro.vectors import data_of
 
 
 class Matrix(NamedTuple):
-    """A matrix of scattered elements: (i, k) is data[start + rows[i] + columns[k]].
+    """A matrix of scattered elements: (i, k) is data[a0 + rows[i] + columns[k]], from a0 on.
 
     Attributes:
         data: a flat array of floats.
-        start: int64.
         rows: the offset of each row, uint64.
         columns: the offset of each column, uint64.
     """
 
     data: Any
-    start: Any
     rows: Any
     columns: Any
 
 
 class Panel(NamedTuple):
-    """Rows that lie anywhere, in runs of neighbouring cells: (k, r, q) is data[start + rows[k] + r*run + q].
+    """Rows that lie anywhere, in runs of neighbouring cells: (k, r, q) is data[b0 + rows[k] + r*run + q], from b0 on.
 
     Attributes:
         data: a flat array of floats.
-        start: int64.
         rows: the offset of each row, uint64: the indirection buffer.
         run: the pitch of runs, int64.
     """
 
     data: Any
-    start: Any
     rows: Any
     run: Any
 
 
 class Region(NamedTuple):
-    """Rows one pitch apart, in runs of neighbouring cells: (i, r, q) is data[start + i*row + r*run + q].
+    """Rows one pitch apart, in runs of neighbouring cells: (i, r, q) is data[c0 + i*row + r*run + q], from c0 on.
 
     Attributes:
         data: a flat array of floats.
-        start: int64.
         row: the pitch of rows, int64.
         run: the pitch of runs, int64.
     """
 
     data: Any
-    start: Any
     row: Any
     run: Any
 

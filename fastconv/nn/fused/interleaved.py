@@ -1,4 +1,4 @@
-"""Runs of layers computed with images side by side: one kernel call forward, one backward (see `program`).
+"""Runs of layers on batch-interleaved images: one kernel call forward, one backward (see `program`).
 
 A batch goes in blocks of 16 images through all layers of a run, each block in one task, so that its activations stay in
 the core's cache. This suits small networks and batches; where it does not, `Together` leaves the layers to `fusion`.
@@ -28,7 +28,7 @@ MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for th
 
 
 class Together(Layer):
-    """Neighbouring layers: with images side by side where that is quicker, otherwise fused or one by one.
+    """Neighbouring layers: on interleaved images where that is quicker, otherwise fused or one by one.
 
     Attributes:
         layers: the layers.
@@ -50,7 +50,7 @@ class Together(Layer):
         Together.__init__(self, state["layers"])
 
     def declines(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
-        """Why images (N, ...) are not computed side by side; empty where they are."""
+        """Why images (N, ...) are not computed in the batch-interleaved layout; empty where they are."""
         found = self._program(tuple(shape), np.dtype(dtype))
         return found if isinstance(found, str) else ""
 

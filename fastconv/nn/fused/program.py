@@ -14,7 +14,7 @@ from fastconv._runtime.pointers import Table
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.fused import network as kernels
 from fastconv.kernels.fused import small_batch
-from fastconv.kernels.fused.records import Batch, Network, Targets, Workspace
+from fastconv.kernels.fused.arrays import Batch, Network, Targets, Workspace
 from fastconv.kernels.micro.vectors import LANES
 from fastconv.nn.base import Layer, Parameter
 from fastconv.nn.fused.plan import plan
