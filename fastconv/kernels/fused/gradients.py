@@ -6,8 +6,8 @@ import numpy as np
 
 from fastconv._runtime.jit import helper
 from fastconv.kernels.blocking import block_sum
-from fastconv.kernels.fused.activation import lowest_of, through_activation
-from fastconv.kernels.fused.records import MAX, NO_POOL, NONE
+from fastconv.kernels.fused.activation import through_activation
+from fastconv.kernels.fused.records import MAX, NO_POOL
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.argmax import as_integers
 from fastconv.kernels.micro.copy import copy_rows
@@ -103,7 +103,7 @@ def input_gradient(stage, tables, weight, nothing, sums, scratch):
     taps, zero, one = g.C * convolution.KW, np.int64(0), np.int64(1)
     results, epilogue = (
         Region(scratch, x.plane * LANES, zero),
-        Epilogue(nothing, np.bool_(True), lowest_of(NONE, scratch)),
+        Epilogue(nothing, np.bool_(True), scratch.dtype.type(-np.inf)),
     )
     rows = row_offsets(x.C, convolution.KH * convolution.KW)
     for r in range(x.H):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import helper, inlined
 from fastconv._runtime.pointers import array_at
 from fastconv.kernels.elementwise import sgd_part
 from fastconv.kernels.indirection import row_offsets
@@ -13,21 +13,21 @@ from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import LANES
 
 
-@helper
+@inlined
 def weight_of(stage, network):
     """The weights of a stage, flat."""
     convolution = stage.convolution
     return array_at(network.values[convolution.weight], stage.sums.C * convolution.K, network.nothing)
 
 
-@helper
+@inlined
 def bias_of(stage, network):
     """The bias of a stage, zeros where it has none."""
     bias, nothing = stage.convolution.bias, network.nothing
     return array_at(network.values[bias], stage.sums.C, nothing) if bias >= 0 else nothing
 
 
-@helper
+@inlined
 def _target(parameter, targets):
     """The address of a parameter's gradient, 0 where none is wanted, and whether what is there does not count."""
     if parameter < 0:

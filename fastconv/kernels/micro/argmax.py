@@ -7,11 +7,11 @@ interleaved images take windows, with zeros in the lanes whose maximum is anothe
 
 from __future__ import annotations
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import intrinsic
 
 from fastconv.kernels.micro.copy import transpose_block
 from fastconv.kernels.micro.vectors import I64, LANES, MANY_REGISTERS, Vectors, data_of, strided
@@ -22,15 +22,20 @@ WINDOW_SIDES = (3, 5) if MANY_REGISTERS else (3,)
 PATCH_WIDTHS = (2, 4, 6, 8, 10, 12, 14) if MANY_REGISTERS else (2, 4, 6, 8, 10)
 
 
-def as_integers(a):
-    """The memory of an array of floats as integers as wide: their vectors, and places, are those of the floats."""
-    return a.view(f"i{a.itemsize}")
+@intrinsic
+def as_integers(typingctx, a):
+    """The memory of a flat array of floats as integers as wide: their vectors, and places, are those of the floats."""
+    integers = types.Array(types.int32 if a.dtype.bitwidth == 32 else types.int64, 1, "C")
 
+    def codegen(context, builder, signature, args):
+        given = context.make_array(signature.args[0])(context, builder, value=args[0])
+        view = context.make_array(integers)(context, builder)
+        for name in ("meminfo", "parent", "nitems", "itemsize", "shape", "strides"):
+            setattr(view, name, getattr(given, name))
+        view.data = builder.bitcast(given.data, view.data.type)
+        return impl_ret_borrowed(context, builder, integers, view._getvalue())
 
-@overload(as_integers)
-def _as_integers(a):
-    integer = np.int32 if a.dtype.bitwidth == 32 else np.int64
-    return lambda a: a.view(integer)
+    return integers(a), codegen
 
 
 def patch_parts(vectors: int) -> tuple[int, int]:
