@@ -7,7 +7,7 @@ from numba import prange
 
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import strict_helper, strict_kernel
-from fastconv.kernels.micro.pooling import mean_tile
+from fastconv.kernels.micro.mean_planes import mean_tile
 
 
 @strict_kernel

@@ -6,7 +6,7 @@ from numba import prange
 
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import strict_helper, strict_kernel
-from fastconv.kernels.micro.pooling import max_tile
+from fastconv.kernels.micro.max_planes import max_tile
 
 
 @strict_helper

@@ -1,1 +1,1 @@
-"""A whole network for images that lie side by side, one in each lane of the vectors: batch-interleaved."""
+"""Whole small networks in the batch-interleaved layout: LANES images, one in each lane of the vectors."""

@@ -1,8 +1,8 @@
-"""Whole small networks with images side by side: one parallel loop forward, one backward, whatever the layers are.
+"""Whole small networks on interleaved images: one parallel loop forward, one backward, whatever the layers are.
 
-A cell holds the same number of 16 images, one in each lane of a vector; so every loop of a small network is full of
-vectors, whatever the sizes of its planes. A block of 16 images goes through all units of the network (see `units`) in
-one task, with its activations in the core's L2 cache.
+In the batch-interleaved layout a cell holds the same number of LANES images, one in each lane; so every loop of a small
+network is full of vectors, whatever the sizes of its planes. A block of that many images goes through all stages of the
+network in one task, with its activations in the core's L2 cache.
 
 The gradients of the parameters are summed over the blocks in order, so they have the same bits for any number of
 threads.
@@ -17,11 +17,12 @@ import numpy as np
 from numba import prange, types
 
 from fastconv._runtime.calls import address_of, call_at
-from fastconv._runtime.jit import kernel
-from fastconv._runtime.pointers import array_at
-from fastconv.kernels.fused.argmax_gradients import spread_weights
-from fastconv.kernels.fused.block import backward_block, entropies, forward_block, task
-from fastconv.kernels.fused.stage import Unit, sizes
+from fastconv._runtime.jit import helper, kernel
+from fastconv.kernels.fused.argmax_gradients import shift_weights
+from fastconv.kernels.fused.arrays import Network, Targets
+from fastconv.kernels.fused.block import backward_block, cross_entropies, forward_block
+from fastconv.kernels.fused.parameters import update_task, weight_of
+from fastconv.kernels.fused.records import BY_IMAGE, STAGE
 from fastconv.kernels.micro.copy import transpose
 from fastconv.kernels.micro.vectors import LANES
 
@@ -30,34 +31,35 @@ from fastconv.kernels.micro.vectors import LANES
 def entries_of(dtype: np.dtype, gradients: bool) -> np.ndarray:
     """Where the helpers lie that take a block forward and, for `gradients`, backward, and sum over the blocks."""
     number, integer, boolean = numba.from_dtype(dtype), types.int64, types.boolean
-    flat, rows = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    units, tables, addresses, flags, tasks = (
-        types.Array(kind, ndim, "C", aligned=kind != numba.from_dtype(Unit))
-        for kind, ndim in ((numba.from_dtype(Unit), 1), (types.uint64, 1), (integer, 1), (boolean, 1), (integer, 2))
-    )
-    network = units, tables, addresses, flat
-    found = [address_of(forward_block, *network, flat, integer, integer, flat, flat)]
+    flat, rows, tasks = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.Array(integer, 2, "C")
+    whole, some = np.empty(1, np.int64), np.empty(1, dtype)
+    network = numba.typeof(Network(np.empty(1, STAGE), whole.view(np.uint64), whole, some))
+    found = [address_of(forward_block, network, flat, integer, integer, flat, flat)]
     if gradients:
+        targets = numba.typeof(Targets(whole, np.empty(1, np.bool_), whole, some))
         found += [
-            address_of(backward_block, *network, boolean, integer, flat, flat, flat, rows, integer),
-            address_of(
-                task, units, tasks, integer, addresses, flat, rows, rows, integer, addresses, flags, addresses, flat
-            ),
+            address_of(backward_block, network, boolean, integer, flat, flat, flat, rows, integer),
+            address_of(update_task, network, tasks, integer, rows, rows, integer, targets),
         ]
     return np.array(found, np.int64)
 
 
-@kernel
-def forward(entries, units, tables, values, nothing, images, keep, arena, scratch, results):
-    """The results of a network's units, one after another, for blocks of LANES images.
+@helper
+def sizes(stages):
+    """The elements of an image, and those of its result."""
+    x, y = stages[0].input, stages[stages.size - 1].output
+    return x.C * x.H * x.W, y.C * y.H * y.W
 
-    Precondition: entries of the images' dtype; units (U,) of `Unit`; tables uint64; values (parameters,) addresses of
-    flat arrays of that dtype; nothing zeros, as many as a unit has channels or features at most; images (N, ...) and
-    results (N, ...) flat;
-    arena (blocks, or workers unless `keep`; cells * LANES) or more rows, zero where nothing is ever written; scratch
-    (workers, cells * LANES). Parallel over workers, each of which takes successive blocks and owns its rows of both.
+
+@kernel
+def forward(entries, network, images, keep, arena, scratch, results):
+    """The results of a network for images (N, ...), by blocks of LANES.
+
+    Precondition: entries of the images' dtype; images and results (N, ...) flat; arena and scratch as for `Workspace`,
+    and the arena has a row for each worker alone unless `keep`. Parallel over workers, each of which takes successive
+    blocks and owns its rows of both.
     """
-    size, features = sizes(units)
+    size, features = sizes(network.stages)
     N = images.size // size
     blocks = -(-N // LANES)
     workers = min(len(scratch), blocks)
@@ -68,38 +70,32 @@ def forward(entries, units, tables, values, nothing, images, keep, arena, scratc
             cells = arena[block if keep else worker]
             n = block * LANES
             count = min(LANES, N - n)
-            call_at(entries[0], (units, tables, values, nothing, images, n, count, cells, own))
-            last = units[units.size - 1]
-            transpose(results, n * features, cells, last.y * LANES, features, count, features, LANES)
+            call_at(entries[0], (network, images, n, count, cells, own))
+            y = network.stages[network.stages.size - 1].output.start * LANES
+            transpose(results, n * features, cells, y, features, count, features, LANES)
 
 
 @kernel
-def backward(
-    entries, units, tables, values, nothing, images, labels, losses, grad_results, arena, scratch, patterns, parts,
-    tasks, grads, fresh, velocities, numbers, grad_images,
-):  # fmt: skip
-    """Add the gradients of the parameters to `grads`, and compute that of the images unless `grad_images` is empty.
+def backward(entries, network, batch, workspace, tasks, targets, grad_images):
+    """Add the gradients of the parameters to the targets, and compute that of the images unless it is empty.
 
-    The gradients are those of the mean cross-entropy of the images' results with `labels`, after a forward pass here;
-    or, where there are no labels, those that grad_results gives, after one of `forward`.
+    The gradients are those of the mean cross-entropy of the images' results with the batch's labels, after a forward
+    pass here; or, where there are no labels, those that its grad_results give, after one of `forward`.
 
-    Precondition: as for `forward`, with `keep`, whose arena this is; labels (N,) or empty; losses of each image,
-    float64; patterns, zeros at first, for shifted weights; parts (blocks, sums of a block); tasks (T, 3) the unit, the
-    first of its output features or sums, and how many, each once; grads (parameters,) addresses, 0 where no gradient is
-    wanted; fresh (parameters,) whether what is there does not count; velocities (parameters,) addresses, and numbers
-    for `elementwise.sgd_part`, for a step of SGD as well, or none. Parallel over workers, each of which takes
-    successive blocks and owns their rows of arena and parts, and its row of the scratch; and then over tasks, each of
-    which owns its part of a gradient, and of the parameter, and sums the blocks in order.
+    Precondition: as for `forward`, with `keep`, whose arena this is; tasks (T, 3) the stage, the first of its output
+    features or sums, and how many, each once. Parallel over workers, each of which takes successive blocks and owns
+    their rows of the arena and of the partial sums, and its row of the scratch; and then over tasks, each of which owns
+    its part of a gradient, and of the parameter, and sums the blocks in order.
     """
-    size, features = sizes(units)
-    need_x, learning = grad_images.size > 0, labels.size > 0
-    N = labels.size if learning else grad_results.size // features
+    size, features = sizes(network.stages)
+    arena, scratch, patterns, partial = workspace.arena, workspace.scratch, workspace.patterns, workspace.partial
+    need_x, learning = grad_images.size > 0, batch.labels.size > 0
+    N = batch.labels.size if learning else batch.grad_results.size // features
     blocks = -(-N // LANES)
-    for u in range(units.size):
-        unit = units[u]
-        if unit.by_image and (u > 0 or need_x):
-            size_of_weight = unit.out_channels * unit.channels * unit.kernel_rows * unit.kernel_columns
-            spread_weights(unit, tables, array_at(values[unit.weight], size_of_weight, nothing), patterns)
+    for s in range(network.stages.size):
+        stage = network.stages[s]
+        if stage.argmax.way == BY_IMAGE and (s > 0 or need_x):
+            shift_weights(stage, network.tables, weight_of(stage, network), patterns)
     workers = min(len(scratch), blocks)
     for share in prange(workers):
         worker = np.int64(share)
@@ -107,22 +103,19 @@ def backward(
         for block in range(worker * blocks // workers, (worker + 1) * blocks // workers):
             cells, n = arena[block], block * LANES
             count = min(LANES, N - n)
-            last = units[units.size - 1]
+            last = network.stages[network.stages.size - 1]
+            grad, grad_logits = last.gradients.output.start * LANES, last.loss.grad * LANES
             if count < LANES:
-                own[last.grad_y * LANES : (last.grad_y + features) * LANES] = 0
+                own[grad : grad + features * LANES] = 0
             if learning:
-                call_at(entries[0], (units, tables, values, nothing, images, n, count, cells, own))
-                entropies(last, features, labels, n, count, cells, own, losses)
-                transpose(own, last.grad_y * LANES, own, last.grad_logits * LANES, count, features, LANES, features)
+                call_at(entries[0], (network, batch.images, n, count, cells, own))
+                cross_entropies(last, batch, n, count, cells, own)
+                transpose(own, grad, own, grad_logits, count, features, LANES, features)
             else:
-                transpose(own, last.grad_y * LANES, grad_results, n * features, count, features, LANES, features)
-            call_at(
-                entries[1], (units, tables, values, nothing, need_x, count, cells, own, patterns, parts, block)
-            )  # fmt: skip
+                transpose(own, grad, batch.grad_results, n * features, count, features, LANES, features)
+            call_at(entries[1], (network, need_x, count, cells, own, patterns, partial, block))
             if need_x:
-                transpose(grad_images, n * size, own, units[0].grad_x * LANES, size, count, size, LANES)
+                grad_x = network.stages[0].gradients.input.start * LANES
+                transpose(grad_images, n * size, own, grad_x, size, count, size, LANES)
     for number in prange(tasks.shape[0]):
-        call_at(
-            entries[2],
-            (units, tasks, np.int64(number), values, nothing, arena, parts, blocks, grads, fresh, velocities, numbers),
-        )
+        call_at(entries[2], (network, tasks, np.int64(number), arena, partial, blocks, targets))

@@ -1,8 +1,8 @@
 """The vector tiles for gradients of pixels that were the maxima of their windows.
 
 Those of one image take patches of the input: what the kernel covers of an image whose channels come last. A row of a
-patch lies in one piece, so that its vectors are full even though each maximum has a patch of its own. Those of images
-side by side take windows, with zeros in the lanes whose maximum is another pixel.
+patch lies in one piece, so that its vectors are full even though each maximum has a patch of its own. Those of
+interleaved images take windows, with zeros in the lanes whose maximum is another pixel.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
 from fastconv.kernels.micro.copy import transpose_block
@@ -19,6 +20,22 @@ from fastconv.kernels.micro.vectors import I64, LANES, MANY_REGISTERS, Vectors, 
 WINDOW_SIDES = (3, 5) if MANY_REGISTERS else (3,)
 # vectors of a patch that are summed at once, all in registers
 PATCH_WIDTHS = (2, 4, 6, 8, 10, 12, 14) if MANY_REGISTERS else (2, 4, 6, 8, 10)
+
+
+@intrinsic
+def as_integers(typingctx, a):
+    """The memory of a flat array of floats as integers as wide: their vectors, and places, are those of the floats."""
+    integers = types.Array(types.int32 if a.dtype.bitwidth == 32 else types.int64, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        given = context.make_array(signature.args[0])(context, builder, value=args[0])
+        view = context.make_array(integers)(context, builder)
+        for name in ("meminfo", "parent", "nitems", "itemsize", "shape", "strides"):
+            setattr(view, name, getattr(given, name))
+        view.data = builder.bitcast(given.data, view.data.type)
+        return impl_ret_borrowed(context, builder, integers, view._getvalue())
+
+    return integers(a), codegen
 
 
 def patch_parts(vectors: int) -> tuple[int, int]:
@@ -56,21 +73,22 @@ def _each_width(builder, vectors, T, t0, count, width, fresh, products):
 
 
 def _number(builder, pointer):
-    """The whole number that is kept as a float."""
-    return builder.fptosi(builder.load(pointer), I64)
+    """The argmax that lies there."""
+    number = builder.load(pointer)
+    return number if number.type == I64 else builder.sext(number, I64)
 
 
 @intrinsic
-def patch_dots_tile(typingctx, t, t0, width, g, g0, numbers, n0, x, x0, table, corners, taps, offsets, count):
+def patch_dots_tile(typingctx, t, t0, width, g, g0, argmax, n0, x, x0, table, corners, taps, offsets, count):
     """t[t0 + v*lanes + lane] += sum over e of g[g0 + e] * x[x0 + place(e) + table[offsets + v] + lane], v < width.
 
-    Where place(e) = table[corners + e] + table[taps + numbers[n0 + e]], e < count.
+    Where place(e) = table[corners + e] + table[taps + argmax[n0 + e]], e < count.
 
-    Precondition: flat arrays, t, g, numbers and x of one float type; table uint64; `width` one of PATCH_WIDTHS; numbers
-    of 64 bits.
+    Precondition: flat arrays, t, g and x of one float type, argmax of integers as wide; table uint64; `width` one of
+    PATCH_WIDTHS; numbers of 64 bits.
     """
     number = types.int64
-    signature = types.void(t, number, number, g, number, numbers, number, x, number, table, *[number] * 4)
+    signature = types.void(t, number, number, g, number, argmax, number, x, number, table, *[number] * 4)
 
     def codegen(context, builder, signature, args):
         T, G, N, X, table = (data_of(context, builder, signature.args[i], args[i]) for i in (0, 3, 5, 7, 9))
@@ -97,24 +115,24 @@ def patch_dots_tile(typingctx, t, t0, width, g, g0, numbers, n0, x, x0, table, c
 
 
 @intrinsic(prefer_literal=True)
-def window_dots_tile(typingctx, side, t, t0, g, g0, numbers, n0, x, x0, x_row, width):
+def window_dots_tile(typingctx, side, t, t0, g, g0, argmax, n0, x, x0, x_row, width):
     """t[t0 + (ky*side + kx)*LANES + i] += sum over j and px < width of g[p] * x[x0 + y*x_row + (2*px + c)*LANES + i].
 
-    For ky, kx < side and the i < LANES of one vector; the sum is over those j < 4 that equal numbers[p], where p is
+    For ky, kx < side and the i < LANES of one vector; the sum is over those j < 4 that equal argmax[p], where p is
     px*LANES + i from g0 and n0, and y = ky + j // 2, c = kx + j % 2.
 
-    Precondition: `side` a literal; flat arrays of one float type; numbers of 64 bits.
+    Precondition: `side` a literal; flat arrays of one float type, argmax of integers as wide; numbers of 64 bits.
     """
     if not isinstance(side, types.IntegerLiteral):
         return None
     number = types.int64
-    signature = types.void(side, t, number, g, number, numbers, number, x, number, number, number)
+    signature = types.void(side, t, number, g, number, argmax, number, x, number, number, number)
     taps = range(side.literal_value)
 
     def codegen(context, builder, signature, args):
         T, G, N, X = (data_of(context, builder, signature.args[i], args[i]) for i in (1, 3, 5, 7))
         _, _, t0, _, g0, _, n0, _, x0, x_row, width = args
-        vectors = Vectors(builder, signature.args[1].dtype)
+        vectors, integers = Vectors(builder, signature.args[1].dtype), Vectors(builder, signature.args[5].dtype)
         cell = ir.Constant(I64, LANES)
         sums = {}
         for ky in taps:
@@ -127,10 +145,10 @@ def window_dots_tile(typingctx, side, t, t0, g, g0, numbers, n0, x, x0, x_row, w
         with cgutils.for_range(builder, width) as loop:
             vectors.keep_loop()
             pixel = builder.mul(loop.index, cell)
-            value, found = vectors.load(G, builder.add(g0, pixel)), vectors.load(N, builder.add(n0, pixel))
+            value, found = vectors.load(G, builder.add(g0, pixel)), integers.load(N, builder.add(n0, pixel))
             grads = {}
             for j in range(4):
-                there = builder.fcmp_ordered("==", found, ir.Constant(vectors.type, [float(j)] * vectors.lanes))
+                there = builder.icmp_signed("==", found, ir.Constant(integers.type, [j] * integers.lanes))
                 grads[j // 2, j % 2] = builder.select(there, value, vectors.zero)
             for y, row in enumerate(rows):
                 for c in range(len(taps) + 1):
@@ -147,15 +165,16 @@ def window_dots_tile(typingctx, side, t, t0, g, g0, numbers, n0, x, x0, x_row, w
 
 
 @intrinsic
-def pattern_sums_tile(typingctx, t, t0, width, g, g0, numbers, n0, step, patterns, p0, p_number, p_step, count):
-    """t[t0 + q] = sum over i of g[g0 + i*step] * patterns[p0 + numbers[n0 + i*step]*p_number + i*p_step + q].
+def pattern_sums_tile(typingctx, t, t0, width, g, g0, argmax, n0, step, patterns, p0, p_number, p_step, count):
+    """t[t0 + q] = sum over i of g[g0 + i*step] * patterns[p0 + argmax[n0 + i*step]*p_number + i*p_step + q].
 
     For i < count and the q of `width` vectors.
 
-    Precondition: flat arrays of one float type; `width` one of PATCH_WIDTHS; numbers of 64 bits.
+    Precondition: flat arrays of one float type, argmax of integers as wide; `width` one of PATCH_WIDTHS; numbers of 64
+    bits.
     """
     number = types.int64
-    signature = types.void(t, number, number, g, number, numbers, number, number, patterns, *[number] * 4)
+    signature = types.void(t, number, number, g, number, argmax, number, number, patterns, *[number] * 4)
 
     def codegen(context, builder, signature, args):
         T, G, N, P = (data_of(context, builder, signature.args[i], args[i]) for i in (0, 3, 5, 8))

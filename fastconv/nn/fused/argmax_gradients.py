@@ -1,77 +1,125 @@
-"""Which convolutions of a `Program` take their gradients from the maxima of the pooling alone, with tables for it."""
+"""Which stages take their gradients from the maxima of the pooling alone, and the tables for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 
-from fastconv.kernels.fused.stage import MAX
+from fastconv.kernels.fused.records import (
+    BY_IMAGE,
+    BY_WINDOW,
+    DENSE,
+    MAX,
+    Argmax,
+    Images,
+    Patches,
+    Planes,
+    Regions,
+    nothing_of,
+)
 from fastconv.kernels.micro.argmax import WINDOW_SIDES, patch_parts
 from fastconv.kernels.micro.vectors import LANES, VECTOR_BYTES
+from fastconv.nn.fused.places import Rooms
+from fastconv.nn.fused.sizes import Sizes
 
 MOST_PATTERN_BYTES = 2**16  # of the shifted weights: more do not stay in the L1 cache
 
-Take = Callable[..., int]
 
-
-def plan_maxima(
-    unit: dict[str, int], dtype: np.dtype, table: Callable[[np.ndarray], int], scratch: Take, patterns: Take
-) -> None:
-    """Add the fields of `kernels.maxima` to a unit, where that is quicker than computing with every pixel.
+def argmax_of(sizes: Sizes, padded: Planes, grad_input: Planes, dtype: np.dtype, rooms: Rooms) -> Argmax:
+    """The way of a stage's gradients that is quickest, with the places that it takes.
 
     Args:
-        unit: all of its other places are known.
+        sizes: of the stage.
+        padded: where its input lies.
+        grad_input: where the input's gradient lies.
         dtype: of the images.
-        table: keeps offsets, and returns where.
-        scratch: takes cells of the scratch array for each thread.
-        patterns: takes cells of the array for shifted weights.
+        rooms: give the places.
     """
-    if unit["pool"] != MAX or (unit["pool_rows"], unit["pool_columns"]) != (2, 2):
-        return
-    C, OC, KH, KW = (unit[name] for name in ("channels", "out_channels", "kernel_rows", "kernel_columns"))
-    lanes = VECTOR_BYTES // dtype.itemsize
-    row_vectors, region_row = -(-KW * C // lanes), (KW + 1) * C
-    parts, width = patch_parts(KH * row_vectors)
-    region_parts, region_width = patch_parts(-(-(KH + 1) * region_row // lanes))
-    bytes_of_patterns = 4 * OC * region_parts * region_width * VECTOR_BYTES
-    # vectors that are multiplied for one maximum in LANES images: a patch's and half a region's, which lies aligned;
-    # or all four pixels of a window twice, with images side by side
-    by_image = LANES * (parts * width + region_parts * region_width // 2 + 2)
-    if bytes_of_patterns > MOST_PATTERN_BYTES or by_image >= 4 * C * KH * KW * (LANES // lanes):
-        if KH == KW and KH in WINDOW_SIDES:
-            unit |= dict(by_window=1, window_sums=scratch(OC * C * KH * KW))
-        return
+    nothing: Argmax = nothing_of(Argmax)
+    C, OC, (KH, KW) = sizes.image[0], sizes.sums[0], sizes.kernel
+    way = _way(sizes, VECTOR_BYTES // dtype.itemsize)
+    if way == BY_WINDOW:
+        return nothing._replace(way=way, window_sums=rooms.scratch.take(OC * C * KH * KW))
+    if way == DENSE:
+        return nothing
+    images = _images(sizes, padded, grad_input, rooms)
+    patches = _patches(sizes, images.row, VECTOR_BYTES // dtype.itemsize, rooms)
+    return Argmax(way, 0, images, patches, _regions(sizes, VECTOR_BYTES // dtype.itemsize, rooms))
 
-    pitch = unit["x_row"] * C  # of an image's rows, channels last
-    padded_rows = unit["x_plane"] // unit["x_row"]
-    ky, kx, c = np.arange(KH)[:, None], np.arange(KW), np.arange(C)[:, None, None]
-    vectors = np.arange(parts * width)
-    window_rows, window_columns = np.arange(2)[:, None], np.arange(2)
-    row_starts = np.minimum(vectors // row_vectors, KH - 1) * pitch
-    pixels = np.arange(unit["y_rows"])[:, None] * 2 * pitch + np.arange(unit["y_columns"]) * 2 * C
+
+def _vectors(sizes: Sizes, lanes: int) -> tuple[int, tuple[int, int], tuple[int, int]]:
+    """The vectors of a row of a patch; the parts of a patch and of a region, and the vectors of each."""
+    C, (KH, KW) = sizes.image[0], sizes.kernel
+    row = -(-KW * C // lanes)
+    return row, patch_parts(KH * row), patch_parts(-(-(KH + 1) * (KW + 1) * C // lanes))
+
+
+def _way(sizes: Sizes, lanes: int) -> int:
+    windows, C, OC, (KH, KW) = sizes.windows, sizes.image[0], sizes.sums[0], sizes.kernel
+    if windows.kind != MAX or (windows.KH, windows.KW) != (2, 2):
+        return DENSE
+    _, patch, region = _vectors(sizes, lanes)
+    # vectors that are multiplied for one maximum in LANES images: a patch's and half a region's, which lies aligned;
+    # or all four pixels of a window twice, with images interleaved
+    by_image = LANES * (math.prod(patch) + math.prod(region) // 2 + 2)
+    few_patterns = 4 * OC * math.prod(region) * VECTOR_BYTES <= MOST_PATTERN_BYTES
+    if few_patterns and by_image < 4 * C * KH * KW * (LANES // lanes):
+        return BY_IMAGE
+    return BY_WINDOW if KH == KW and KH in WINDOW_SIDES else DENSE
+
+
+def _images(sizes: Sizes, padded: Planes, grad_input: Planes, rooms: Rooms) -> Images:
+    (C, H, W), (top, _, left, _), (OC, YH, YW) = sizes.image, sizes.pads, sizes.output
+    pitch, scratch = padded.row * C, rooms.scratch
     # (rows, columns, channels) of the padded input
-    y, x, channel = np.ogrid[:padded_rows, : unit["x_row"], :C]
-    inside_y, inside_x = y - unit["top"], x - unit["left"]
-    inside = (inside_y >= 0) & (inside_y < unit["rows"]) & (inside_x >= 0) & (inside_x < unit["columns"])
-    nowhere = scratch(1) - unit["grad_x"]
-    cells = channel * unit["x_plane"] + y * unit["x_row"] + x
-    grad_cells = np.where(inside, (channel * unit["rows"] + inside_y) * unit["columns"] + inside_x, nowhere)
+    y, x, channel = np.ogrid[: padded.H, : padded.W, :C]
+    cells = channel * padded.plane + y * padded.row + x
+    inside_y, inside_x = y - top, x - left
+    inside = (inside_y >= 0) & (inside_y < H) & (inside_x >= 0) & (inside_x < W)
+    nowhere = scratch.take(1) - grad_input.start
+    grad_cells = np.where(inside, channel * grad_input.plane + inside_y * grad_input.row + inside_x, nowhere)
     beyond = np.zeros(LANES, np.int64)  # which tiles read, and do not use
-    size, maxima = padded_rows * pitch, OC * unit["y_rows"] * unit["y_columns"]
-    image_row, maxima_row = (-(-n // LANES) * LANES for n in (size + LANES, maxima))
-    unit |= dict(
-        by_image=1, padded_rows=padded_rows, image_row=image_row, maxima_row=maxima_row,
-        maxima=scratch(maxima_row), numbers=scratch(maxima_row), image=scratch(image_row),
-        grad_image=scratch(image_row),
-        patch_parts=parts, patch_width=width, patch_sums=scratch(OC * parts * width),
-        region_parts=region_parts, region_width=region_width, region=scratch(region_parts * region_width),
-        patterns=patterns(4 * OC * region_parts * region_width),
-        corners=table(pixels), taps=table(window_rows * pitch + window_columns * C),
-        patch=table(row_starts + vectors % row_vectors * lanes),
-        patch_places=table(ky * row_vectors * lanes + kx * C + c),
-        region_taps=table(window_rows * region_row + window_columns * C),
-        region_places=table(ky * region_row + kx * C + c),
-        image_cells=table(np.append(cells.ravel() * LANES, beyond)),
-        grad_cells=table(np.append(grad_cells.ravel() * LANES, beyond)),
+    length, maxima = (-(-n // LANES) * LANES for n in (padded.H * pitch + LANES, OC * YH * YW))
+    return Images(
+        rows=padded.H, row=pitch, length=length, maxima_length=maxima,
+        input=scratch.take(length), grad_input=scratch.take(length),
+        maxima=scratch.take(maxima), argmax=scratch.take(maxima),
+        cells=rooms.table(np.append(cells.ravel() * LANES, beyond)),
+        grad_cells=rooms.table(np.append(grad_cells.ravel() * LANES, beyond)),
+        corners=rooms.table(np.arange(YH)[:, None] * 2 * pitch + np.arange(YW) * 2 * C),
+    )  # fmt: skip
+
+
+def _taps(sizes: Sizes, row: int) -> np.ndarray:
+    """The elements of the K weights where rows of a patch, channels last, are `row` elements apart."""
+    C, (KH, KW) = sizes.image[0], sizes.kernel
+    c, ky, kx = np.ogrid[:C, :KH, :KW]
+    return ky * row + kx * C + c
+
+
+def _window(row: int, C: int) -> np.ndarray:
+    """The elements of a window's four pixels, channels last, where rows are `row` elements apart."""
+    return np.arange(2)[:, None] * row + np.arange(2) * C
+
+
+def _patches(sizes: Sizes, pitch: int, lanes: int, rooms: Rooms) -> Patches:
+    C, OC, KH = sizes.image[0], sizes.sums[0], sizes.kernel[0]
+    row, (parts, width), _ = _vectors(sizes, lanes)
+    vectors = np.arange(parts * width)
+    row_starts = np.minimum(vectors // row, KH - 1) * pitch
+    return Patches(
+        parts=parts, width=width, sums=rooms.scratch.take(OC * parts * width),
+        windows=rooms.table(_window(pitch, C)), vectors=rooms.table(row_starts + vectors % row * lanes),
+        weights=rooms.table(_taps(sizes, row * lanes)),
+    )  # fmt: skip
+
+
+def _regions(sizes: Sizes, lanes: int, rooms: Rooms) -> Regions:
+    C, OC, row = sizes.image[0], sizes.sums[0], (sizes.kernel[1] + 1) * sizes.image[0]
+    _, _, (parts, width) = _vectors(sizes, lanes)
+    return Regions(
+        parts=parts, width=width, sums=rooms.scratch.take(parts * width),
+        patterns=rooms.patterns.take(4 * OC * parts * width), windows=rooms.table(_window(row, C)),
+        weights=rooms.table(_taps(sizes, row)),
     )  # fmt: skip

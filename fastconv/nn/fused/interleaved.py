@@ -1,4 +1,4 @@
-"""Runs of layers computed with images side by side: one kernel call forward, one backward (see `program`).
+"""Runs of layers on batch-interleaved images: one kernel call forward, one backward (see `program`).
 
 A batch goes in blocks of 16 images through all layers of a run, each block in one task, so that its activations stay in
 the core's cache. This suits small networks and batches; where it does not, `Together` leaves the layers to `fusion`.
@@ -15,9 +15,10 @@ import numpy as np
 
 from fastconv._arguments.arrays import numeric, promoted, same_shape
 from fastconv.nn.base import Backward, Layer
+from fastconv.nn.fused.groups import KINDS, Declined
 from fastconv.nn.fused.pairs import Fused, fused
-from fastconv.nn.fused.program import FEW_IMAGES, Program, Updater
-from fastconv.nn.fused.stages import KINDS, Declined
+from fastconv.nn.fused.program import Program, Updater
+from fastconv.nn.fused.workspace import FEW_IMAGES
 from fastconv.nn.naming import named
 
 LEAST_IMAGES = FEW_IMAGES
@@ -27,7 +28,7 @@ MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for th
 
 
 class Together(Layer):
-    """Neighbouring layers: with images side by side where that is quicker, otherwise fused or one by one.
+    """Neighbouring layers: on interleaved images where that is quicker, otherwise fused or one by one.
 
     Attributes:
         layers: the layers.
@@ -49,7 +50,7 @@ class Together(Layer):
         Together.__init__(self, state["layers"])
 
     def declines(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
-        """Why images (N, ...) are not computed side by side; empty where they are."""
+        """Why images (N, ...) are not computed in the batch-interleaved layout; empty where they are."""
         found = self._program(tuple(shape), np.dtype(dtype))
         return found if isinstance(found, str) else ""
 
@@ -84,7 +85,7 @@ class Together(Layer):
             if isinstance(program, Program) and len(x) >= LEAST_IMAGES:
                 return program.run(x, False)[0]
             if isinstance(program, Program) and len(x) < FEW_IMAGES:
-                if program.multiplications <= MOST_MULTIPLICATIONS:
+                if program.plan.multiplications <= MOST_MULTIPLICATIONS:
                     return program.run_few(x)
         for step in self._fused:
             x = step(x)
@@ -112,10 +113,10 @@ class Together(Layer):
         With an optimiser, its step is taken as well, or nothing is done.
         """
         program = self._program(x.shape, x.dtype)
-        if isinstance(program, str) or len(program.result_shape) != 1:
+        if isinstance(program, str) or len(program.plan.result_shape) != 1:
             return None
         ids = labels if labels.dtype.kind == "u" else labels.view(f"u{labels.itemsize}")  # negative ones are huge
-        if ids.max() >= program.result_shape[0]:
+        if ids.max() >= program.plan.result_shape[0]:
             return None
         update = optimizer.update_of(program.parameters, lr_factor) if optimizer else None
         return None if optimizer and update is None else program.learn(x, labels, update)

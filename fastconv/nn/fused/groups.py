@@ -1,11 +1,11 @@
-"""Which layers are computed together, images side by side: convolutions and linear layers with what follows them."""
+"""Which layers become one stage of a fused network: convolutions and linear layers, with what follows them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-from fastconv.kernels.fused import stage as kinds
+from fastconv.kernels.fused import records as kinds
 from fastconv.nn.activation import ReLU, Sigmoid, Tanh
 from fastconv.nn.base import Layer
 from fastconv.nn.conv import Conv2d
@@ -18,12 +18,12 @@ KINDS = (Conv2d, Linear, Flatten, *ACTIVATIONS, *POOLS)
 
 
 class Declined(Exception):
-    """Why a run of layers is not computed with images side by side."""
+    """Why a run of layers is not a fused network."""
 
 
 @dataclasses.dataclass
-class Stage:
-    """A convolution or linear layer, with the activation and the pooling that follow it.
+class Group:
+    """The layers of a stage: a convolution or linear layer, with the activation and the pooling that follow it.
 
     Attributes:
         main: the layer with the parameters.
@@ -38,14 +38,14 @@ class Stage:
     pool: MaxPool2d | AvgPool2d | None = None
 
 
-def stages(layers: Sequence[Layer]) -> tuple[list[Stage], bool]:
+def groups(layers: Sequence[Layer]) -> tuple[list[Group], bool]:
     """The layers in groups that are computed together, and whether the result is flattened after them."""
-    found: list[Stage] = []
-    fresh = True  # whether an activation or a pooling may still join the last stage
+    found: list[Group] = []
+    fresh = True  # whether an activation or a pooling may still join the last group
     for layer in layers:
         last = found[-1] if found else None
         if isinstance(layer, Conv2d | Linear):
-            found.append(Stage(layer, flattened=not fresh))
+            found.append(Group(layer, flattened=not fresh))
         elif type(layer) is Flatten:
             fresh = False
             continue

@@ -1,4 +1,4 @@
-"""Images side by side: the same results and gradients as layer by layer, whatever the layers and the batch's size."""
+"""Batch-interleaved images: the same results and gradients as layer by layer, whatever the layers and the batch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from strategies import assert_identical, assert_same_bits, integers, real
 import fastconv
 from fastconv import nn
 from fastconv.errors import ShapeError
-from fastconv.kernels.fused import network as lanes_kernels
-from fastconv.kernels.fused import small_batch
+from fastconv.kernels.fused import network as fused_network
+from fastconv.kernels.fused import records, small_batch
 from fastconv.kernels.micro.vectors import VECTOR_BYTES
 from fastconv.models import lenet5
 from fastconv.nn.fused import interleaved
@@ -104,7 +104,7 @@ def prepared(make, N, dtype, numbers):
     return net, x, numbers(rng, net.output_shape(x.shape), dtype)
 
 
-def side_by_side(net):
+def interleaved_runs(net):
     return [step for step in net._together if isinstance(step, interleaved.Together)]
 
 
@@ -135,7 +135,7 @@ def close(found, expected):
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_on_integers(name, dtype, N):
     net, x, g = prepared(EXACT[name], N, dtype, integers)
-    assert not side_by_side(net)[0].declines(x.shape, dtype)
+    assert not interleaved_runs(net)[0].declines(x.shape, dtype)
     assert_same_as_one_by_one(net, x, g, assert_identical)
 
 
@@ -170,7 +170,7 @@ def test_any_padding(side):
             for p in net.parameters():
                 p.value[...] = integers(rng, p.value.shape, np.float64)
             x = integers(rng, (9, 2, H, W), np.float64)
-            assert not side_by_side(net)[0].declines(x.shape, np.float64)
+            assert not interleaved_runs(net)[0].declines(x.shape, np.float64)
             assert_same_as_one_by_one(net, x, integers(rng, net.output_shape(x.shape), np.float64), assert_identical)
             images += 1
     assert images > 100
@@ -184,10 +184,10 @@ def test_inference_of_a_few_images(name, dtype):
     for N in (1, 7, 2):
         expected, _ = one_by_one(net.layers, x[:N], net(x[:N]))
         (assert_identical if exact else close)(net(x[:N]), expected)
-    assert all("fewer" in step.declines(x.shape, dtype) for step in side_by_side(net))
-    programs = [program for step in side_by_side(net) for program in step._programs.values()]
+    assert all("fewer" in step.declines(x.shape, dtype) for step in interleaved_runs(net))
+    programs = [program for step in interleaved_runs(net) for program in step._programs.values()]
     assert programs
-    assert all(len(program._free["few"]) == 1 for program in programs)
+    assert all(len(program.memories.free["few"]) == 1 for program in programs)
 
 
 def test_a_few_images_in_many_threads():
@@ -218,10 +218,10 @@ def test_which_way_gradients_of_maxima_take():
     for name in ("maxima image by image", "maxima image by image, padded", "maxima by windows of 5"):
         net, x, _ = prepared(EXACT[name], 8, np.float32, integers)
         net(x)
-        (program,) = side_by_side(net)[0]._programs.values()
-        ways[name] = [(bool(unit["by_image"]), bool(unit["by_window"])) for unit in program.units][-1]
-    assert ways["maxima image by image"] == ways["maxima image by image, padded"] == (True, False)
-    assert ways["maxima by windows of 5"] == ((False, True) if VECTOR_BYTES == 64 else (True, False))
+        (program,) = interleaved_runs(net)[0]._programs.values()
+        ways[name] = program.plan.stages["argmax"]["way"][-1]
+    assert ways["maxima image by image"] == ways["maxima image by image, padded"] == records.BY_IMAGE
+    assert ways["maxima by windows of 5"] == (records.BY_WINDOW if VECTOR_BYTES == 64 else records.BY_IMAGE)
 
 
 @pytest.mark.parametrize("N", [8, 17])
@@ -229,7 +229,7 @@ def test_which_way_gradients_of_maxima_take():
 @pytest.mark.parametrize("name", ROUNDED)
 def test_within_rounding(name, dtype, N):
     net, x, g = prepared(ROUNDED[name], N, dtype, real)
-    assert not side_by_side(net)[0].declines(x.shape, dtype)
+    assert not interleaved_runs(net)[0].declines(x.shape, dtype)
     assert_same_as_one_by_one(net, x, g, close)
 
 
@@ -240,7 +240,7 @@ def test_lenet_layer_by_layer(variant):
         part = net[:depth]
         x = rng.random((20, 1, 28, 28), np.float32)
         g = real(rng, part.output_shape(x.shape), np.float32)
-        assert not side_by_side(part)[0].declines(x.shape, np.float32)
+        assert not interleaved_runs(part)[0].declines(x.shape, np.float32)
         assert_same_as_one_by_one(part, x, g, close)
 
 
@@ -403,7 +403,7 @@ def test_parameters_may_be_replaced():
         p.value, p.grad = p.value * 2, np.zeros_like(p.grad)
     assert_same_as_one_by_one(net, x, g, assert_identical)
     net[4].weight.value = np.asfortranarray(net[4].weight.value)
-    assert "not all contiguous" in side_by_side(net)[0].declines(x.shape, np.float32)
+    assert "not all contiguous" in interleaved_runs(net)[0].declines(x.shape, np.float32)
     assert_same_as_one_by_one(net, x, g, assert_identical)
 
 
@@ -428,9 +428,9 @@ def test_memory_of_other_sizes_is_given_back():
     for size in range(5, 30):
         for N in (33, 8, 16):
             net.forward(rng.random((N, 3, size, size), np.float32))
-    programs = [program for program in side_by_side(net)[0]._programs.values()]
+    programs = [program for program in interleaved_runs(net)[0]._programs.values()]
     assert len(programs) <= interleaved.MOST_PROGRAMS
-    assert all(len(free) <= 1 for program in programs for free in program._free.values())
+    assert all(len(free) <= 1 for program in programs for free in program.memories.free.values())
 
 
 def test_summary_tells_what_is_computed_together():
@@ -454,7 +454,7 @@ def test_a_layer_used_twice(between):
     """Its two gradients are summed, whether both come from one call or from two."""
     shared = conv(3, 3, padding=1)
     net, x, g = prepared(lambda: [shared, between(), shared], 9, np.float32, integers)
-    assert ("used twice" in side_by_side(net)[0].declines(x.shape, np.float32)) == (between == nn.ReLU)
+    assert ("used twice" in interleaved_runs(net)[0].declines(x.shape, np.float32)) == (between == nn.ReLU)
     assert_same_as_one_by_one(net, x, g, assert_identical)
 
 
@@ -473,7 +473,7 @@ def test_a_layer_used_twice(between):
 )
 def test_declines(layers, shape, why):
     net, rng = nn.Sequential(*layers()), np.random.default_rng(0)
-    assert why in side_by_side(net)[0].declines(shape, np.float32)
+    assert why in interleaved_runs(net)[0].declines(shape, np.float32)
     x = integers(rng, shape, np.float32)
     for p in net.parameters():
         p.value[...] = integers(rng, p.value.shape, np.float32)
@@ -631,7 +631,7 @@ def test_nothing_is_compiled_anew_for_arrays_that_lie_otherwise():
         return train_step(net, x, labels, optimizer)
 
     def compiled():
-        kernels = lanes_kernels.forward, lanes_kernels.backward, small_batch.forward_few
+        kernels = fused_network.forward, fused_network.backward, small_batch.forward_few
         return [len(form.signatures) for kernel in kernels for form in (kernel.parallel, kernel.serial)]
 
     expected, before = run(x, g, labels), compiled()
@@ -649,7 +649,7 @@ def test_parameters_that_cannot_be_written_to():
     for p in net.parameters():
         p.value = p.value.copy()
         p.value.flags.writeable = False
-    assert "writeable" in side_by_side(net)[0].declines(x.shape, np.float32)
+    assert "writeable" in interleaved_runs(net)[0].declines(x.shape, np.float32)
     assert_same_as_one_by_one(net, x, g, assert_identical)
     optimizer = SGD(net.parameters(), 0.5)
     with pytest.raises(ValueError, match="SGD: parameters and gradients must be contiguous, writeable arrays"):

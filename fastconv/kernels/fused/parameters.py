@@ -1,0 +1,118 @@
+"""The parameters of a fused network: their arrays, and the gradients that are summed over all blocks of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv._runtime.jit import helper, inlined
+from fastconv._runtime.pointers import array_at
+from fastconv.kernels.elementwise import sgd_part
+from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
+from fastconv.kernels.micro.vectors import LANES
+
+
+@inlined
+def weight_of(stage, network):
+    """The weights of a stage, flat."""
+    convolution = stage.convolution
+    return array_at(network.values[convolution.weight], stage.sums.C * convolution.K, network.nothing)
+
+
+@inlined
+def bias_of(stage, network):
+    """The bias of a stage, zeros where it has none."""
+    bias, nothing = stage.convolution.bias, network.nothing
+    return array_at(network.values[bias], stage.sums.C, nothing) if bias >= 0 else nothing
+
+
+@inlined
+def _target(parameter, targets):
+    """The address of a parameter's gradient, 0 where none is wanted, and whether what is there does not count."""
+    if parameter < 0:
+        return np.int64(0), np.bool_(False)
+    return targets.grads[parameter], targets.fresh[parameter]
+
+
+@helper
+def _sum_blocks(stage, first, count, nothing, partial, blocks, targets):
+    """Some of a convolution's gradients: the blocks' sums for its weights, then for its biases."""
+    OC, K = stage.sums.C, stage.convolution.K
+    size, begin = OC * K, np.uint64(stage.gradients.partial + first)
+    for block in range(1, blocks):  # in place of the first block's
+        for i in range(np.uint64(count)):
+            partial[0, begin + i] += partial[block, begin + i]
+    weights = min(max(size - first, 0), count)
+    address, fresh = _target(stage.convolution.weight, targets)
+    if address != 0:
+        grad = array_at(address, size, nothing)
+        for i in range(np.uint64(weights)):
+            old = nothing[0] if fresh else grad[np.uint64(first) + i]
+            grad[np.uint64(first) + i] = old + partial[0, begin + i]
+    address, fresh = _target(stage.convolution.bias, targets)
+    if address != 0:
+        grad = array_at(address, OC, nothing)
+        for i in range(weights, count):
+            place = first + i - size
+            grad[place] = (nothing[0] if fresh else grad[place]) + partial[0, begin + np.uint64(i)]
+
+
+@helper
+def _multiply_samples(stage, first, count, nothing, arena, blocks, targets):
+    """The gradients of some of a linear layer's features: products of what all blocks have kept."""
+    OC, K, g = stage.sums.C, stage.convolution.K, stage.gradients.sums.start
+    flat, length = arena.reshape(-1), arena.shape[1]
+    lowest, zero, one = arena.dtype.type(-np.inf), np.int64(0), np.int64(1)
+    address, fresh = _target(stage.convolution.weight, targets)
+    if address != 0:
+        grad = array_at(address, OC * K, nothing)
+        rows = row_offsets(count, np.int64(LANES))
+        terms, samples = np.empty(blocks * LANES, np.uint64), np.empty(blocks * LANES, np.uint64)
+        for i in range(blocks * LANES):
+            place = i // LANES * length
+            terms[i], samples[i] = place + i % LANES, place + i % LANES * K
+        add_rows(
+            Region(grad, K, zero), first * K, Matrix(flat, rows, terms), (g + first) * LANES,
+            Panel(flat, samples, zero), stage.gradients.samples * LANES, Epilogue(nothing, fresh, lowest), one, K,
+        )  # fmt: skip
+    address, fresh = _target(stage.convolution.bias, targets)
+    if address != 0:
+        grad = array_at(address, OC, nothing)
+        for o in range(first, first + count):
+            total = nothing[0] if fresh else grad[o]
+            for block in range(blocks):
+                place = block * length + (g + o) * LANES
+                for i in range(np.uint64(place), np.uint64(place + LANES)):
+                    total += flat[i]
+            grad[o] = total
+
+
+@helper
+def _step(stage, first, count, values, targets):
+    """A step of SGD of the weights and biases whose gradients a task has computed."""
+    convolution = stage.convolution
+    K, size = convolution.K, stage.sums.C * convolution.K
+    if convolution.linear:
+        weights, biases = (first * K, count * K), (first, count)
+    else:
+        weights = min(first, size), min(max(size - first, 0), count)
+        biases = max(first - size, 0), count - weights[1]
+    numbers = targets.numbers
+    for p, (begin, length) in ((convolution.weight, weights), (convolution.bias, biases)):
+        if p >= 0:
+            end = begin + length
+            value, grad = array_at(values[p], end, numbers), array_at(targets.grads[p], end, numbers)
+            sgd_part(value, grad, array_at(targets.velocities[p], end, numbers), begin, length, numbers)
+
+
+@helper
+def update_task(network, tasks, task, arena, partial, blocks, targets):
+    """Some of the gradients of a stage's parameters, and the step that is taken with them."""
+    stage, first, count = network.stages[tasks[task, 0]], tasks[task, 1], tasks[task, 2]
+    if stage.convolution.linear:
+        _multiply_samples(stage, first, count, network.nothing, arena, blocks, targets)
+    else:
+        _sum_blocks(stage, first, count, network.nothing, partial, blocks, targets)
+    if targets.velocities.size > 0:
+        _step(stage, first, count, network.values, targets)
