@@ -108,8 +108,11 @@ def _alike(axis: Axis) -> np.ndarray:
 def area_terms(conv: Conv) -> int:
     """How many terms the areas that the same taps reach have together."""
     down, across = _alike(conv.rows), _alike(conv.columns)
-    taps = (down[:, 3] - down[:, 2]).sum() * (across[:, 3] - across[:, 2]).sum()
-    return np.int64(taps) * (conv.C // conv.groups)
+    taps = 0
+    for i in range(len(down)):
+        for j in range(len(across)):
+            taps += (down[i, 3] - down[i, 2]) * (across[j, 3] - across[j, 2])
+    return int(taps) * (conv.C // conv.groups)
 
 
 @planned

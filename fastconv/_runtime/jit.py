@@ -83,7 +83,7 @@ def planned(function: Callable) -> Callable:
 
 def _link(called: Callable, function: Callable) -> None:
     if not numba.config.DISABLE_JIT:
-        link(called, lambda: strict_helper(function), RESULTS.get(function.__annotations__.get("return")))
+        link(called, lambda: strict_helper(function), RESULTS.get(function.__annotations__.get("return", "")))
 
 
 class Kernel:
