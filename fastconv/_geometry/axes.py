@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv._arguments.sizes import FULL, LARGEST, NUMBERS, SAME, SAME_LOWER, VALID, Margins
+from fastconv._arguments.sizes import FULL, LARGEST, NUMBERS, SAME, SAME_LOWER, VALID, Margins, check_range
 from fastconv._runtime.jit import jitable
 from fastconv.errors import ShapeError
 
@@ -131,6 +131,19 @@ def taps_window(rows: Axis, columns: Axis) -> tuple[int, ...]:
         rows.out, columns.out, rows.kernel, columns.kernel, rows.before, columns.before, rows.stride, columns.stride,
         rows.dilation, columns.dilation,
     )  # fmt: skip
+
+
+@jitable
+def check_steps(where: str, stride: tuple[int, int], margins: Margins, dilation: tuple[int, int]) -> None:
+    """Raise a ShapeError unless the values of these are in their range."""
+    pads = margins[1]
+    for i in range(2):
+        check_range(where, "stride", stride[i], 1)
+    for side in range(2):
+        check_range(where, "padding", pads[0][side], 0)
+        check_range(where, "padding", pads[1][side], 0)
+    for i in range(2):
+        check_range(where, "dilation", dilation[i], 1)
 
 
 @jitable

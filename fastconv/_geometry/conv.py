@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastconv._arguments.sizes import Margins, integer, padding_argument, pair
-from fastconv._geometry.axes import Axis, check_channels, conv_axes
-from fastconv._runtime.jit import jitable
+from fastconv._arguments.sizes import Margins, check_range, integer, padding_argument, pair
+from fastconv._geometry.axes import Axis, check_channels, check_steps, conv_axes
+from fastconv._runtime.jit import jitable, planned
+from fastconv.errors import ShapeError
 
 
 class Conv(NamedTuple):
@@ -49,21 +49,54 @@ def pixels_of(conv: Conv) -> int:
     return conv.rows.out * conv.columns.out
 
 
-@functools.lru_cache(maxsize=1024)
-def _conv(
+@planned
+def checked_conv(
     where: str, image: tuple[int, int, int], weight: tuple[int, int, int, int], stride: tuple[int, int],
     margins: Margins, dilation: tuple[int, int], groups: int,
 ) -> Conv:  # fmt: skip
-    return Conv(image[0], weight[0], groups, *conv_axes(where, image, weight, stride, margins, dilation, groups))
+    """The sizes of a convolution of `image` (C, H, W) with `weight` (OC, C/groups, KH, KW), all of them checked."""
+    check_steps(where, stride, margins, dilation)
+    check_range(where, "groups", groups, 1)
+    rows, columns = conv_axes(where, image, weight, stride, margins, dilation, groups)
+    return Conv(image[0], weight[0], groups, rows, columns)
+
+
+@planned
+def checked_windows(
+    where: str, image: tuple[int, int, int], kernel: tuple[int, int], stride: tuple[int, int], margins: Margins,
+    dilation: tuple[int, int],
+) -> Conv:  # fmt: skip
+    """The sizes of im2col's windows over `image` (C, H, W): those of a convolution with one output channel."""
+    check_range(where, "kernel_size", min(kernel[0], kernel[1]), 1)
+    check_range(where, "kernel_size", max(kernel[0], kernel[1]), 1)
+    check_channels(where, image[0])
+    return checked_conv(where, image, (1, image[0], kernel[0], kernel[1]), stride, margins, dilation, 1)
+
+
+@planned
+def checked_output(
+    where: str, image: tuple[int, int, int, int], weight: tuple[int, int, int, int], stride: tuple[int, int],
+    margins: Margins, dilation: tuple[int, int],
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """The shape of the result for shapes that are arguments themselves; the groups follow from the channels."""
+    for i in range(4):
+        check_range(where, "input_shape", image[i], 0)
+    for i in range(4):
+        check_range(where, "weight_shape", weight[i], 0)
+    if min(image[1], image[2], image[3]) < 1:
+        raise ShapeError("{}: input_shape must have at least one channel and one pixel, got {}", where, image)
+    groups = max(image[1] // max(weight[1], 1), 1)
+    conv = checked_conv(where, (image[1], image[2], image[3]), weight, stride, margins, dilation, groups)
+    return image[0], conv.OC, conv.rows.out, conv.columns.out
 
 
 def conv_geometry(
     where: str, image: Sequence[int], weight: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Conv:
-    """The sizes of a convolution of `image` (C, H, W) with `weight` (OC, C/groups, KH, KW), all checked."""
+    """As `checked_conv`, of arguments in any form that is documented."""
     C, H, W = image
     OC, channels, KH, KW = weight
-    return _conv(
+    return checked_conv(
         where, (C, H, W), (OC, channels, KH, KW), pair(where, "stride", stride, 1), padding_argument(where, padding),
         pair(where, "dilation", dilation, 1), integer(where, "groups", groups, 1),
     )  # fmt: skip
@@ -72,7 +105,9 @@ def conv_geometry(
 def window_geometry(
     where: str, image: Sequence[int], kernel_size: Any, stride: Any, padding: Any, dilation: Any
 ) -> Conv:
-    """The sizes of im2col's windows over `image` (C, H, W): those of a convolution with one output channel."""
-    KH, KW = pair(where, "kernel_size", kernel_size, 1)
-    check_channels(where, image[0])
-    return conv_geometry(where, image, (1, image[0], KH, KW), stride, padding, dilation, 1)
+    """As `checked_windows`, of arguments in any form that is documented."""
+    C, H, W = image
+    return checked_windows(
+        where, (C, H, W), pair(where, "kernel_size", kernel_size, 1), pair(where, "stride", stride, 1),
+        padding_argument(where, padding), pair(where, "dilation", dilation, 1),
+    )  # fmt: skip

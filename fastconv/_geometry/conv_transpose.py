@@ -5,7 +5,6 @@ Functions of integers are in the part of Python that Numba compiles as well, as 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +15,14 @@ from fastconv._arguments.sizes import (
     NUMBERS,
     VALID,
     Margins,
+    check_range,
     integer,
     padding_argument,
     pair,
 )
-from fastconv._geometry.axes import Axis, conv_axes
+from fastconv._geometry.axes import Axis, check_steps, conv_axes
 from fastconv._geometry.conv import Conv
-from fastconv._runtime.jit import jitable
+from fastconv._runtime.jit import jitable, planned
 from fastconv.errors import ShapeError
 
 
@@ -36,20 +36,25 @@ def conv_transpose_geometry(
     """
     C, H, W = image
     channels, per_group, KH, KW = weight
-    return _conv(
+    return checked_conv_transpose(
         where, (C, H, W), (channels, per_group, KH, KW), pair(where, "stride", stride, 1),
         padding_argument(where, padding), pair(where, "output_padding", output_padding),
         integer(where, "groups", groups, 1), pair(where, "dilation", dilation, 1),
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=1024)
-def _conv(
+@planned
+def checked_conv_transpose(
     where: str, image: tuple[int, int, int], weight: tuple[int, int, int, int], stride: tuple[int, int],
     margins: Margins, output_padding: tuple[int, int], groups: int, dilation: tuple[int, int],
 ) -> Conv:  # fmt: skip
-    axes = conv_transpose_axes(where, image, weight, stride, margins, output_padding, groups, dilation)
-    return Conv(weight[1] * groups, weight[0], groups, *axes)
+    """The sizes of the convolution that takes the result (OC, OH, OW) to `image` (C, H, W), all checked."""
+    check_steps(where, stride, margins, dilation)
+    for i in range(2):
+        check_range(where, "output_padding", output_padding[i], 0)
+    check_range(where, "groups", groups, 1)
+    rows, columns = conv_transpose_axes(where, image, weight, stride, margins, output_padding, groups, dilation)
+    return Conv(weight[1] * groups, weight[0], groups, rows, columns)
 
 
 @jitable

@@ -14,9 +14,8 @@ from numba.np.numpy_support import as_dtype
 
 from fastconv._arguments import arrays
 from fastconv._arguments.scalars import LARGEST, check_limits, limits
-from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS, check_range, padding_argument
+from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS, padding_argument
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
 from fastconv.errors import DTypeError, ShapeError
 
 UNKNOWN = object()
@@ -178,17 +177,17 @@ def some_padding(where: str, kind: Any) -> None:
         whole_pair(where, "padding", kind)
 
 
-@strict_helper
-def check_steps(where, stride, margins, dilation):
-    """Raise a ShapeError unless the values of these are in their range."""
-    pads = margins[1]
-    for i in range(2):
-        check_range(where, "stride", stride[i], 1)
-    for side in range(2):
-        check_range(where, "padding", pads[0][side], 0)
-        check_range(where, "padding", pads[1][side], 0)
-    for i in range(2):
-        check_range(where, "dilation", dilation[i], 1)
+def wanted(where: str, needs: Any) -> tuple[bool, bool, bool]:
+    """`needs`, whose values decide the result's type."""
+    value = known(where, "needs", needs)
+    if not isinstance(value, tuple) or len(value) != 3:
+        raise ValueError(f"{where}: needs must be three booleans (x, weight, bias), got {value!r}")
+    return bool(value[0]), bool(value[1]), bool(value[2])
+
+
+def if_wanted(want: bool, function: Any) -> Any:
+    """The function for compiled code, or one that gives None."""
+    return register_jitable(function if want else lambda *args: None)
 
 
 def int2(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Arrays on their way into kernels and back: what `_arrays` does, by the types of a call.
+"""Arrays on their way into kernels and back: what `_arguments.arrays` does, by the types of a call.
 
 The functions that are made here become part of the user's function; each is made once for its arguments.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -15,6 +15,7 @@ from numba.extending import overload, register_jitable
 from numba.np.numpy_support import as_dtype
 
 from fastconv._arguments.arrays import check_memory, empty, same_shape
+from fastconv._engine.planes import channels_first, to_channels_last
 from fastconv._overloads.register import STRICT, compiled_as
 from fastconv._runtime.jit import linked, strict_helper
 from fastconv._runtime.threads import threads_here
@@ -37,51 +38,17 @@ def _threads_here():
     return lambda: np.int64(1)
 
 
-@strict_helper
-def _new(where, shape, like):
-    check_memory(where, "the result", shape, like.itemsize)
-    return np.empty(shape, like.dtype)
+@linked
+def new_array(where, shape, zero):
+    """A new array of the dtype of `zero`."""
+    check_memory(where, "the result", shape, np.full(0, zero).itemsize)
+    return np.empty(shape, np.full(0, zero).dtype)
 
 
 @linked
-def new_matrix(where, shape, zero):
-    """As `new_images`, of two axes."""
-    return _new(where, shape, np.full(0, zero))
-
-
-@linked
-def new_matrices(where, shape, zero):
-    """As `new_images`, of three axes."""
-    return _new(where, shape, np.full(0, zero))
-
-
-@linked
-def new_images(where, shape, zero):
-    """A new array (N, C, H, W) of the dtype of `zero`."""
-    return _new(where, shape, np.full(0, zero))
-
-
-@linked
-def _batch_of_one(a):
-    return a.reshape((1, *a.shape))
-
-
-@linked
-def _flattened(a):
-    return a.reshape(-1)
-
-
-@linked
-def to_channels_last(x):
-    """x (N, C, H, W) as a new array (N, H, W, C)."""
-    N, C, H, W = x.shape
-    y = np.empty((N, H, W, C), x.dtype)
-    for n in range(N):
-        for iy in range(H):
-            for ix in range(W):
-                for c in range(C):
-                    y[n, iy, ix, c] = x[n, c, iy, ix]
-    return y
+def reshaped(a, shape):
+    """A view of an array that is contiguous."""
+    return a.reshape(shape)
 
 
 @strict_helper
@@ -90,16 +57,6 @@ def _fill(y, x):
     flat = y.reshape(-1)
     for i, value in enumerate(x.flat):
         flat[i] = value
-
-
-@strict_helper
-def _channels_first(y, x):
-    """y (C, H, W) from x (H, W, C), of any dtype and memory layout."""
-    C, H, W = y.shape
-    for c in range(C):
-        for iy in range(H):
-            for ix in range(W):
-                y[c, iy, ix] = x[iy, ix, c]
 
 
 def is_ready(kind: types.Array, dtype: np.dtype) -> bool:
@@ -124,72 +81,64 @@ def reader(kind: types.Array, dtype: np.dtype) -> Callable:
 def flat_reader(kind: types.Array, dtype: np.dtype) -> Callable:
     """As `reader`, and flat."""
     read = reader(kind, dtype)
-    if kind.ndim == 1:
-        return read
-    return register_jitable(lambda a: read(a).reshape(-1))
+    return read if kind.ndim == 1 else register_jitable(lambda a: read(a).reshape(-1))
+
+
+class Form(NamedTuple):
+    """How a caller has images, with a batch or without, or signals; functions of shapes.
+
+    Attributes:
+        sizes: of a shape, (N, C, H, W).
+        shape: of (N, C, H, W), the caller's shape.
+        batched: of the caller's shape, the one with all four axes in the same order.
+        moved: whether channels are last.
+    """
+
+    sizes: Callable
+    shape: Callable
+    batched: Callable
+    moved: bool
+
+
+# signals are images of one row
+FORMS: dict[tuple[str, int], tuple[Callable, Callable, Callable]] = {
+    ("NCHW", 4): (lambda s: s, lambda s: s, lambda s: s),
+    ("NCHW", 3): (lambda s: (1, *s), lambda s: (s[1], s[2], s[3]), lambda s: (1, *s)),
+    ("NHWC", 4): (lambda s: (s[0], s[3], s[1], s[2]), lambda s: (s[0], s[2], s[3], s[1]), lambda s: s),
+    ("NHWC", 3): (lambda s: (1, s[2], s[0], s[1]), lambda s: (s[2], s[3], s[1]), lambda s: (1, *s)),
+    ("NCL", 3): (lambda s: (s[0], s[1], 1, s[2]), lambda s: (s[0], s[1], s[3]), lambda s: (s[0], s[1], 1, s[2])),
+    ("NCL", 2): (lambda s: (1, s[0], 1, s[1]), lambda s: (s[1], s[3]), lambda s: (1, s[0], 1, s[1])),
+}
 
 
 @functools.cache
+def form_of(ndim: int, layout: str = "NCHW") -> Form:
+    """How a caller has images of so many dimensions."""
+    return Form(*map(register_jitable, FORMS[layout, ndim]), layout == "NHWC")
+
+
 def sizes_of(ndim: int, layout: str = "NCHW") -> Callable:
     """The function that gives (N, C, H, W) of the shape of images."""
-    if layout == "NCHW":
-        four, three = lambda s: s, lambda s: (1, s[0], s[1], s[2])
-    else:
-        four, three = lambda s: (s[0], s[3], s[1], s[2]), lambda s: (1, s[2], s[0], s[1])
-    return register_jitable(four if ndim == 4 else three)
+    return form_of(ndim, layout).sizes
 
 
-@functools.cache
 def shape_of(ndim: int, layout: str = "NCHW") -> Callable:
     """The function that gives the shape of images, with a batch or without, of (N, C, H, W)."""
-    if layout == "NCHW":
-        four, three = lambda s: s, lambda s: (s[1], s[2], s[3])
-    else:
-        four, three = lambda s: (s[0], s[2], s[3], s[1]), lambda s: (s[2], s[3], s[1])
-    return register_jitable(four if ndim == 4 else three)
+    return form_of(ndim, layout).shape
 
 
 @functools.cache
-def ordered(layout: str, ndim: int = 4) -> Callable:
-    """The function that gives the shape of the results of N images, with a batch or without, of a convolution."""
-    shape = shape_of(ndim, layout)
-    return register_jitable(lambda N, conv: shape((N, conv.OC, conv.rows.out, conv.columns.out)))
-
-
-def if_array(function: Callable) -> Callable:
-    """The function for compiled code that gives function(a) of an array, None of None."""
-
-    def found(a):
-        """For compiled code."""
-
-    @overload(found)
-    def _found(a):
-        return (lambda a: function(a)) if isinstance(a, types.Array) else (lambda a: a)
-
-    return found
-
-
-@functools.cache
-def single_of(ndim: int) -> Callable:
-    """The function that gives an array with a batch, or None, as the caller has it, who has so many dimensions."""
-    return if_array(register_jitable((lambda a: a[0]) if ndim == 3 else (lambda a: a)))
+def batch_reader(kind: types.Array, dtype: np.dtype, layout: str = "NCHW") -> Callable:
+    """The function that gives images of this type with all four axes, in their own order, for kernels."""
+    read, batched = reader(kind, dtype), form_of(kind.ndim, layout).batched
+    return read if kind.ndim == 4 else register_jitable(lambda a: reshaped(read(a), batched(a.shape)))
 
 
 @functools.cache
 def images_reader(kind: types.Array, dtype: np.dtype, layout: str = "NCHW") -> Callable:
     """The function that gives images of this type as (N, C, H, W) for kernels, copied only if they are not."""
-    read, sizes, element = reader(kind, dtype), sizes_of(kind.ndim, layout), dtype.type
-    batch = kind.ndim == 4
-    if layout == "NCHW":
-        return read if batch else register_jitable(lambda a: _batch_of_one(read(a)))
-
-    def moved(a):
-        result = np.empty(sizes(a.shape), element)
-        for n in range(len(result)):
-            _channels_first(result[n], a[n] if batch else a)
-        return result
-
-    return register_jitable(moved)
+    read = batch_reader(kind, dtype, layout)
+    return register_jitable(lambda a: channels_first("", read(a))) if layout == "NHWC" else read
 
 
 def check_out(where: str, out: Any, dtype: np.dtype, ndim: int) -> bool:
@@ -208,39 +157,57 @@ def check_out(where: str, out: Any, dtype: np.dtype, ndim: int) -> bool:
 
 
 @functools.cache
-def target(dtype: np.dtype, ndim: int, layout: str = "NCHW", given: bool = False) -> Callable:
-    """The function that gives the array (N, C, H, W) to compute in: `out` itself, checked, if that can be.
+def result(dtype: np.dtype, given: bool) -> Callable:
+    """The function that gives the array of the caller's shape that a result is written to: `out` itself, or a new one.
 
     It takes where, the shape, `out`, and three inputs that `out` must lie apart from, None where there are fewer.
     """
-    final, zero = shape_of(ndim, layout), dtype.type(0)
+    zero = dtype.type(0)
     if not given:
-        return register_jitable(lambda where, shape, out, a, b, c: new_images(where, shape, zero))
+        return register_jitable(lambda where, shape, out, a, b, c: new_array(where, shape, zero))
 
     def checked(where, shape, out, a, b, c):
-        check_given(where, final(shape), out, (reach(a), reach(b), reach(c)))
-        return out.reshape(shape) if layout == "NCHW" else new_images(where, shape, zero)
+        check_given(where, shape, out, (reach(a), reach(b), reach(c)))
+        return out
 
     return register_jitable(checked)
 
 
 @functools.cache
+def target(dtype: np.dtype, ndim: int, layout: str = "NCHW", given: bool = False) -> Callable:
+    """As `result`, of an array (N, C, H, W) to compute in, for a shape in that order, which `delivery` follows."""
+    final, zero, own = form_of(ndim, layout).shape, dtype.type(0), result(dtype, given)
+    if not given or layout == "NHWC":
+
+        def new(where, shape, out, a, b, c):
+            own(where, final(shape), out, a, b, c)
+            return new_array(where, shape, zero)
+
+        return register_jitable(new if given else lambda where, shape, out, a, b, c: new_array(where, shape, zero))
+    return register_jitable(lambda where, shape, out, a, b, c: reshaped(own(where, final(shape), out, a, b, c), shape))
+
+
+@functools.cache
 def delivery(ndim: int, layout: str = "NCHW", given: bool = False) -> Callable:
     """The function that gives the result, in `out` where it was given, of what was computed in `target`."""
-    batch = ndim == 4
-    if given and layout == "NCHW":
-        return register_jitable(lambda found, out: out)
+    form = form_of(ndim, layout)
+    batched, shape = form.batched, form.shape
     if given:
 
         def filled(found, out):
-            _fill(out, to_channels_last(found))
+            to_channels_last(found, reshaped(out, batched(out.shape)))
             return out
 
-        return register_jitable(filled)
-    if layout == "NCHW":
-        return register_jitable((lambda found, out: found) if batch else (lambda found, out: found[0]))
-    whole, single = lambda found, out: to_channels_last(found), lambda found, out: to_channels_last(found)[0]
-    return register_jitable(whole if batch else single)
+        return register_jitable(filled if layout == "NHWC" else lambda found, out: out)
+    if layout != "NHWC":
+        return register_jitable((lambda found, out: found) if ndim == 4 else (lambda found, out: found[0]))
+
+    def moved(found, out):
+        y = np.empty(shape(found.shape), found.dtype)
+        to_channels_last(found, reshaped(y, batched(y.shape)))
+        return y
+
+    return register_jitable(moved)
 
 
 @register_jitable
@@ -273,3 +240,7 @@ def _reach_of(a):
         low += min((a.shape[i] - 1) * a.strides[i], 0)
         high += max((a.shape[i] - 1) * a.strides[i], 0)
     return low, high + a.itemsize
+
+
+# what modules of pooling, of which each has its own number of axes, call `new_array`
+new_images = new_matrix = new_matrices = new_array

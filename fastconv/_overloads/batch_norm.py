@@ -12,9 +12,8 @@ from numba.np.numpy_support import as_dtype
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._overloads import arguments
-from fastconv._overloads.arguments import is_none
+from fastconv._overloads.arguments import if_wanted, is_none, wanted
 from fastconv._overloads.arrays import delivery, images_reader, reader, sizes_of
-from fastconv._overloads.conv_backward import if_wanted, wanted
 from fastconv._overloads.global_pool import pixels_checker
 from fastconv._overloads.register import compiled_as
 from fastconv._runtime.jit import linked, strict_helper

@@ -1,7 +1,8 @@
-"""conv1d and its gradients in jitted code: those of conv2d for images with one row."""
+"""conv1d and its gradients, correlate2d and convolve2d in jitted code: convolutions of images."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,33 +10,25 @@ from numba import types
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arguments.arrays import same_shape
+from fastconv._arguments.sizes import NAMED_PADDINGS
+from fastconv._engine.products import convolve
 from fastconv._overloads import arguments
-from fastconv._overloads.arguments import int2, margins, value_of
-from fastconv._overloads.arrays import if_array, new_images, ordered, reader
-from fastconv._overloads.conv import bias_reader, convolve, sizes
-from fastconv._overloads.conv_backward import gradients_of, wanted
-from fastconv._overloads.register import compiled_as
+from fastconv._overloads.arguments import int2, known, margins, value_of
+from fastconv._overloads.arrays import reader
+from fastconv._overloads.conv import NOTHING, backward_of, forward_of, sizes
+from fastconv._overloads.register import STRICT, compiled_as
 from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import ShapeError
+from fastconv.functional.correlate import checked_mode, covers, padding_of
 
-
-@linked
-def one_row(a):
-    """a (N, C, L) as (N, C, 1, L)."""
-    return a.reshape((a.shape[0], a.shape[1], 1, a.shape[2]))
-
-
-@linked
-def without_row(a):
-    """a (N, C, 1, L) as (N, C, L)."""
-    return a.reshape((a.shape[0], a.shape[1], a.shape[3]))
+register_jitable(**STRICT)(covers)
+RANK = "2 dimensions without a zero, got shape"
 
 
 @strict_helper
-def _check_weight(where, weight):
-    if min(weight.shape) < 1:
-        raise ShapeError("{}: weight must have shape (OC, C/groups, K) without a zero, got {}", where, weight.shape)
+def _check(where, name, text, a):
+    if min(a.shape) < 1:
+        raise ShapeError("{}: {} must have {} {}", where, name, text, a.shape)
 
 
 def _alone(kind: Any) -> bool:
@@ -60,50 +53,29 @@ def _pads(where: str, kind: Any) -> Any:
     return register_jitable(alone if _alone(kind) else (lambda padding: margins(where, ((0, 0), int2(padding)))))
 
 
-def _signals(ndim: int) -> tuple[Any, Any, Any]:
-    """The functions for signals with a batch or without: their shape as images', the shape back, (N, C, L) back."""
-    full: Any = (lambda s: (s[0], s[1], 1, s[2])) if ndim == 3 else (lambda s: (1, s[0], 1, s[1]))
-    back: Any = (lambda s: (s[0], s[1], s[3])) if ndim == 3 else (lambda s: (s[1], s[3]))
-    last: Any = (lambda a: a) if ndim == 3 else (lambda a: a[0])
-    return register_jitable(full), register_jitable(back), register_jitable(last)
-
-
-def _rows_reader(kind: types.Array, dtype: np.dtype) -> Any:
-    """The function that gives signals as images with one row for kernels."""
-    read = reader(kind, dtype)
-    if kind.ndim == 3:
-        return register_jitable(lambda a: one_row(read(a)))
-    return register_jitable(lambda a: read(a).reshape((1, a.shape[0], 1, a.shape[1])))
-
-
-def _checked(where: str, x: Any, weight: Any, groups: Any) -> None:
+def _signals(where: str, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
+    """The function that gives the steps and margins of images, after checking the types and the weight's shape."""
     if arguments.array(where, "x", x).ndim not in (2, 3):
         raise ShapeError(f"{where}: x must have 3 dimensions, or 2 without a batch, got {x.ndim}")
     arguments.rank(where, "weight", arguments.array(where, "weight", weight), 3, "(OC, C/groups, K)")
     arguments.whole(where, "groups", groups)
+    step, pads, spacing = _step(where, "stride", stride), _pads(where, padding), _step(where, "dilation", dilation)
+
+    def options(weight, stride, padding, dilation):
+        _check(where, "weight", "shape (OC, C/groups, K) without a zero, got", weight)
+        return (step(stride), NOTHING, spacing(dilation)), pads(padding)
+
+    return register_jitable(options)
 
 
 @compiled_as(functional.conv1d)
 def _conv1d(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
-    where = "conv1d"
-    _checked(where, x, weight, groups)
-    step, pads, spacing = _step(where, "stride", stride), _pads(where, padding), _step(where, "dilation", dilation)
-    dtype = arguments.result_dtype(x, weight, arguments.optional_array(where, "bias", bias))
-    biases, read_bias = bias_reader(where, bias, dtype)
-    (full, _, last), (kernel, _, _) = _signals(x.ndim), _signals(3)
-    read_x, read_weight, zero = _rows_reader(x, dtype), _rows_reader(weight, dtype), dtype.type(0)
-    shape = ordered("NCHW")
+    options = _signals("conv1d", x, weight, stride, padding, dilation, groups)
+    convolution = forward_of("conv1d", x, weight, bias, "NCL", None)
 
     def compiled(x, weight, bias, stride, padding, dilation, groups):
-        _check_weight(where, weight)
-        image = full(x.shape)
-        conv = sizes(
-            where, image, kernel(weight.shape), biases(bias), step(stride), pads(padding), spacing(dilation),
-            np.int64(groups),
-        )  # fmt: skip
-        y = new_images(where, shape(image[0], conv), zero)
-        convolve(where, conv, False, read_x(x), read_weight(weight), read_bias(bias), y)
-        return last(without_row(y))
+        steps, pads = options(weight, stride, padding, dilation)
+        return convolution(x, weight, bias, steps, pads, np.int64(groups), None)
 
     return compiled
 
@@ -112,26 +84,57 @@ def _conv1d(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation:
 def _conv1d_backward(
     grad_output: Any, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any, needs: Any
 ) -> Any:
-    where = "conv1d_backward"
-    wants = wanted(where, needs)
-    _checked(where, x, weight, groups)
-    arguments.gradient(where, grad_output, x.ndim)
-    step, pads, spacing = _step(where, "stride", stride), _pads(where, padding), _step(where, "dilation", dilation)
-    dtype = arguments.result_dtype(x, weight, grad_output)
-    (full, back, last), (kernel, _, _) = _signals(x.ndim), _signals(3)
-    read_x, read_weight, read_g = (_rows_reader(kind, dtype) for kind in (x, weight, grad_output))
-    gradients, shape = gradients_of(wants, dtype), ordered("NCHW")
-    single, plain = if_array(register_jitable(lambda a: last(without_row(a)))), if_array(without_row)
+    options = _signals("conv1d_backward", x, weight, stride, padding, dilation, groups)
+    gradients = backward_of("conv1d_backward", grad_output, x, weight, "NCL", needs)
 
     def compiled(grad_output, x, weight, stride, padding, dilation, groups, needs):
-        _check_weight(where, weight)
-        image = full(x.shape)
-        conv = sizes(
-            where, image, kernel(weight.shape), np.int64(-1), step(stride), pads(padding), spacing(dilation),
-            np.int64(groups),
-        )  # fmt: skip
-        same_shape(where, "grad_output", grad_output, back(shape(image[0], conv)))
-        found = gradients(where, conv, read_g(grad_output), read_x(x), read_weight(weight))
-        return single(found[0]), plain(found[1]), found[2]
+        steps, pads = options(weight, stride, padding, dilation)
+        return gradients(grad_output, x, weight, steps, pads, np.int64(groups))
 
     return compiled
+
+
+@strict_helper
+def _slid(where, x, kernel, padding):
+    none, one = (np.int64(0), np.int64(0)), np.int64(1)
+    image = one, one, np.int64(x.shape[0]), np.int64(x.shape[1])
+    weight = one, one, np.int64(kernel.shape[0]), np.int64(kernel.shape[1])
+    conv = sizes(where, image, weight, np.int64(-1), ((one, one), none, (one, one)), (padding, (none, none)), one)
+    y = np.empty((1, 1, conv.rows.out, conv.columns.out), x.dtype)
+    convolve(where, conv, False, x.reshape(image), kernel.reshape(weight), np.empty(0, x.dtype), y)
+    return y[0, 0]
+
+
+@strict_helper
+def _flipped(a):
+    return np.ascontiguousarray(a[::-1, ::-1])
+
+
+@linked
+def slide(where, x, kernel, padding, valid, flips):
+    """The kernel slid over x, flipped where `flips`; where `valid`, the smaller of the two over the larger."""
+    _check(where, "x", RANK, x)
+    _check(where, "kernel", RANK, kernel)
+    swaps = valid and covers(kernel, x)
+    a, b = (kernel, x) if swaps else (x, kernel)
+    if flips:
+        return _slid(where, a, _flipped(b), padding)
+    return _flipped(_slid(where, a, b, padding)) if swaps else _slid(where, a, b, padding)
+
+
+def _register(function: Callable, flips: bool) -> None:
+    where = function.__name__
+
+    @compiled_as(function)
+    def make(x: Any, kernel: Any, mode: Any) -> Any:
+        for name, kind in (("x", x), ("kernel", kernel)):
+            arguments.rank(where, name, arguments.array(where, name, kind), 2, "without a zero")
+        way = checked_mode(where, known(where, "mode", mode))
+        padding, valid = np.int64(NAMED_PADDINGS.index(padding_of(way, flips))), way == "valid"
+        dtype = arguments.result_dtype(x, kernel)
+        read_x, read_kernel = reader(x, dtype), reader(kernel, dtype)
+        return lambda x, kernel, mode: slide(where, read_x(x), read_kernel(kernel), padding, valid, flips)
+
+
+_register(functional.correlate2d, False)
+_register(functional.convolve2d, True)

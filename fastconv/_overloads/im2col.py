@@ -10,23 +10,11 @@ from numba.extending import register_jitable
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_range
-from fastconv._geometry.axes import check_channels, taps_window
-from fastconv._geometry.conv import pixels_of, reduction_length
+from fastconv._geometry.axes import taps_window
+from fastconv._geometry.conv import checked_windows, pixels_of, reduction_length
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import int2, known, margins
-from fastconv._overloads.arrays import (
-    check_given,
-    check_out,
-    delivery,
-    flat_reader,
-    images_reader,
-    new_matrices,
-    new_matrix,
-    reach,
-    sizes_of,
-    target,
-)  # fmt: skip
-from fastconv._overloads.conv import sizes
+from fastconv._overloads.arrays import check_out, flat_reader, images_reader, reshaped, result, shape_of, sizes_of
 from fastconv._overloads.register import compiled_as
 from fastconv._runtime.jit import linked
 from fastconv.errors import ShapeError
@@ -35,12 +23,8 @@ from fastconv.functional.im2col import ADD, COPY, ORDERS, order_argument
 
 @linked
 def windows(where, image, kernel, stride, margins, dilation):
-    """What the kernels take of windows over images (N, C, H, W), all checked, the taps of one, an image's pixels."""
-    check_range(where, "kernel_size", min(kernel), 1)
-    check_range(where, "kernel_size", max(kernel), 1)
-    check_channels(where, image[1])
-    weight = (np.int64(1), image[1], kernel[0], kernel[1])
-    conv = sizes(where, image, weight, np.int64(-1), stride, margins, dilation, np.int64(1))
+    """What the kernels take of windows over images (N, C, H, W), the terms of one, an image's pixels; all checked."""
+    conv = checked_windows(where, (image[1], image[2], image[3]), kernel, stride, margins, dilation)
     return taps_window(conv.rows, conv.columns), reduction_length(conv), pixels_of(conv)
 
 
@@ -62,33 +46,28 @@ def _checked(where: str, kernel_size: Any, stride: Any, padding: Any, dilation: 
     return way
 
 
+def _columns(way: str, single: bool) -> tuple[Any, Any]:
+    """The functions that give the columns' shape, and that as the caller has it, without the batch where `single`."""
+    last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
+    return register_jitable(ORDERS[way]), last
+
+
 @compiled_as(functional.im2col)
 def _im2col(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any, out: Any) -> Any:
     where = "im2col"
     way = _checked(where, kernel_size, stride, padding, dilation, order)
     arguments.images(where, "x", arguments.array(where, "x", x))
-    dtype = arguments.result_dtype(x)
-    single = way == "unfold" and x.ndim == 3
-    given = check_out(where, out, dtype, 3 if way == "unfold" and not single else 2)
-    image_sizes, read, zero = sizes_of(x.ndim), images_reader(x, dtype), dtype.type(0)
-    plan, new = register_jitable(ORDERS[way]), new_matrices if way == "unfold" else new_matrix
-    copy = COPY[way]
-    last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
-    one = register_jitable((lambda a: a[0]) if single else (lambda a: a))
-
-    def filled(where, shape, out, x):
-        check_given(where, last(shape), out, (reach(x),))
-        return out
-
-    fresh = register_jitable(filled if given else lambda where, shape, out, x: one(new(where, shape, zero)))
+    dtype, batch = arguments.result_dtype(x), x.ndim == 4
+    single = way == "unfold" and not batch
+    given = check_out(where, out, dtype, 3 if way == "unfold" and batch else 2)
+    image_sizes, read, begin, copy = sizes_of(x.ndim), images_reader(x, dtype), result(dtype, given), COPY[way]
+    shape, last = _columns(way, single)
 
     def compiled(x, kernel_size, stride, padding, dilation, order, out):
-        window, K, P = windows(
-            where, image_sizes(x.shape), int2(kernel_size), int2(stride), margins(where, padding), int2(dilation)
-        )
-        shape = plan(x.shape[0] if x.ndim == 4 else 1, K, P)
+        image = image_sizes(x.shape)
+        window, K, P = windows(where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
         images = read(x)
-        cols = fresh(where, shape, out, x)
+        cols = begin(where, last(shape(image[0], K, P)), out, x, None, None)
         copy(images, window, cols.reshape(-1))
         return cols
 
@@ -109,10 +88,8 @@ def _col2im(
         raise ShapeError(f"{where}: cols must have {needed} dimensions, got {cols.ndim}")
     dtype = arguments.result_dtype(cols)
     given = check_out(where, out, dtype, ndim)
-    full, read, plan = sizes_of(ndim), flat_reader(cols, dtype), register_jitable(ORDERS[way])
-    add = ADD[way]
-    last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
-    begin, deliver = target(dtype, ndim, given=given), delivery(ndim, given=given)
+    full, read, begin, add = sizes_of(ndim), flat_reader(cols, dtype), result(dtype, given), ADD[way]
+    (shape, last), final = _columns(way, single), shape_of(ndim)
 
     def compiled(cols, input_shape, kernel_size, stride, padding, dilation, order, out):
         N, C, H, W = full(input_shape)
@@ -120,11 +97,10 @@ def _col2im(
         window, K, P = input_windows(
             where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation)
         )
-        shape = plan(image[0], K, P)
-        same_shape(where, "cols", cols, last(shape))
+        same_shape(where, "cols", cols, last(shape(image[0], K, P)))
         flat = read(cols)
-        x = begin(where, image, out, cols, None, None)
-        add(flat, window, x)
-        return deliver(x, out)
+        x = begin(where, final(image), out, cols, None, None)
+        add(flat, window, reshaped(x, image))
+        return x
 
     return compiled

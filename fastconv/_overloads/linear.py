@@ -10,9 +10,8 @@ from numba.extending import register_jitable
 from fastconv import functional
 from fastconv._arguments.arrays import check_memory, same_shape
 from fastconv._overloads import arguments
-from fastconv._overloads.arguments import is_none
+from fastconv._overloads.arguments import if_wanted, is_none, wanted
 from fastconv._overloads.arrays import reader
-from fastconv._overloads.conv_backward import if_wanted, wanted
 from fastconv._overloads.register import compiled_as
 from fastconv._runtime.jit import linked, strict_helper
 from fastconv.errors import ShapeError

@@ -12,9 +12,9 @@ from numba.np.numpy_support import as_dtype
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_range, layout_argument
-from fastconv._geometry.axes import counts, max_window, mean_window, pool_axes
+from fastconv._geometry.axes import check_steps, counts, max_window, mean_window, pool_axes
 from fastconv._overloads import arguments
-from fastconv._overloads.arguments import check_steps, int2, is_none, known, margins
+from fastconv._overloads.arguments import int2, is_none, known, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, shape_of, sizes_of, target
 from fastconv._overloads.register import compiled_as
 from fastconv._runtime.host import ENABLED

@@ -10,12 +10,11 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.names import one_of
-from fastconv._arguments.sizes import Int2, Padding, sizes
+from fastconv._arguments.sizes import Int2, Padding, padding_argument, pair, sizes
 from fastconv._engine import calls
 from fastconv._engine.weight_gradient import bias_gradient
-from fastconv._geometry.conv import conv_geometry
+from fastconv._geometry.conv import checked_output
 from fastconv._runtime.backend import on_numpy
-from fastconv.errors import ShapeError
 from fastconv.functional.im2col import convolve_columns
 
 ALGORITHMS = ("auto", "direct", "im2col")
@@ -44,12 +43,11 @@ def conv_output_shape(
     """
     where = "conv_output_shape"
     N, C, H, W = sizes(where, "input_shape", input_shape, (4,))
-    weight = sizes(where, "weight_shape", weight_shape, (4,))
-    if min(C, H, W) < 1:
-        raise ShapeError(f"{where}: input_shape must have at least one channel and one pixel, got {(N, C, H, W)}")
-    groups = C // weight[1] if weight[1] else 1
-    geometry = conv_geometry(where, (C, H, W), weight, stride, padding, dilation, max(groups, 1))
-    return N, geometry.OC, geometry.rows.out, geometry.columns.out
+    OC, channels, KH, KW = sizes(where, "weight_shape", weight_shape, (4,))
+    return checked_output(
+        where, (N, C, H, W), (OC, channels, KH, KW), pair(where, "stride", stride, 1),
+        padding_argument(where, padding), pair(where, "dilation", dilation, 1),
+    )  # fmt: skip
 
 
 def conv2d(
