@@ -332,3 +332,32 @@ def image_shapes(draw: st.DrawFn, least: int = 0) -> tuple[tuple[int, ...], str,
     layout, batch = draw(st.sampled_from(["NCHW", "NHWC"])), draw(st.booleans())
     shape = (N, C, H, W) if layout == "NCHW" else (N, H, W, C)
     return shape if batch else shape[1:], layout, -3 if layout == "NCHW" else -1
+
+
+@st.composite
+def planned_convolutions(draw):
+    """Any convolution of finite numbers, among them large ones, strided, dilated, grouped and depthwise ones."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 8, 32]))
+    C = groups * draw(st.sampled_from([1, 1, 2, 3, 16, 48, 64]))
+    OC = groups * draw(st.sampled_from([1, 1, 2, 4, 13, 16, 96]))
+    C, OC, groups = draw(st.sampled_from([(C, OC, groups)] * 4 + [(groups, groups, groups), (32, 32, 32)]))
+    rows, columns = (_planned_axis(draw) for _ in range(2))
+    N = draw(st.sampled_from([1, 1, 2, 8, 9]))
+    work = N * OC * C // groups * math.prod(rows[:2]) * math.prod(columns[:2])
+    if work > 2**25:
+        N = 1
+    options = dict(zip(("stride", "dilation", "padding"), zip(rows[2:], columns[2:])), groups=groups)
+    layout, dtype = draw(st.sampled_from(["NCHW", "NHWC"])), draw(st.sampled_from([np.float32, np.float64]))
+    return N, (C, rows[0], columns[0]), (OC, C // groups, rows[1], columns[1]), options, layout, dtype
+
+
+def _planned_axis(draw):
+    kernel, dilation, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3]))
+    pads = draw(st.sampled_from([(0, 0), (0, 0), (1, 1), (kernel // 2, kernel // 2), (2, 0), (1, 3)]))
+    size = max(1, dilation * (kernel - 1) + 1 - sum(pads)) + draw(st.sampled_from([0, 1, 2, 5, 17]))
+    return size, kernel, stride, dilation, pads
+
+
+def in_layout(a, layout):
+    """An array in NCHW order, in another layout."""
+    return a if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(a, 1, -1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import subprocess
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import variants
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from strategies import in_layout, planned_convolutions
 
 import fastconv
 from fastconv._geometry.conv import conv_geometry
@@ -25,40 +24,12 @@ from fastconv.cli import main
 from fastconv.errors import ShapeError
 
 
-@st.composite
-def convolutions(draw):
-    """Any convolution of finite numbers, among them large ones, strided, dilated, grouped and depthwise ones."""
-    groups = draw(st.sampled_from([1, 1, 1, 2, 8, 32]))
-    C = groups * draw(st.sampled_from([1, 1, 2, 3, 16, 48, 64]))
-    OC = groups * draw(st.sampled_from([1, 1, 2, 4, 13, 16, 96]))
-    C, OC, groups = draw(st.sampled_from([(C, OC, groups)] * 4 + [(groups, groups, groups), (32, 32, 32)]))
-    rows, columns = (_axis(draw) for _ in range(2))
-    N = draw(st.sampled_from([1, 1, 2, 8, 9]))
-    work = N * OC * C // groups * math.prod(rows[:2]) * math.prod(columns[:2])
-    if work > 2**25:
-        N = 1
-    options = dict(zip(("stride", "dilation", "padding"), zip(rows[2:], columns[2:])), groups=groups)
-    layout, dtype = draw(st.sampled_from(["NCHW", "NHWC"])), draw(st.sampled_from([np.float32, np.float64]))
-    return N, (C, rows[0], columns[0]), (OC, C // groups, rows[1], columns[1]), options, layout, dtype
-
-
-def _axis(draw):
-    kernel, dilation, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3]))
-    pads = draw(st.sampled_from([(0, 0), (0, 0), (1, 1), (kernel // 2, kernel // 2), (2, 0), (1, 3)]))
-    size = max(1, dilation * (kernel - 1) + 1 - sum(pads)) + draw(st.sampled_from([0, 1, 2, 5, 17]))
-    return size, kernel, stride, dilation, pads
-
-
-def _moved(a, layout):
-    return a if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(a, 1, -1))
-
-
 @settings(max_examples=500)
-@given(convolutions())
+@given(planned_convolutions())
 def test_an_explanation_equals_what_ran(drawn):
     """The kernels that ran, in order and with the layout that they were given, are those that the text tells of."""
     N, image, kernel, options, layout, dtype = drawn
-    x, weight = (_moved(np.ones(shape, dtype), layout) for shape in ((N, *image), kernel))
+    x, weight = (in_layout(np.ones(shape, dtype), layout) for shape in ((N, *image), kernel))
     with variants.carried_out() as done:
         y = fastconv.conv2d(x, weight, None, **options, layout=layout)
         fastconv.conv2d_backward(y, x, weight, **options, layout=layout)

@@ -5,20 +5,15 @@ gives functions of `functional` a second form. What Python decides when a functi
 
 - by types, when the user's function is compiled: dtypes, ranks, the forms of arguments. Errors of that kind are raised
   then, as the DTypeError, ShapeError, TypeError or ValueError that Python code gets, not as Numba's.
-- by values, when it runs: sizes and their errors, from the same functions of integers (`_axes`, `_planes`) that Python
-  uses; then the serial twins of the same kernels. No thread is started, so that a call inside the user's `prange` is
-  as good as one outside.
+- by values, when it runs: sizes and their errors, the plan, and what it says, all by the text that Python runs too
+  (`_geometry`, `_plans`, `_engine`), with the serial twins of the same kernels. No thread is started, so that a call
+  inside the user's `prange` is as good as one outside.
 
-What takes long to compile is in helpers with fastconv's own cache on disk (`linking`); the form for one call's types,
-which is compiled with the user's function, converts arguments and calls those.
+That text is compiled apart, with fastconv's own cache on disk, and only when it is first called (`linking`); the form
+for one call's types, which is compiled with the user's function, converts arguments and calls it.
 
-Results have Python's bits, also with `out`. They may differ in the last bits
-
-- for powers (`local_response_norm`), which are the C library's and not NumPy's;
-- for the sums of losses, softmax, log_softmax and `global_avg_pool2d`, whose terms are added in another order;
-- for the gradient of a convolution's weight where there are many output channels (see `conv_backward`);
-- for the gradient of x with a stride, which Python may compute phase by phase of it, where a pixel has many terms;
-- for convolutions of many channels in NHWC, and there for the gradient of the bias, which Python does not move to NCHW.
+Results have Python's bits, also with `out`, but for powers (`local_response_norm`), which are the C library's and not
+NumPy's, and for the sums of losses, softmax, log_softmax and `global_avg_pool2d`, whose terms NumPy adds in pairs.
 
 Not in jitted code:
 

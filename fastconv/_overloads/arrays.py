@@ -114,7 +114,8 @@ FORMS: dict[tuple[str, int], tuple[Callable, Callable, Callable]] = {
 @functools.cache
 def form_of(ndim: int, layout: str = "NCHW") -> Form:
     """How a caller has images of so many dimensions."""
-    return Form(*map(register_jitable, FORMS[layout, ndim]), layout == "NHWC")
+    sizes, shape, batched = map(register_jitable, FORMS[layout, ndim])
+    return Form(sizes, shape, batched, layout == "NHWC")
 
 
 def sizes_of(ndim: int, layout: str = "NCHW") -> Callable:
