@@ -10,6 +10,7 @@ from fastconv._geometry.borders import pixel_steps, some_tap_reaches_all, tap_re
 from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
 from fastconv._geometry.layout import Layout, column_shifts, group_step, pixel_cells, term_offsets
 from fastconv._geometry.partition import outer_width
+from fastconv._geometry.ranges import ceil_div
 from fastconv._plans.records import BLOCKED, DEPTHWISE, DOTS, DOTS_BY_GROUP, READ_IN_PLACE, SHARDED, WeightGradientPlan
 from fastconv._runtime.host import HOST
 from fastconv._runtime.jit import linked
@@ -105,7 +106,7 @@ def _blocked(
     conv = plan.conv
     groups, per_group, K = conv.groups, conv.OC // conv.groups, reduction_length(conv)
     width = outer_width(per_group, plan.blocks.outer_channels)
-    cells = -(-per_group // width) * pixels_of(conv) * width
+    cells = ceil_div(per_group, width) * pixels_of(conv) * width
     turned = empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
     packing.turn_gradient(_pixels_of(conv, layout, g), layout.last, groups, width, turned.reshape(-1))
     kernels.weight_gradient_turned(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._arguments.sizes import FULL, LARGEST, NUMBERS, SAME, SAME_LOWER, VALID, Margins, check_range
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import jitable
 from fastconv.errors import ShapeError
 
@@ -54,7 +55,7 @@ def named_pads(where: str, name: int, size: int, span: int, stride: int) -> tupl
             )  # fmt: skip
         total = span - 1
     else:
-        total = max((-(-size // stride) - 1) * stride + span - size, 0)
+        total = max((ceil_div(size, stride) - 1) * stride + span - size, 0)
     less, more = total // 2, total - total // 2
     return (more, less) if name == SAME_LOWER else (less, more)
 
@@ -82,7 +83,7 @@ def axis(
             "{}: the kernel's {} {} (kernel {}, dilation {}) is larger than the padded input's {} {} ({} + {} + {})",
             where, label, span, kernel, dilation, label, padded, size, before, after,
         )  # fmt: skip
-    out = (-(-room // stride) if ceil_mode else room // stride) + 1
+    out = (ceil_div(room, stride) if ceil_mode else room // stride) + 1
     if ceil_mode and (out - 1) * stride >= size + before:
         out -= 1  # such a window would start in the padding at the end
     # with one window the stride means nothing, and a huge one would cost phases (see ConvGeometry)

@@ -20,6 +20,7 @@ import numpy as np
 
 from fastconv._geometry.axes import Axis
 from fastconv._geometry.conv import Conv, taps_of
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import jitable, planned
 
 IN_PLACE, PADDED, STRIDE_PHASES, SHIFTED_COPIES, UNPADDED = range(5)
@@ -64,17 +65,17 @@ def wide_rows(conv: Conv, shifted: bool) -> tuple[Layout, float]:
     rows, columns = conv.rows, conv.columns
     sy, sx = rows.stride, columns.stride
     padded = _is_padded(rows) or _is_padded(columns)
-    HP = -(-(rows.before + rows.size + rows.after) // sy)
-    WP = columns.out if shifted else -(-(columns.before + columns.size + columns.after) // sx)
+    HP = ceil_div(rows.before + rows.size + rows.after, sy)
+    WP = columns.out if shifted else ceil_div(columns.before + columns.size + columns.after, sx)
     copies = columns.kernel if shifted else sx
     kind = SHIFTED_COPIES if shifted else STRIDE_PHASES if sy * sx > 1 else PADDED if padded else IN_PLACE
     cells = sy * copies * HP * WP
     # half a cycle for a term of a vector, 1.5 to begin and end a sum
     vector = conv.OC * (conv.C // conv.groups * taps_of(conv) / 2 + 1.5)
-    vectors = -(-columns.out // 16)
+    vectors = ceil_div(columns.out, 16)
     by_rows = vector * (rows.out * vectors) * (1.25 if vectors == 1 else 1.0)  # more loads than multiply-adds
     stored = 0 if WP == columns.out else 12 * conv.OC * rows.out  # rows copied from the workspace
-    along = vector * -(-((rows.out - 1) * WP + columns.out) // 16) + stored
+    along = vector * ceil_div((rows.out - 1) * WP + columns.out, 16) + stored
     copied = 0 if kind == IN_PLACE else conv.C * sy * copies * HP
     store = 1 if conv.C * cells < 2**17 else 6  # of a vector, to the L2 cache or beyond
     cycles = min(along, by_rows) + copied * (4 + store * WP / 16)

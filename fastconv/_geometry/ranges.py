@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from fastconv._arguments.sizes import ceil_div
 from fastconv._runtime.jit import jitable
 
-
-@jitable
-def ceil_div(a: int, b: int) -> int:
-    """A / b, rounded up, for b > 0."""
-    return -(-a // b)
+ceil_div = jitable(ceil_div)
 
 
 @jitable

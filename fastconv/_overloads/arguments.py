@@ -14,7 +14,7 @@ from numba.np.numpy_support import as_dtype
 
 from fastconv._arguments import arrays
 from fastconv._arguments.scalars import LARGEST, check_limits, limits
-from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS, padding_argument
+from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS, integer, padding_argument, pair, sizes
 from fastconv._overloads.register import compiled_as
 from fastconv.errors import DTypeError, ShapeError
 
@@ -90,11 +90,31 @@ def rank(where: str, name: str, kind: types.Array, ndim: int, meaning: str) -> N
         raise ShapeError(f"{where}: {name} must have {ndim} dimensions {meaning}, got {kind.ndim}")
 
 
-def _whole(kind: Any) -> bool:
-    if not isinstance(kind, types.Type) or isinstance(kind, types.Omitted):
-        kind = value_of(kind)
-        return isinstance(kind, int) and not isinstance(kind, bool)
-    return isinstance(kind, types.Integer)
+class _Unknown:
+    """Stands for a value that is not known when the function is compiled, in Python's own checks and their errors."""
+
+    def __init__(self, kind: Any):
+        self._kind = kind
+
+    def __repr__(self) -> str:
+        return f"a value of type {self._kind}"
+
+
+class _Whole(_Unknown, int):
+    """Stands for an integer, of a value that every check takes: values are checked when the function runs."""
+
+    def __new__(cls, kind: Any) -> _Whole:
+        return int.__new__(cls, 1)
+
+
+def sample(kind: Any) -> Any:
+    """A value that Python's own checks find right where one of this type may be."""
+    value = value_of(kind)
+    if isinstance(kind, types.Integer) or (type(value) is int and value is not UNKNOWN):
+        return _Whole(kind)
+    if isinstance(kind, types.BaseTuple):
+        return tuple(sample(part) for part in kind)
+    return _Unknown(kind) if value is UNKNOWN else value
 
 
 def gradient(where: str, kind: Any, ndim: int) -> types.Array:
@@ -112,30 +132,31 @@ def shown(kind: Any) -> str:
 
 def whole(where: str, name: str, kind: Any) -> None:
     """Raise a TypeError unless the argument is an integer."""
-    if not _whole(kind):
-        raise TypeError(f"{where}: {name} must be an integer, got {shown(kind)}")
+    integer(where, name, sample(kind))
 
 
 def whole_pair(where: str, name: str, kind: Any) -> None:
     """Raise an error unless the argument is one integer or a tuple of two."""
-    if isinstance(kind, types.BaseTuple):
-        if len(kind) != 2:
-            raise ShapeError(f"{where}: {name} must be one integer or two, got {shown(kind)}")
-        for part in kind:
-            whole(where, name, part)
-    else:
-        whole(where, name, kind)
+    if isinstance(kind, types.BaseTuple) and len(kind) != 2:
+        raise ShapeError(f"{where}: {name} must be one integer or two, got {shown(kind)}")
+    pair(where, name, sample(kind))
 
 
 def whole_sizes(where: str, name: str, kind: Any, ranks: tuple[int, ...]) -> int:
     """How many integers the tuple has, which must be one of the ranks."""
-    if not isinstance(kind, types.BaseTuple):
-        raise TypeError(f"{where}: {name} must be a tuple of integers, got {shown(kind)}")
-    if len(kind) not in ranks:
-        raise ShapeError(f"{where}: {name} must have {' or '.join(map(str, ranks))} sizes, got {shown(kind)}")
-    for part in kind:
-        whole(where, name, part)
-    return len(kind)
+    return len(sizes(where, name, sample(kind), ranks))
+
+
+def flag(where: str, name: str, kind: Any) -> None:
+    """Raise a TypeError unless the argument is a boolean."""
+    if not isinstance(kind, types.Boolean | types.BooleanLiteral) and not isinstance(value_of(kind), bool):
+        raise TypeError(f"{where}: {name} must be True or False, got {shown(kind)}")
+
+
+def some_padding(where: str, kind: Any) -> None:
+    """Raise an error unless the argument is one of the forms of a padding."""
+    if not isinstance(kind, types.UnicodeType):
+        padding_argument(where, sample(kind))
 
 
 def number(
@@ -156,25 +177,6 @@ def number(
         return np.float64(value)
 
     return register_jitable(checked)
-
-
-def flag(where: str, name: str, kind: Any) -> None:
-    """Raise a TypeError unless the argument is a boolean."""
-    if not isinstance(kind, types.Boolean | types.BooleanLiteral) and not isinstance(value_of(kind), bool):
-        raise TypeError(f"{where}: {name} must be True or False, got {shown(kind)}")
-
-
-def some_padding(where: str, kind: Any) -> None:
-    """Raise an error unless the argument is one of the forms of a padding."""
-    if isinstance(value_of(kind), str):
-        padding_argument(where, value_of(kind))
-    elif isinstance(kind, types.BaseTuple) and len(kind) == 2 and all(isinstance(p, types.BaseTuple) for p in kind):
-        if any(len(part) != 2 for part in kind):
-            raise ShapeError(f"{where}: padding must be ((top, bottom), (left, right)), got {shown(kind)}")
-        for part in kind:
-            whole_pair(where, "padding", part)
-    elif not isinstance(kind, types.UnicodeType):
-        whole_pair(where, "padding", kind)
 
 
 def wanted(where: str, needs: Any) -> tuple[bool, bool, bool]:

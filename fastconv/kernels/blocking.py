@@ -8,6 +8,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv._geometry.partition import even_part
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import inlined
 from fastconv.kernels.micro.vectors import VECTOR_BYTES
 
@@ -18,7 +19,7 @@ BLOCK = 4 * CHAIN  # elements that are summed at once, in at least four lanes
 @inlined
 def term_part(terms, part):
     """As `even_part`, of terms that are summed one after another in each part: of more than CHAIN there are two."""
-    return min(even_part(terms, part), max(CHAIN, -(-terms // 2)))
+    return min(even_part(terms, part), max(CHAIN, ceil_div(terms, 2)))
 
 
 @inlined
@@ -30,7 +31,7 @@ def chain_of(terms):
     """
     if terms <= CHAIN:
         return max(terms, 1)
-    return -(-terms // np.int64(math.ceil(terms / (20 + 8 * math.sqrt(terms)))))
+    return ceil_div(terms, np.int64(math.ceil(terms / (20 + 8 * math.sqrt(terms)))))
 
 
 @register_jitable

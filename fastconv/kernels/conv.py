@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import CHAIN
 from fastconv.kernels.micro.copy import copy_rows
@@ -46,7 +47,7 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
     zero, one, (start, end) = np.int64(0), np.int64(1), cells
     rows = weight.rows.size
     if planes.rows.size <= 2 * CHAIN and (by_rows or WP == OW):
-        runs, run = (-(-(end - start) // WP), OW) if by_rows else (images, end - start)
+        runs, run = (ceil_div(end - start, WP), OW) if by_rows else (images, end - start)
         add_rows(
             y, y0 + start // WP * OW + start % WP, weight, zero, planes, planes0 + start, epilogue, runs, run
         )  # fmt: skip
@@ -55,7 +56,7 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
     acc = np.empty(rows * images * step, y.data.dtype)
     for q in range(start, end, step):
         m = min(step, end - q)
-        runs, run = (-(-m // WP), OW) if by_rows else (images, m)
+        runs, run = (ceil_div(m, WP), OW) if by_rows else (images, m)
         row = runs * run
         add_rows(Region(acc, row, run), zero, weight, zero, planes, planes0 + q, epilogue, runs, run)
         if by_rows:
@@ -94,14 +95,14 @@ def forward(planes, layout, weights, bias, lowest, offsets, groups, blocks, y):
     per_group = OC // groups
     Q = (OH - 1) * WP + OW
     together = max(1, min(N, together_cells // Q))  # small planes of several images use each weight more often
-    parts = -(-N // together)
-    bands = -(-per_group // (most_channels // 2 if together > 1 else most_channels))
-    channels = -(-per_group // bands)
-    steps = _steps(parts * groups * bands, OH if by_rows else -(-Q // LANES), -(-Q // cells))
+    parts = ceil_div(N, together)
+    bands = ceil_div(per_group, most_channels // 2 if together > 1 else most_channels)
+    channels = ceil_div(per_group, bands)
+    steps = _steps(parts * groups * bands, OH if by_rows else ceil_div(Q, LANES), ceil_div(Q, cells))
     if together > 1:
         steps = 1
-    length = -(-OH // steps) * WP if by_rows else -(-Q // (steps * LANES)) * LANES
-    steps = -(-Q // length)  # rounded up, the steps may be fewer; empty ones would all be the last thread's
+    length = ceil_div(OH, steps) * WP if by_rows else ceil_div(Q, steps * LANES) * LANES
+    steps = ceil_div(Q, length)  # rounded up, the steps may be fewer; empty ones would all be the last thread's
     for task in prange(parts * groups * steps * bands):
         # all channels of a block of cells before the next cells: its part of the planes stays in the L2 cache
         rest, block = divmod(np.int64(task), bands)

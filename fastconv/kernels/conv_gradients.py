@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import kernel, sized_kernel
 from fastconv.kernels.blocking import CHAIN, aligned, block_sum, set_aside, steps_between
 from fastconv.kernels.indirection import repeated, row_offsets
@@ -81,10 +82,10 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
     shards, groups, K, per_group = parts.shape
     flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
     together = max(1, min(N, CHAIN // P))  # small images share a block
-    blocks = -(-P // CHAIN)
-    size = -(-P // blocks)
+    blocks = ceil_div(P, CHAIN)
+    size = ceil_div(P, blocks)
     cells = repeated(pixels, image, together)
-    steps = -(-N // together) * blocks
+    steps = ceil_div(N, together) * blocks
     between = steps_between(steps // shards)
     nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
     zero, one = np.int64(0), np.int64(1)
@@ -123,7 +124,7 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
 def add_parts(parts, total):
     """Sum parts (S, n) over the first axis into total (n,), in order. Parallel over n."""
     S, n = parts.shape
-    blocks = -(-n // 1024)
+    blocks = ceil_div(n, 1024)
     for block in prange(blocks):
         first, last = np.uint64(block * 1024), np.uint64(min((block + 1) * 1024, n))
         for i in range(first, last):
@@ -145,16 +146,16 @@ def weight_gradient_turned(turned, planes, step, offsets, pixels, width, blockin
     N, groups, cells = turned.shape
     per_group, K = grad.shape[1:]
     x, image = planes.reshape(-1), planes.shape[1]
-    blocks, P = -(-per_group // width), pixels.size
+    blocks, P = ceil_div(per_group, width), pixels.size
     share = -(-K * groups * blocks // blocking.outer_tasks)
-    shares = -(-K // min(blocking.outer_terms, -(-share // TILE_ROWS) * TILE_ROWS))
-    taps = -(-K // (shares * TILE_ROWS)) * TILE_ROWS
-    shares = -(-K // taps)
+    shares = ceil_div(K, min(blocking.outer_terms, ceil_div(share, TILE_ROWS) * TILE_ROWS))
+    taps = ceil_div(K, shares * TILE_ROWS) * TILE_ROWS
+    shares = ceil_div(K, taps)
     flat_turned, flat_grad = turned.reshape(-1), grad.reshape(-1)
     nothing, lowest = np.zeros(K, grad.dtype), grad.dtype.type(-np.inf)
     together = max(1, min(N, CHAIN // P))  # small images share a block
     inputs, places = repeated(pixels, image, together), repeated(row_offsets(P, width), groups * cells, together)
-    between = steps_between(-(-N // together))
+    between = steps_between(ceil_div(N, together))
     zero, one = np.int64(0), np.int64(1)
     for task in prange(groups * shares * blocks):
         rest, block = divmod(np.int64(task), blocks)
@@ -194,13 +195,13 @@ def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
     N, OC, P = g.shape
     image, K = planes.shape[1], offsets.size
     per_group = OC // groups
-    tiles, blocks = -(-per_group // DOT_ROWS), -(-K // tap_block)
+    tiles, blocks = ceil_div(per_group, DOT_ROWS), ceil_div(K, tap_block)
     flat, flat_g = planes.reshape(-1), g.reshape(-1)
     # runs that one tile sums: of one image, or those of several small images
     images = max(1, dot_cells // run) if runs == 1 else 1
     g_step, planes_step = (OC * P, image) if runs == 1 else (g_run, planes_run)
     together = images if runs == 1 else max(1, dot_cells // run)
-    steps = -(-N // images) * (1 if runs == 1 else -(-runs // together)) * -(-run // dot_cells)
+    steps = ceil_div(N, images) * (1 if runs == 1 else ceil_div(runs, together)) * ceil_div(run, dot_cells)
     between = steps_between(steps)
     for task in prange(groups * tiles * blocks):
         rest, block = divmod(np.int64(task), blocks)

@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._geometry.partition import block_begin, even_parts, tile_blocks
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import kernel
 from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import list_pixels, row_offsets
@@ -35,9 +36,9 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, blocking, gra
     flat_g, flat_x, flat = g.reshape(-1), x.reshape(-1), grad.reshape(-1)
     lanes = VECTOR_BYTES // x.itemsize
     blocks, width = tile_blocks(channels, lanes)
-    parts = even_parts(groups * blocks, 1, -(-per_group // TILE_ROWS), threads)
-    share = -(-per_group // (parts * TILE_ROWS)) * TILE_ROWS
-    parts = -(-per_group // share)
+    parts = even_parts(groups * blocks, 1, ceil_div(per_group, TILE_ROWS), threads)
+    share = ceil_div(per_group, parts * TILE_ROWS) * TILE_ROWS
+    parts = ceil_div(per_group, share)
     lines = max(1, blocking.last_pixels // max(OW, W * rows[2]))  # rows of pixels at once
     reached = min(H, (lines - 1) * rows[2] + (rows[1] - 1) * rows[3] + 1)
     sums, sources = row_offsets(min(share, per_group), K), row_offsets(min(share, per_group), np.int64(1))

@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._geometry.partition import block_begin, even_part, even_parts, tile_blocks
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import list_pixels, row_offsets
@@ -43,7 +44,7 @@ def _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_once
     """Pack some terms of a block of channels, for `forward_packed`; 0, or 1 if not all of them are finite."""
     groups, blocks, K, width = packed.shape
     per_group, lanes = weight.size // (groups * K), VECTOR_BYTES // weight.itemsize
-    rest, share = divmod(np.int64(task), -(-K // at_once))
+    rest, share = divmod(np.int64(task), ceil_div(K, at_once))
     group, block = divmod(rest, blocks)
     begin = block_begin(per_group, blocks, block, lanes)
     channels = block_begin(per_group, blocks, block + 1, lanes) - begin
@@ -83,7 +84,7 @@ def forward_packed(
     weight0, row, outer, inner, inners = steps_of_weights
     at_least, at_last, ready_pixels = blocking.packed_terms, blocking.packed_terms_last, blocking.ready_pixels
     ready, odd = packed.size > 0, 0
-    for task in prange(packed.shape[0] * packed.shape[1] * -(-packed.shape[2] // at_least)):
+    for task in prange(packed.shape[0] * packed.shape[1] * ceil_div(packed.shape[2], at_least)):
         odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_least)
     if only_finite and odd > 0:
         return False
@@ -91,12 +92,12 @@ def forward_packed(
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
     blocks, width = tile_blocks(per_group, lanes)
     pixels = ready_pixels if ready else blocking.packed_pixels
-    together = -(-N // even_parts(groups * blocks, -(-N // max(1, pixels // P)), N, threads))
+    together = ceil_div(N, even_parts(groups * blocks, ceil_div(N, max(1, pixels // P)), N, threads))
     # twice as many fill more of the tiles at the corners, if threads still share them evenly
     if ready and together * P <= ready_pixels and N % (2 * together) == 0:
         together *= 1 + (groups * blocks * (N // (2 * together)) % threads == 0)
-    parts = -(-N // together)
-    slices = even_parts(parts * groups * blocks, -(-P // pixels), P, threads) if together == 1 else 1
+    parts = ceil_div(N, together)
+    slices = even_parts(parts * groups * blocks, ceil_div(P, pixels), P, threads) if together == 1 else 1
     at_once = at_last if ready and last else at_least
     lowest = y.dtype.type(-np.inf)
     rows = terms * np.uint64(width) if ready else row_offsets(2 * at_least, width)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.jit import inlined, kernel
 from fastconv.kernels.blocking import set_aside, steps_between
 from fastconv.kernels.micro.depthwise import add_products
@@ -18,18 +19,12 @@ TASK_ROWS = 4  # rows of pixels that one task computes: the rows of the image th
 
 
 @inlined
-def _taps_inside(first, dilation, kernel, size):
-    """The taps from the first to the last + 1 that lie inside an axis; the tap 0 lies at `first`."""
-    begin = min(max(0, -(first // dilation)), kernel)
-    return begin, max(begin, min(kernel, -((first - size) // dilation)))
-
-
-@inlined
-def _whole(before, size, kernel, stride, dilation, out):
+def _interior(axis, out):
     """The pixels from the first to the last + 1 of an axis all of whose taps lie inside."""
-    begin = min(-(-before // stride), out)
-    begin = max(begin, 0)
-    return begin, max(begin, min(out, (size - 1 + before - (kernel - 1) * dilation) // stride + 1))
+    size, kernel, stride, dilation, before = axis[0], axis[1], axis[2], axis[3], axis[4]
+    begin, _ = valid_range(-before, stride, size, out)
+    _, end = valid_range((kernel - 1) * dilation - before, stride, size, out)
+    return begin, max(begin, end)
 
 
 @inlined
@@ -41,8 +36,8 @@ def _pixels(y, y0, x, x0, weight, epilogue, top, first, last, rows, columns):
     H, KH, dy = rows[0], rows[1], rows[3]
     W, KW, sx, dx, left = columns[0], columns[1], columns[2], columns[3], columns[4]
     C, x_terms, w_terms = y.row, x.rows, weight.rows
-    ky0, ky1 = _taps_inside(top, dy, KH, H)
-    kx0, kx1 = _taps_inside(first * sx - left, dx, KW, W)
+    ky0, ky1 = valid_range(top, dy, H, KH)
+    kx0, kx1 = valid_range(first * sx - left, dx, W, KW)
     count = 0
     for ky in range(ky0, ky1):
         for kx in range(kx0, kx1):
@@ -65,8 +60,8 @@ def depthwise(x, rows, columns, weight, bias, floor, y):
     N, OH, OW, C = y.shape
     H, W = x.shape[1:3]
     flat_x, flat_w, flat_y = x.reshape(-1), weight.reshape(-1), y.reshape(-1)
-    blocks = -(-OH // TASK_ROWS)
-    begin, end = _whole(columns[4], columns[0], columns[1], columns[2], columns[3], OW)
+    blocks = ceil_div(OH, TASK_ROWS)
+    begin, end = _interior(columns, OW)
     zero = np.int64(0)
     for task in prange(N * blocks):
         n, block = divmod(np.int64(task), blocks)
@@ -117,15 +112,16 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
                 own[:] = 0
             n, oy = divmod(row, OH)
             top = oy * rows[2] - rows[4]
-            ky0, ky1 = _taps_inside(top, rows[3], rows[1], H)
+            ky0, ky1 = valid_range(top, rows[3], H, rows[1])
             for begin in range(0, OW, GRADIENT_PIXELS):
                 for ky in range(ky0, ky1):
                     line = (n * H + top + ky * rows[3]) * W
                     for kx in range(KW):
                         start = kx * dx - left
-                        first = max(begin, -(start // sx))
-                        count = max(0, min(OW, begin + GRADIENT_PIXELS, -((start - W) // sx)) - first)
-                        if count:
+                        first, end = valid_range(start, sx, W, OW)
+                        first = max(begin, first)
+                        count = min(end, begin + GRADIENT_PIXELS) - first
+                        if count > 0:
                             cell = (ky * KW + kx) * C
                             add_products(
                                 sums, cell, x_pixels, (line + start + first * sx) * C, g_pixels,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import kernel
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.dot import add_dots, lane_sum
@@ -30,7 +31,7 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
     """
     B, K, N = b.shape
     M = c.shape[1]
-    blocks, steps = -(-M // ROW_BLOCK), -(-N // COLUMN_BLOCK)
+    blocks, steps = ceil_div(M, ROW_BLOCK), ceil_div(N, COLUMN_BLOCK)
     rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
     flat_b, flat_c, lowest = b.reshape(-1), c.reshape(-1), c.dtype.type(-np.inf)
     zero, one = np.int64(0), np.int64(1)
@@ -55,7 +56,7 @@ def matmul_transposed(a, b, bias, floor, c):
     """
     M, K = a.shape
     N = b.shape[0]
-    tiles, steps = -(-M // DOT_ROWS), -(-N // ROW_BLOCK)
+    tiles, steps = ceil_div(M, DOT_ROWS), ceil_div(N, ROW_BLOCK)
     flat_a, flat_b, offsets = a.reshape(-1), b.reshape(-1), row_offsets(N, K)
     zero, one = np.int64(0), np.int64(1)
     for task in prange(tiles * steps):

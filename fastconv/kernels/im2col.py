@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import inlined, strict_kernel
 from fastconv.kernels.micro.copy import add_tile, copy_tile, transpose
@@ -17,18 +18,11 @@ PIXELS = 512  # pixels of images that are brought side by side, or apart, by one
 
 
 @inlined
-def _inside(start, step, count, size):
-    """The i below `count` for which start + i * step lies from 0 to size - 1: the first, and the last + 1."""
-    first = min(count, max(0, -(start // step)))
-    return first, max(first, min(count, -((start - size) // step)))
-
-
-@inlined
 def _taps_inside(OW, KW, left, sx, dx, W):
     """For each window of a row, which columns of its taps lie inside the image: the first, the last + 1."""
     firsts, lasts = np.empty(OW, np.int64), np.empty(OW, np.int64)
     for ox in range(OW):
-        firsts[ox], lasts[ox] = _inside(ox * sx - left, dx, KW, W)
+        firsts[ox], lasts[ox] = valid_range(ox * sx - left, dx, W, KW)
     return firsts, lasts
 
 
@@ -41,7 +35,7 @@ def im2col_rows(x, window, cols):
     firsts, lasts = _taps_inside(OW, KW, left, sx, dx, W)
     for line in prange(N * OH):
         n, oy = divmod(np.int64(line), OH)
-        low, high = _inside(oy * sy - top, dy, KH, H)
+        low, high = valid_range(oy * sy - top, dy, H, KH)
         for ox in range(OW):
             first, last = firsts[ox], lasts[ox]
             for c in range(C):
@@ -72,7 +66,7 @@ def col2im_rows(cols, window, x):
         image[:] = 0
         # the first taps of a pixel are of the last windows that have it
         for oy in range(OH - 1, -1, -1):
-            low, high = _inside(oy * sy - top, dy, KH, H)
+            low, high = valid_range(oy * sy - top, dy, H, KH)
             for ox in range(OW - 1, -1, -1):
                 start = (((n * OH + oy) * OW + ox) * C + c) * KH * KW
                 pixel, cell = (oy * sy - top + low * dy) * W + ox * sx - left, start + low * KW
@@ -94,8 +88,8 @@ def im2col_unfold(x, window, cols):
         n, k = divmod(np.int64(row), K)
         c, tap = divmod(k, KH * KW)
         ky, kx = divmod(tap, KW)
-        low, high = _inside(ky * dy - top, sy, OH, H)
-        first, last = _inside(kx * dx - left, sx, OW, W)
+        low, high = valid_range(ky * dy - top, sy, H, OH)
+        first, last = valid_range(kx * dx - left, sx, W, OW)
         pixels = cols[np.int64(row) * P : (np.int64(row) + 1) * P]
         pixels[: low * OW] = 0
         pixels[high * OW :] = 0
@@ -123,8 +117,8 @@ def col2im_unfold(cols, window, x):
         image[:] = 0
         for tap in range(KH * KW):
             ky, kx = divmod(tap, KW)
-            low, high = _inside(ky * dy - top, sy, OH, H)
-            first, last = _inside(kx * dx - left, sx, OW, W)
+            low, high = valid_range(ky * dy - top, sy, H, OH)
+            first, last = valid_range(kx * dx - left, sx, W, OW)
             for oy in range(low, high):
                 pixel = np.uint64((oy * sy + ky * dy - top) * W + first * sx + kx * dx - left)
                 cell = np.uint64(((np.int64(plane) * KH * KW + tap) * OH + oy) * OW + first)
@@ -146,14 +140,14 @@ def im2col_cols(x, window, cols):
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
     flat, size, length = x.reshape(-1), C * H * W, OH * OW * N
     aside = flat if N == 1 else np.empty(size * N, x.dtype)  # (c, y, x, n)
-    for task in prange(0 if N == 1 else -(-size // PIXELS)):
+    for task in prange(0 if N == 1 else ceil_div(size, PIXELS)):
         start = np.int64(task) * PIXELS
         transpose(aside, start * N, flat, start, N, min(PIXELS, size - start), N, size)
     for k in prange(C * KH * KW):
         c, tap = divmod(np.int64(k), KH * KW)
         ky, kx = divmod(tap, KW)
-        low, high = _inside(ky * dy - top, sy, OH, H)
-        first, last = _inside(kx * dx - left, sx, OW, W)
+        low, high = valid_range(ky * dy - top, sy, H, OH)
+        first, last = valid_range(kx * dx - left, sx, W, OW)
         row = cols[np.int64(k) * length : (np.int64(k) + 1) * length]
         row[: low * OW * N] = 0
         row[high * OW * N :] = 0
@@ -188,13 +182,13 @@ def col2im_cols(cols, window, x):
             oy, rest = divmod(iy + top - ky * dy, sy)
             if rest != 0 or oy < 0 or oy >= OH:
                 continue
-            first, last = _inside(kx * dx - left, sx, OW, W)
+            first, last = valid_range(kx * dx - left, sx, W, OW)
             together = last - first if sx == 1 else 1
             for ox in range(first, last, max(together, 1)):
                 target = np.uint64((ox * sx + kx * dx - left) * N)
                 source = np.uint64((((c * KH * KW + tap) * OH + oy) * OW + ox) * N)
                 for i in range(np.uint64(together * N)):
                     row[target + i] += cols[source + i]
-    for task in prange(0 if N == 1 else -(-size // PIXELS)):
+    for task in prange(0 if N == 1 else ceil_div(size, PIXELS)):
         start = np.int64(task) * PIXELS
         transpose(flat, start, aside, start * N, min(PIXELS, size - start), N, size, N)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.jit import inlined, kernel, sized_kernel
 from fastconv.kernels.micro.copy import copy_rows, transpose
 
@@ -17,12 +18,10 @@ def split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
     copies, zero, one = shifts.size, np.int64(0), np.int64(1)
     for a in range(sy):
         # rows above and below the image are copied as nothing but zeros
-        begin = min(HP, max(0, -((a - top) // sy)))
-        end = max(begin, min(HP, -((a - top - H) // sy)))
+        begin, end = valid_range(a - top, sy, H, HP)
         for b in range(copies):
             shift = shifts[b]
-            first = min(WP, max(0, -(shift // sx)))
-            last = max(first, min(WP, -((shift - W) // sx)))
+            first, last = valid_range(shift, sx, W, WP)
             target = start + (a * copies + b) * HP * WP
             source = x0 + (begin * sy + a - top) * W + shift
             copy_rows(begin, planes, target, WP, x, zero, zero, one, zero, zero, WP)
@@ -78,7 +77,7 @@ def merge(planes, plane, phase, sy, sx, place, x) -> int:
                     check += (even - even) + (odd_one - odd_one)
             for ix in range(done, min(done + sx, W)):
                 source = np.uint64(start + (ix + left) % sx * phase + (ix + left) // sx)
-                for j in range(np.uint64(-(-(W - ix) // sx))):
+                for j in range(np.uint64(ceil_div(W - ix, sx))):
                     value = planes[source + j]
                     flat[target + np.uint64(ix) + j * np.uint64(sx)] = value
                     check += value - value  # NaN from what is not finite
@@ -109,7 +108,7 @@ def turn(weight, row_phases, row_positions, column_phases, column_positions, tur
     channels), each of which owns its part.
     """
     groups, OC, C, KH, KW = weight.shape
-    blocks = -(-C // 16)  # so many channels of one kernel lie side by side in `weight`
+    blocks = ceil_div(C, 16)  # so many channels of one kernel lie side by side in `weight`
     for task in prange(groups * blocks):
         group, block = divmod(np.int64(task), blocks)
         first, last = block * 16, min(block * 16 + 16, C)
@@ -132,7 +131,7 @@ def turn_gradient(g, last, groups, width, turned):
     """
     N, OC, P = (g.shape[0], g.shape[2], g.shape[1]) if last else g.shape
     per_group = OC // groups
-    blocks = -(-per_group // width)
+    blocks = ceil_div(per_group, width)
     flat = g.reshape(-1)
     for task in prange(N * groups * blocks):
         rest, block = divmod(np.int64(task), blocks)
@@ -155,7 +154,7 @@ def turn_block(turned, start, g, n, first, p, pixels, columns, OC, P, last, widt
 def transposed(a, b):
     """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), its own."""
     N, M, P = a.shape
-    blocks = -(-P // BLOCK)
+    blocks = ceil_div(P, BLOCK)
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
     for task in prange(N * blocks):
         n, block = divmod(np.int64(task), blocks)
@@ -166,7 +165,7 @@ def transposed(a, b):
 @sized_kernel
 def all_finite(a) -> bool:
     """Whether no element of a flat array is NaN or infinite. Parallel over blocks."""
-    blocks = -(-a.size // 4096)
+    blocks = ceil_div(a.size, 4096)
     odd = 0
     for block in prange(blocks):
         check = a.dtype.type(0)

@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numba import prange, types
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.calls import address_of, call_at
 from fastconv._runtime.jit import helper, kernel
 from fastconv.kernels.fused.argmax_gradients import shift_weights
@@ -61,7 +62,7 @@ def forward(entries, network, images, keep, arena, scratch, results):
     """
     size, features = sizes(network.stages)
     N = images.size // size
-    blocks = -(-N // LANES)
+    blocks = ceil_div(N, LANES)
     workers = min(len(scratch), blocks)
     for share in prange(workers):
         worker = np.int64(share)
@@ -91,7 +92,7 @@ def backward(entries, network, batch, workspace, tasks, targets, grad_images):
     arena, scratch, patterns, partial = workspace.arena, workspace.scratch, workspace.patterns, workspace.partial
     need_x, learning = grad_images.size > 0, batch.labels.size > 0
     N = batch.labels.size if learning else batch.grad_results.size // features
-    blocks = -(-N // LANES)
+    blocks = ceil_div(N, LANES)
     for s in range(network.stages.size):
         stage = network.stages[s]
         if stage.argmax.way == BY_IMAGE and (s > 0 or need_x):

@@ -13,6 +13,7 @@ from numba.core import cgutils
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv.kernels.micro.copy import transpose_block
 from fastconv.kernels.micro.vectors import I64, LANES, MANY_REGISTERS, Vectors, data_of, strided
 
@@ -40,7 +41,7 @@ def as_integers(typingctx, a):
 
 def patch_parts(vectors: int) -> tuple[int, int]:
     """How many equal parts a sum of so many vectors takes, and the vectors of a part, which are one of PATCH_WIDTHS."""
-    parts = -(-vectors // PATCH_WIDTHS[-1])
+    parts = ceil_div(vectors, PATCH_WIDTHS[-1])
     return parts, next(width for width in PATCH_WIDTHS if width * parts >= vectors)
 
 

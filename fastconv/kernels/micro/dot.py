@@ -8,6 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import helper, inlined
 from fastconv.kernels.blocking import CHAIN
@@ -94,9 +95,9 @@ def add_dots(t, rows, a, a0, b, b0, j, runs, n):
         # cells and runs at once of which a lane sums up to CHAIN products
         lanes = VECTOR_BYTES // t.itemsize
         cells, together = max(n, 1), max(runs, 1)
-        if runs * -(-n // lanes) > CHAIN:  # a division takes as long as many products
+        if runs * ceil_div(n, lanes) > CHAIN:  # a division takes as long as many products
             cells = min(n, CHAIN * lanes)
-            together = max(1, CHAIN // -(-cells // lanes))
+            together = max(1, CHAIN // ceil_div(cells, lanes))
         for r in range(0, runs, together):
             for q in range(0, n, cells):
                 some, m = min(together, runs - r), min(cells, n - q)

@@ -14,6 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import helper, inlined
 from fastconv.kernels.blocking import term_part
@@ -155,7 +156,7 @@ def _width(rows, left):
             if width <= left:
                 return width
     # shared between the tiles that are left: a narrow last one would starve the multipliers
-    return -(-left // -(-left // TILE_VECTORS))
+    return ceil_div(left, ceil_div(left, TILE_VECTORS))
 
 
 @inlined
@@ -220,7 +221,7 @@ def add_rows(c, c0, a, a0, b, b0, epilogue, runs, n):
                 for r in range(runs):
                     q = 0
                     while q < n:
-                        m = min(n - q, _width(rows, -(-(n - q) // lanes)) * lanes)
+                        m = min(n - q, _width(rows, ceil_div(n - q, lanes)) * lanes)
                         _tiles_of_rows(
                             rows, sums, start + r * sums.run + q, a, a0, b, b0 + r * b.run + q, epilogue, terms, m,
                             m > TILE_VECTORS * lanes,

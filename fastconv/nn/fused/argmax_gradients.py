@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv.kernels.fused.records import (
     BY_IMAGE,
     BY_WINDOW,
@@ -80,7 +81,7 @@ def _images(sizes: Sizes, padded: Planes, grad_input: Planes, rooms: Rooms) -> I
     nowhere = scratch.take(1) - grad_input.start
     grad_cells = np.where(inside, channel * grad_input.plane + inside_y * grad_input.row + inside_x, nowhere)
     beyond = np.zeros(LANES, np.int64)  # which tiles read, and do not use
-    length, maxima = (-(-n // LANES) * LANES for n in (padded.H * pitch + LANES, OC * YH * YW))
+    length, maxima = (ceil_div(n, LANES) * LANES for n in (padded.H * pitch + LANES, OC * YH * YW))
     return Images(
         rows=padded.H, row=pitch, length=length, maxima_length=maxima,
         input=scratch.take(length), grad_input=scratch.take(length),

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv._arguments.arrays import ready
 from fastconv._engine.pieces import parts
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.pointers import Table
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.fused import network as kernels
@@ -77,7 +78,7 @@ class Program:
 
     def run(self, x: np.ndarray, keep: bool) -> tuple[np.ndarray, Lease]:
         """The results for a batch, and the memory that holds its activations where `keep`."""
-        lease = self.memories.lease(KEPT, -(-len(x) // LANES)) if keep else self.memories.lease(PASSED)
+        lease = self.memories.lease(KEPT, ceil_div(len(x), LANES)) if keep else self.memories.lease(PASSED)
         arena, scratch = lease.memory.arena, lease.memory.scratch[: get_num_threads()]
         y = np.empty((len(x), *self.plan.result_shape), self.dtype)
         flat, size = ready(x, self.dtype).reshape(-1), math.prod(self.shape)
@@ -101,7 +102,7 @@ class Program:
 
         With an update, the parameters are changed as well.
         """
-        lease, losses = self.memories.lease(KEPT, -(-len(x) // LANES)), np.empty(len(x))
+        lease, losses = self.memories.lease(KEPT, ceil_div(len(x), LANES)), np.empty(len(x))
         flat, ids = ready(x, self.dtype).reshape(-1), ready(labels, np.dtype(np.int64))
         self._backward(lease.memory, Batch(flat, ids, losses, self._empty), self._empty, update)
         return 0.0 + float(losses.sum()) / len(x)  # as `cross_entropy` does
