@@ -11,7 +11,7 @@ import fastconv
 import fastconv._overloads  # Numba itself does this where fastconv is installed
 from benchmarks.cases import Case
 
-# so many filters of so many pixels each way
+# (filters, pixels each way)
 BANKS = {"4 of 3x3": (4, 3), "8 of 5x5": (8, 5), "16 of 7x7": (16, 7)}
 FRAMES, HEIGHT, WIDTH = 16, 240, 320
 

@@ -34,7 +34,7 @@ class Tracked:
 
 
 def use_threads(threads: int) -> None:
-    """Run kernels on so many threads; a benchmark that wants more than there are is skipped."""
+    """Run kernels on that number of threads; a benchmark that wants more than there are is skipped."""
     if threads > numba.config.NUMBA_NUM_THREADS:
         raise NotImplementedError(f"this machine has {numba.config.NUMBA_NUM_THREADS} threads")
     fastconv.set_num_threads(threads)

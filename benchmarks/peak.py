@@ -24,7 +24,7 @@ STEPS = 4_000_000
 
 @intrinsic
 def _multiply_adds(typingctx, start, steps):
-    """A number that depends on VECTORS vectors, each after so many steps of v = v * 0.5 + 1."""
+    """A number that depends on VECTORS vectors, each after `steps` steps of v = v * 0.5 + 1."""
     signature = types.float32(types.float32, types.int64)
 
     def codegen(context, builder, signature, args):
@@ -51,7 +51,7 @@ def _multiply_adds(typingctx, start, steps):
 
 @strict_kernel
 def _work(steps, results):
-    """Let each of `results.size` threads do so many steps; (T,) float32, one item a thread."""
+    """Let each of `results.size` threads do `steps` steps; (T,) float32, one item a thread."""
     for t in prange(results.size):
         results[t] = _multiply_adds(np.float32(t), steps)
 

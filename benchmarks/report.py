@@ -84,7 +84,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def times_as_fast(ratio: float, digits: int = 2) -> str:
-    """A ratio in so many digits, zeros before the point among them."""
+    """A ratio in that number of digits, zeros before the point among them."""
     decimals = digits - 1
     while decimals and len(f"{ratio:.{decimals}f}") > digits + 1:
         decimals -= 1

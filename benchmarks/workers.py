@@ -32,7 +32,7 @@ def blocks(call: Callable[[], Any], inner: int, repeats: int) -> list[float]:
 
 
 def calibrated(call: Callable[[], Any], seconds: float) -> int:
-    """How many calls make a block of about so many seconds."""
+    """How many calls make a block of about that length in seconds."""
     inner = 1
     while (took := inner * blocks(call, inner, 1)[0]) < 0.8 * seconds:
         inner = min(10 * inner, max(inner + 1, math.ceil(inner * seconds / max(took, 1e-9))))
@@ -81,7 +81,7 @@ class Server:
         return {"supported": True, "inner": self.inner}
 
     def measure(self, repeats: int) -> dict[str, Any]:
-        """The seconds of one call, in so many blocks, and how many processors they kept busy.
+        """The seconds of one call, in each of some blocks, and how many processors they kept busy.
 
         One more block before them wakes the threads and fills the caches.
         """

@@ -119,7 +119,7 @@ def names(ran: Ran) -> set[str]:
             return {f"scattered: {planes}, {_runs(plan.layout, plan, kernels)}"}
         if plan.algorithm == PHASED:
             return {"phased"}
-        turned = {"turned weights"} if "turn" in kernels else set()
+        turned = {"turned weights"} if "gather_weights" in kernels else set()
         return {f"gathered: {_forward(plan.product, kernels)}"} | turned
     if "weight_gradient_last" in kernels:
         return {"weight: in place"}

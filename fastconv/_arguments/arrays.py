@@ -108,7 +108,7 @@ class _Recycled(np.ndarray):
 
 
 def _recycled(size: int, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """A new array of so many bytes, on a cache line."""
+    """A new array of `size` bytes, on a cache line."""
     global _held
     try:
         memory = _free[size].pop()

@@ -14,7 +14,7 @@ from fastconv._geometry.layout import IN_PLACE, channel_starts, tap_windows, ter
 from fastconv._plans.records import DEPTHWISE, GATHERED, PHASED, InputGradientPlan
 from fastconv._runtime.jit import linked, planned
 from fastconv.kernels import conv as conv_kernels
-from fastconv.kernels import conv_gradients as kernels
+from fastconv.kernels import conv_input_gradient as kernels
 from fastconv.kernels import depthwise, packing
 
 
@@ -99,11 +99,11 @@ def _gathered_phases(
     shape = (
         conv.groups, channels, conv.rows.stride, conv.columns.stride, per_group, rows.axis.kernel, columns.axis.kernel,
     )  # fmt: skip
-    turned = empty(where, shape, g.dtype, "the turned weights")
+    by_phase = empty(where, shape, g.dtype, "the weights by stride phase")
     grouped = weight.reshape((conv.groups, per_group, channels, conv.rows.kernel, conv.columns.kernel))
-    packing.turn(grouped, rows.phases, rows.positions, columns.phases, columns.positions, turned)
+    packing.gather_weights(grouped, rows.phases, rows.positions, columns.phases, columns.positions, by_phase)
     planes = empty(where, (plan.N, gathered.OC, rows.axis.out, columns.axis.out), g.dtype, "the gradient's phases")
-    own = own_weights(gathered, turned)
+    own = own_weights(gathered, by_phase)
     convolve(where, plan.product, g, own, np.repeat(bias, phases), lowest, planes)
     cells = rows.axis.out * columns.axis.out
     return _merged(planes.reshape(-1), phases * cells, cells, conv, grad)

@@ -18,7 +18,7 @@ PRODUCTS = 2**34
 
 
 def parts(count: int, work: int, multiple: int = 1) -> Iterator[slice]:
-    """The parts of `count` items of so much work each that are done at once; nearly always one, of all.
+    """The parts of `count` items of `work` each that are done at once; nearly always one, of all.
 
     Their sizes are multiples of `multiple`, but for the last.
     """
@@ -31,7 +31,7 @@ def parts(count: int, work: int, multiple: int = 1) -> Iterator[slice]:
 
 
 def planes_and_rows(planes: int, rows: int, work: int) -> Iterator[tuple[slice, slice]]:
-    """The parts of so many planes with rows of so much work each: some planes, or some rows of a plane."""
+    """The parts of planes whose rows are `work` each: some planes, or some rows of a plane."""
     for part in parts(planes, rows * work):
         for some in parts(rows, work) if part.stop - part.start == 1 else (slice(0, rows),):
             yield part, some

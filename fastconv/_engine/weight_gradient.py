@@ -107,10 +107,10 @@ def _blocked(
     groups, per_group, K = conv.groups, conv.OC // conv.groups, reduction_length(conv)
     width = outer_width(per_group, plan.blocks.outer_channels)
     cells = ceil_div(per_group, width) * pixels_of(conv) * width
-    turned = empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
-    packing.turn_gradient(_pixels_of(conv, layout, g), layout.last, groups, width, turned.reshape(-1))
-    kernels.weight_gradient_turned(
-        turned, planes_of(where, conv, layout, x), group_step(conv, layout), term_offsets(conv, layout),
+    transposed = empty(where, (len(g), groups, cells), g.dtype, "the transposed gradient")
+    packing.transpose_gradient(_pixels_of(conv, layout, g), layout.last, groups, width, transposed.reshape(-1))
+    kernels.weight_gradient_blocked(
+        transposed, planes_of(where, conv, layout, x), group_step(conv, layout), term_offsets(conv, layout),
         pixel_cells(conv, layout), width, plan.blocks, grad.reshape((groups, per_group, K)),
     )  # fmt: skip
 

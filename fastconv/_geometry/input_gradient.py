@@ -39,12 +39,12 @@ def gathered_axis(axis: Axis) -> GatheredAxis:
     first = axis.before // axis.stride
     out = (axis.before + axis.size - 1) // axis.stride - first + 1
     before = most - first
-    turned = Axis(axis.out, most // spacing + 1, 1, spacing, before, out + most - before - axis.out, out)
+    gathered = Axis(axis.out, most // spacing + 1, 1, spacing, before, out + most - before - axis.out, out)
     phases, positions = np.empty(axis.kernel, np.int64), np.empty(axis.kernel, np.int64)
     for tap in range(axis.kernel):
         shift, phases[tap] = divmod(tap * axis.dilation, axis.stride)
         positions[tap] = (most - shift) // spacing
-    return GatheredAxis(turned, first, phases, positions)
+    return GatheredAxis(gathered, first, phases, positions)
 
 
 @planned

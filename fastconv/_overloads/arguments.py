@@ -85,7 +85,7 @@ def images(where: str, name: str, kind: types.Array) -> None:
 
 
 def rank(where: str, name: str, kind: types.Array, ndim: int, meaning: str) -> None:
-    """Raise a ShapeError unless the array has so many dimensions."""
+    """Raise a ShapeError unless the array has `ndim` dimensions."""
     if kind.ndim != ndim:
         raise ShapeError(f"{where}: {name} must have {ndim} dimensions {meaning}, got {kind.ndim}")
 
@@ -118,7 +118,7 @@ def sample(kind: Any) -> Any:
 
 
 def gradient(where: str, kind: Any, ndim: int) -> types.Array:
-    """The type of grad_output, an array of so many dimensions."""
+    """The type of grad_output, an array of `ndim` dimensions."""
     if array(where, "grad_output", kind).ndim != ndim:
         raise ShapeError(f"{where}: grad_output must have {ndim} dimensions, got {kind.ndim}")
     return kind

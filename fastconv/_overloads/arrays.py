@@ -113,7 +113,7 @@ FORMS: dict[tuple[str, int], tuple[Callable, Callable, Callable]] = {
 
 @functools.cache
 def form_of(ndim: int, layout: str = "NCHW") -> Form:
-    """How a caller has images of so many dimensions."""
+    """How a caller has images of `ndim` dimensions."""
     sizes, shape, batched = map(register_jitable, FORMS[layout, ndim])
     return Form(sizes, shape, batched, layout == "NHWC")
 

@@ -30,7 +30,7 @@ CHANNELS_OR_TERMS, NOT_DEPTHWISE, AREAS = (
 
 @planned
 def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> ForwardPlan:
-    """How N images are convolved, of elements of so many bytes, with channels `last` or first."""
+    """How N images are convolved, of elements of `itemsize` bytes, with channels `last` or first."""
     limits, none = host.limits, accepted()
     no_depthwise, no_order, bordered, unpacked, together = none, none, none, none, none
     layout = fallback = by_pixel(conv, last)

@@ -25,7 +25,7 @@ PRODUCTS, ONE_PHASE, STRIDED = int(Reason.PRODUCTS), int(Reason.ONE_PHASE), int(
 
 @planned
 def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> InputGradientPlan:
-    """How the gradient of N images is computed, of elements of so many bytes, with channels `last` or first."""
+    """How the gradient of N images is computed, of elements of `itemsize` bytes, with channels `last` or first."""
     limits, none, gathered = host.limits, accepted(), gathered_conv(conv)
     phases = conv.rows.stride * conv.columns.stride
     no_depthwise, no_order, no_phases = none, none, none
@@ -57,5 +57,5 @@ def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Hos
 
 @jitable
 def _reject_products(algorithm: int, products: float, most: float) -> Rejected:
-    """Why the gradient is not computed as a convolution that takes so many products for each that is needed."""
+    """Why the gradient is not computed as a convolution that takes more products than are needed."""
     return rejected(algorithm, PRODUCTS, products, most) if products > most else accepted()

@@ -36,7 +36,7 @@ def input_gradient_kernels(plan: InputGradientPlan) -> list[str]:
     if plan.last and not plan.moved:
         return ["depthwise"] if algorithm is Algorithm.DEPTHWISE else forward_kernels(product, True)
     if algorithm is Algorithm.GATHERED:
-        own = forward_kernels(product) if conv.phases == 1 else ["turn", *forward_kernels(product), "merge"]
+        own = forward_kernels(product) if conv.phases == 1 else ["gather_weights", *forward_kernels(product), "merge"]
     elif algorithm is Algorithm.PHASED:
         own = [*["split"] * copied(product.layout), *["forward"] * conv.phases, "merge"]
     else:
@@ -53,7 +53,7 @@ def weight_gradient_kernels(plan: WeightGradientPlan) -> list[str]:
         Algorithm.DEPTHWISE: [*looks, "depthwise_weight_gradient", "add_parts", "all_finite"],
         Algorithm.READ_IN_PLACE: ["weight_gradient_last"],
         Algorithm.SHARDED: [*split, "weight_gradient_sharded", "add_parts", "transposed"],
-        Algorithm.BLOCKED: ["turn_gradient", *split, "weight_gradient_turned"],
+        Algorithm.BLOCKED: ["transpose_gradient", *split, "weight_gradient_blocked"],
         # zeros between the rows of pixels, if there is more than one, may meet infinite numbers
         Algorithm.DOTS: [
             *split,

@@ -107,7 +107,7 @@ class Kernel:
             link(self, lambda: self.serial, RESULTS[function.__annotations__.get("return", "None")])
 
     def sized(self, elements: int) -> Callable:
-        """The form for a loop over so many elements: few are done before threads would have started."""
+        """The form for a loop over `elements` elements: few are done before threads would have started."""
         return self if elements >= SERIAL_ELEMENTS else self.serial
 
     def __call__(self, *args: Any) -> Any:

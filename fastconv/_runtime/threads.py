@@ -67,7 +67,7 @@ def get_num_threads() -> int:
     wanted = _asked_for()
     if wanted is not None:
         return wanted
-    # without threads nobody has set a number, and to ask for it would start them
+    # before threads start no number has been set, and to ask for it would start them
     return int(_numba()[0]()) if forks.threads_started() else int(numba.config.NUMBA_NUM_THREADS)
 
 

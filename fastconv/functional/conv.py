@@ -70,7 +70,7 @@ def conv2d(
             (output as large as the input, stride 1), `"same_upper"` and `"same_lower"` (ceil(size / stride), the odd
             cell at the end or at the start), `"full"` (every overlap).
         dilation: pixels between the taps of a kernel.
-        groups: channels are convolved in so many separate groups.
+        groups: the number of groups in which channels are convolved separately.
         layout: `"NHWC"` takes x (N, H, W, C) and weight (OC, KH, KW, C/groups) and gives (N, OH, OW, OC).
         algorithm: `"direct"`, `"im2col"` (a copy of every window, then a matrix product), or `"auto"`.
         out: the array that receives the result: exact shape and dtype, C-contiguous, sharing no memory with an input.

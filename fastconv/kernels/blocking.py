@@ -24,7 +24,7 @@ def term_part(terms, part):
 
 @inlined
 def chain_of(terms):
-    """How many of so many terms are summed one after another, before their sum is added to that of others.
+    """How many of a sum's terms are summed one after another, before their sum is added to that of others.
 
     The sum of a constant drifts, since each addition rounds the same way: by up to a quarter of the number of additions
     in halves of its last place. Of n terms it may be 8 + 2 * sqrt(n), so blocks may be as long as 8 * sqrt(n).
@@ -36,7 +36,7 @@ def chain_of(terms):
 
 @register_jitable
 def steps_between(steps):
-    """After how many of so many sums, added one after another, they are set aside: few stay within `chain_of`."""
+    """After how many of `steps` sums, added one after another, they are set aside: few stay within `chain_of`."""
     return max(64, np.int64(math.ceil(math.sqrt(steps))))
 
 

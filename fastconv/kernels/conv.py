@@ -68,7 +68,7 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
 
 @inlined
 def _steps(tasks, most, least):
-    """Into how many steps each of so many tasks is cut: `least`, or more where few tasks would share unevenly."""
+    """Into how many steps each of `tasks` tasks is cut: `least`, or more where few tasks would share unevenly."""
     steps = max(least, 1)
     while tasks * steps < EVEN_TASKS and tasks * steps % 8 and steps < most:
         steps += 1

@@ -1,7 +1,4 @@
-"""The gradients of direct convolution: of the input tap by tap, of the weights as products over pixels, of the bias.
-
-The gradient of the input is otherwise a convolution of the output gradient, with turned weights (`conv.py`).
-"""
+"""The gradients of direct convolution: of the weights as products over pixels, of the bias."""
 
 from __future__ import annotations
 
@@ -17,54 +14,7 @@ from fastconv.kernels.micro.dot import add_dot_block, store_dot_block
 from fastconv.kernels.micro.gemm import add_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_ROWS
-from fastconv.kernels.packing import split_plane, turn_block
-
-
-@kernel
-def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, blocks, planes):
-    """planes[n, c, windows[t] + q] = bias[c] + sum of weight[.. c, t, oc] * g[n, oc, q] over oc, taps t and pixels q.
-
-    The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
-    `weight_gradient`.
-
-    Precondition: g (N, OC, cells); weights (weight, flat; weight_rows (C,) and weight_terms (OC/groups,), uint64);
-    windows (taps,) uint64; bias (C,); planes (N, C, cells), overwritten. Parallel over (image, group), each of which
-    owns its planes.
-    """
-    weight, weight_rows, weight_terms = weights
-    runs, run, g_run, planes_run = runs_of_pixels
-    scratch = blocks.workspace
-    N, OC, Q = g.shape
-    _, C, cells = planes.shape
-    channels, per_group = C // groups, OC // groups
-    flat, flat_g = planes.reshape(-1), g.reshape(-1)
-    offsets, lowest = row_offsets(per_group, Q), g.dtype.type(-np.inf)
-    together = max(1, scratch // run)
-    at_once = windows.size if windows.size <= CHAIN else steps_between(windows.size)
-    for task in prange(N * groups):
-        n, group = divmod(np.int64(task), groups)
-        first = group * channels
-        target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
-        own = flat[target : target + channels * cells]
-        sums, epilogue = Region(own, cells, planes_run), Epilogue(bias, np.bool_(False), lowest)
-        turned = Matrix(weight, weight_rows[first : first + channels], weight_terms)
-        pixels = Panel(flat_g, offsets, g_run)
-        aside = np.zeros(channels * cells if windows.size > at_once else 0, g.dtype)
-        for c in range(first, first + channels):
-            planes[n, c] = bias[c]
-        for t0 in range(0, windows.size, at_once):
-            if t0 > 0:
-                set_aside(aside, own)
-                own[:] = 0
-            for r in range(0, runs, together):
-                for q in range(0, run, scratch):
-                    for t in range(t0, min(t0 + at_once, windows.size)):
-                        add_rows(
-                            sums, np.int64(windows[t]) + r * planes_run + q, turned, t, pixels, source + r * g_run + q,
-                            epilogue, min(together, runs - r), min(scratch, run - q),
-                        )  # fmt: skip
-        if aside.size > 0:
-            set_aside(own, aside)
+from fastconv.kernels.packing import split_plane, transpose_block
 
 
 @kernel
@@ -96,7 +46,7 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
         parts[shard, group] = 0
         own = flat_parts[task * K * per_group : (task + 1) * K * per_group]
         aside = np.zeros(K * per_group if end - begin > between else 0, g.dtype)
-        turned = aligned(size * together * width, g.dtype)
+        transposed = aligned(size * together * width, g.dtype)
         for step in range(begin, end):
             if step > begin and (step - begin) % between == 0:
                 set_aside(aside, own)
@@ -108,12 +58,13 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
             for oc in range(0, per_group, width):
                 columns = min(width, per_group - oc)
                 for i in range(images):
-                    turn_block(
-                        turned, i * m * width, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last, width
+                    transpose_block(
+                        transposed, i * m * width, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last,
+                        width,
                     )  # fmt: skip
                 add_rows(
                     Region(own, per_group, zero), oc, Matrix(flat, offsets, cells[p : p + m * images]), source,
-                    Panel(turned, offsets_of_pixels[: m * images], zero), zero,
+                    Panel(transposed, offsets_of_pixels[: m * images], zero), zero,
                     Epilogue(nothing, np.bool_(False), lowest), one, columns,
                 )  # fmt: skip
         if aside.size > 0:
@@ -135,15 +86,15 @@ def add_parts(parts, total):
 
 
 @kernel
-def weight_gradient_turned(turned, planes, step, offsets, pixels, width, blocking, grad):
+def weight_gradient_blocked(transposed, planes, step, offsets, pixels, width, blocking, grad):
     """grad[group, oc, k] = sum over images n and pixels p of x[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
-    Precondition: turned (N, groups, cells), g as `turn_gradient` leaves it, `width` channels a block; x the planes
-    (N, cells of an image), the groups `step` cells apart; offsets (K,) and pixels (P,) uint64; grad (groups, OC/groups,
-    K). Parallel over (group, block of terms, block of channels), each of which owns its part of grad and sums the batch
-    in order.
+    Precondition: transposed (N, groups, cells), g as `transpose_gradient` leaves it, `width` channels a block; x the
+    planes (N, cells of an image), the groups `step` cells apart; offsets (K,) and pixels (P,) uint64; grad (groups,
+    OC/groups, K). Parallel over (group, block of terms, block of channels), each of which owns its part of grad and
+    sums the batch in order.
     """
-    N, groups, cells = turned.shape
+    N, groups, cells = transposed.shape
     per_group, K = grad.shape[1:]
     x, image = planes.reshape(-1), planes.shape[1]
     blocks, P = ceil_div(per_group, width), pixels.size
@@ -151,7 +102,7 @@ def weight_gradient_turned(turned, planes, step, offsets, pixels, width, blockin
     shares = ceil_div(K, min(blocking.outer_terms, ceil_div(share, TILE_ROWS) * TILE_ROWS))
     taps = ceil_div(K, shares * TILE_ROWS) * TILE_ROWS
     shares = ceil_div(K, taps)
-    flat_turned, flat_grad = turned.reshape(-1), grad.reshape(-1)
+    flat_transposed, flat_grad = transposed.reshape(-1), grad.reshape(-1)
     nothing, lowest = np.zeros(K, grad.dtype), grad.dtype.type(-np.inf)
     together = max(1, min(N, CHAIN // P))  # small images share a block
     inputs, places = repeated(pixels, image, together), repeated(row_offsets(P, width), groups * cells, together)
@@ -172,7 +123,7 @@ def weight_gradient_turned(turned, planes, step, offsets, pixels, width, blockin
             add_rows(
                 Region(sums, width, zero), zero,
                 Matrix(x, offsets[k : k + rows], inputs[:terms]), n * image + group * step,
-                Panel(flat_turned, places[:terms], zero), (n * groups + group) * cells + block * P * width,
+                Panel(flat_transposed, places[:terms], zero), (n * groups + group) * cells + block * P * width,
                 Epilogue(nothing, np.bool_(False), lowest), one, channels,
             )  # fmt: skip
         if aside.size > 0:

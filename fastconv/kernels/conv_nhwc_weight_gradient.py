@@ -28,7 +28,7 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, blocking, gra
 
     Precondition: g (N, OH, OW, OC), x (N, H, W, C), grad (OC, taps, C/groups); runs and steps int64; some
     tap reaches all pixels. Parallel over (group, part of its output channels, block of input channels), each of which
-    owns its part of grad and sums the batch in order; evenly for so many `threads`.
+    owns its part of grad and sums the batch in order; balanced for `threads` threads.
     """
     N, OH, OW, OC = g.shape
     H, W, C = x.shape[1:]

@@ -101,7 +101,7 @@ def forward_packed(
     at_once = at_last if ready and last else at_least
     lowest = y.dtype.type(-np.inf)
     rows = terms * np.uint64(width) if ready else row_offsets(2 * at_least, width)
-    # the pixels of so many images, area by area: their cells, and the places of their sums, straight in y or to be
+    # the pixels of a task's images, area by area: their cells, and the places of their sums, straight in y or to be
     # transposed; and where each area ends
     step, line = (P * OC, OC) if last else (P * width, width)
     cells, places = np.empty(together * P, np.uint64), np.empty(together * P, np.uint64)

@@ -18,7 +18,7 @@ def row_offsets(rows, length):
 
 @inlined
 def repeated(pixels, image, images):
-    """The pixels of so many images, `image` cells apart: (images * pixels,) uint64."""
+    """The pixels of `images` images, `image` cells apart: (images * pixels,) uint64."""
     P = pixels.size
     cells = np.empty(images * P, np.uint64)
     for i in range(images):

@@ -1,4 +1,4 @@
-"""What is moved before and after a convolution: padded planes and their phases, turned weights, transposed arrays."""
+"""What is moved around a convolution: padded planes and their phases, weights by stride phase, transposed arrays."""
 
 from __future__ import annotations
 
@@ -101,32 +101,32 @@ def widen(g, WP, wide):
 
 
 @kernel
-def turn(weight, row_phases, row_positions, column_phases, column_positions, turned):
-    """turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx] of the tap that reaches phase (a, b) there.
+def gather_weights(weight, row_phases, row_positions, column_phases, column_positions, by_phase):
+    """by_phase[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx] of the tap that reaches phase (a, b) there.
 
-    Precondition: weight (groups, OC, C, KH, KW); turned (groups, C, sy, sx, OC, TH, TW). Parallel over (group, block of
-    channels), each of which owns its part.
+    Precondition: weight (groups, OC, C, KH, KW); by_phase (groups, C, sy, sx, OC, TH, TW). Parallel over (group, block
+    of channels), each of which owns its part.
     """
     groups, OC, C, KH, KW = weight.shape
-    blocks = ceil_div(C, 16)  # so many channels of one kernel lie side by side in `weight`
+    blocks = ceil_div(C, 16)  # that number of channels of one kernel lie side by side in `weight`
     for task in prange(groups * blocks):
         group, block = divmod(np.int64(task), blocks)
         first, last = block * 16, min(block * 16 + 16, C)
-        turned[group, first:last] = 0
+        by_phase[group, first:last] = 0
         for oc in range(OC):
             for c in range(first, last):
                 for ky in range(KH):
                     a, ty = row_phases[ky], row_positions[ky]
                     for kx in range(KW):
                         b, tx = column_phases[kx], column_positions[kx]
-                        turned[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx]
+                        by_phase[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx]
 
 
 @kernel
-def turn_gradient(g, last, groups, width, turned):
-    """turned[n, group, block, p, j] = g[n, channel block * width + j of the group, p]: pixels one behind the other.
+def transpose_gradient(g, last, groups, width, moved):
+    """moved[n, group, block, p, j] = g[n, channel block * width + j of the group, p]: pixels one behind the other.
 
-    Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; turned flat, N * groups * blocks * P * width
+    Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; moved flat, N * groups * blocks * P * width
     cells, of which those past the last channel stay as they are. Parallel over (n, group, block), which owns its part.
     """
     N, OC, P = (g.shape[0], g.shape[2], g.shape[1]) if last else g.shape
@@ -137,17 +137,17 @@ def turn_gradient(g, last, groups, width, turned):
         rest, block = divmod(np.int64(task), blocks)
         n, group = divmod(rest, groups)
         first, columns = group * per_group + block * width, min(width, per_group - block * width)
-        turn_block(turned, task * P * width, flat, n, first, np.int64(0), P, columns, OC, P, last, width)
+        transpose_block(moved, task * P * width, flat, n, first, np.int64(0), P, columns, OC, P, last, width)
 
 
 @inlined
-def turn_block(turned, start, g, n, first, p, pixels, columns, OC, P, last, width):
-    """turned[start + q*width + j] = g[n, first + j, p + q] for q < pixels and j < columns."""
+def transpose_block(moved, start, g, n, first, p, pixels, columns, OC, P, last, width):
+    """moved[start + q*width + j] = g[n, first + j, p + q] for q < pixels and j < columns."""
     if last:
         zero, one = np.int64(0), np.int64(1)
-        copy_rows(pixels, turned, start, width, g, (n * P + p) * OC + first, OC, one, zero, columns, columns)
+        copy_rows(pixels, moved, start, width, g, (n * P + p) * OC + first, OC, one, zero, columns, columns)
     else:
-        transpose(turned, start, g, (n * OC + first) * P + p, columns, pixels, width, P)
+        transpose(moved, start, g, (n * OC + first) * P + p, columns, pixels, width, P)
 
 
 @sized_kernel

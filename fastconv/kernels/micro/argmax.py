@@ -40,7 +40,7 @@ def as_integers(typingctx, a):
 
 
 def patch_parts(vectors: int) -> tuple[int, int]:
-    """How many equal parts a sum of so many vectors takes, and the vectors of a part, which are one of PATCH_WIDTHS."""
+    """How many equal parts a sum of vectors takes, and the vectors of a part, one of PATCH_WIDTHS."""
     parts = ceil_div(vectors, PATCH_WIDTHS[-1])
     return parts, next(width for width in PATCH_WIDTHS if width * parts >= vectors)
 

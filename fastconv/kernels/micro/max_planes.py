@@ -35,7 +35,7 @@ def max_tile(typingctx, stride, y, y0, indices, keep, cell0, x, x0, W, ky_count,
         vectors = windows.vectors
         whole = ir.VectorType(ir.IntType(vectors.bits), vectors.lanes)
         ramp = ir.Constant(whole, list(range(0, windows.wide.lanes, gap)))
-        none, nobody = (ir.Constant(whole, [value] * vectors.lanes) for value in (0, -1))
+        none, no_winner = (ir.Constant(whole, [value] * vectors.lanes) for value in (0, -1))
         best, winner = cgutils.alloca_once(builder, vectors.type), cgutils.alloca_once(builder, whole)
 
         def tap(value, inside, cell):
@@ -50,7 +50,7 @@ def max_tile(typingctx, stride, y, y0, indices, keep, cell0, x, x0, W, ky_count,
 
         def result(q, cells):
             builder.store(vectors.zero, best)
-            builder.store(nobody, winner)
+            builder.store(no_winner, winner)
             windows.taps(q, cells, tap)
             target = builder.add(y0, q)
             vectors.store(builder.load(best), Y, target, cells)

@@ -26,7 +26,7 @@ class Windows:
         self.picked = ir.Constant(ir.VectorType(I32, self.vectors.lanes), list(range(0, self.wide.lanes, gap)))
 
     def _outputs_before(self, pixels):
-        # results whose pixel lies before so many: the quotient by the stride, 1 or 2, rounded up
+        # results whose pixel lies before the limit: the quotient by the stride, 1 or 2, rounded up
         one = ir.Constant(I64, self.gap - 1)
         return self.builder.ashr(self.builder.add(pixels, one), one)
 

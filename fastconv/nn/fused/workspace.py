@@ -60,7 +60,7 @@ class Memories:
         self.free: dict[str, list[Memory]] = {kind: [] for kind in (KEPT, PASSED, FEW)}
 
     def lease(self, kind: str, blocks: int = 0) -> Lease:
-        """Memory of a kind, for so many blocks, used memory if there is some that is large enough."""
+        """Memory of a kind, for `blocks` blocks, used memory if there is some that is large enough."""
         free = self.free[kind]
         while free:
             try:
