@@ -117,7 +117,7 @@ def test_a_convolution_sees_an_edited_tile(copy):
     assert copy.run(script) == "4.0"
     tripled = "builder.fmul(builder.load(slot), ir.Constant(vectors.type, [3.0] * vectors.lanes))"
     copy.edit(
-        "kernels/tiles.py", "vectors.store(builder.load(slot), row, j, m)", f"vectors.store({tripled}, row, j, m)"
+        "kernels/micro/gemm.py", "vectors.store(builder.load(slot), row, j, m)", f"vectors.store({tripled}, row, j, m)"
     )
     assert copy.run(script) == "12.0"
 
@@ -266,9 +266,9 @@ def test_other_compiled_files_are_other_sources(copy):
     with mock.patch.object(cache, "PACKAGE", package):
         files = cache.kernel_sources()
         assert {path.suffix for path in files} == {".pyc"}
-        assert package / "kernels" / "tiles.pyc" in files
+        assert package / "kernels" / "micro" / "gemm.pyc" in files
         before = cache.digest(files)
-        (package / "kernels" / "tiles.pyc").write_bytes(b"other")
+        (package / "kernels" / "micro" / "gemm.pyc").write_bytes(b"other")
         assert cache.digest(files) != before
 
 
