@@ -220,16 +220,14 @@ def test_a_need_that_is_damaged_or_of_other_sources_is_compiled_again():
     from fastconv._runtime import linking
 
     assert fastconv._overloads
-    signature = (types.Array(types.float64, 1, "C"),)
-    with mock.patch.dict(linking._signatures, {7: signature}), mock.patch.object(linking, "_filled") as filled:
-        build, (stamp, slot, kinds) = linking.Need(7).__reduce__()
-        build(stamp, slot, kinds)
-        filled.assert_called_once_with(7, signature)
-        wrong = bytes([stamp[0] ^ 1]) + stamp[1:]
-        for arguments in ((wrong, slot, kinds), (stamp, slot ^ 1, kinds), (stamp, slot, kinds * 2)):
-            with pytest.raises(FileNotFoundError):
-                build(*arguments)
-        filled.assert_called_once()
+    name, signature = "fastconv.kernels.packing:all_finite", (types.Array(types.float64, 1, "C"),)
+    cell = linking._cell(name, signature)
+    build, (stamp, found, kinds) = linking.Need(cell).__reduce__()
+    assert build(stamp, found, kinds).cell is cell and (found, kinds) == (name, signature)
+    wrong = bytes([stamp[0] ^ 1]) + stamp[1:]
+    for arguments in ((wrong, name, kinds), (stamp, name[:-1], kinds), (stamp, name, kinds * 2)):
+        with pytest.raises(FileNotFoundError):
+            build(*arguments)
 
 
 def test_a_package_without_sources_has_a_cache(copy):
