@@ -11,7 +11,7 @@ from strategies import assert_identical, conv_cases, integers, pool_cases, trans
 
 import fastconv
 from fastconv import nn
-from fastconv._engine import pieces
+from fastconv._engine import calls, pieces
 from fastconv._geometry.conv import conv_geometry
 
 EXAMPLES = settings(max_examples=30)  # each is run at once and in pieces
@@ -24,10 +24,16 @@ def short(monkeypatch):
 
 
 def _cut(monkeypatch, products):
-    pieces.pieces.cache_clear()
+    _forget()
     monkeypatch.setattr(pieces, "PRODUCTS", products)
     yield
+    _forget()
+
+
+def _forget():
+    """Calls are kept with the pieces that they are done in."""
     pieces.pieces.cache_clear()
+    calls._decided.cache_clear()
 
 
 def both(monkeypatch, call, products=200):

@@ -582,7 +582,7 @@ def test_one_signature_for_each_dtype():
 import numpy as np
 import test_promises as t
 from fastconv import nn, optim
-from fastconv.kernels.micro import copy, depthwise, dot, drivers, gemm
+from fastconv.kernels.micro import copy, depthwise, dot, gemm, interleaved_pool, pooled_sums
 for dtype in (np.float32, np.float64):
     arrays = t.sample(dtype)
     for name in t.CALLS:
@@ -596,7 +596,8 @@ for kernel in t.KERNELS:
     for form in (kernel.parallel, kernel.serial):  # small arrays take the serial one
         assert len(form.signatures) in (0, 2), (kernel.__name__, form.signatures)
     ran += bool(kernel.parallel.signatures or kernel.serial.signatures)
-helpers = [h for m in (copy, depthwise, dot, drivers, gemm) for h in vars(m).values() if hasattr(h, "signatures")]
+modules = copy, depthwise, dot, gemm, interleaved_pool, pooled_sums
+helpers = [h for m in modules for h in vars(m).values() if hasattr(h, "signatures")]
 for helper in helpers:  # a literal among the arguments would compile one more
     assert len(helper.signatures) <= 2, (helper.__name__, helper.signatures)
 print(ran, len(helpers))
