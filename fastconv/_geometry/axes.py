@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._arguments.sizes import FULL, LARGEST, NUMBERS, SAME, SAME_LOWER, VALID, Margins
+from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.jit import jitable
 from fastconv.errors import ShapeError
 
@@ -54,7 +55,7 @@ def named_pads(where: str, name: int, size: int, span: int, stride: int) -> tupl
             )  # fmt: skip
         total = span - 1
     else:
-        total = max((-(-size // stride) - 1) * stride + span - size, 0)
+        total = max((ceil_div(size, stride) - 1) * stride + span - size, 0)
     less, more = total // 2, total - total // 2
     return (more, less) if name == SAME_LOWER else (less, more)
 
@@ -82,7 +83,7 @@ def axis(
             "{}: the kernel's {} {} (kernel {}, dilation {}) is larger than the padded input's {} {} ({} + {} + {})",
             where, label, span, kernel, dilation, label, padded, size, before, after,
         )  # fmt: skip
-    out = (-(-room // stride) if ceil_mode else room // stride) + 1
+    out = (ceil_div(room, stride) if ceil_mode else room // stride) + 1
     if ceil_mode and (out - 1) * stride >= size + before:
         out -= 1  # such a window would start in the padding at the end
     # with one window the stride means nothing, and a huge one would cost phases (see ConvGeometry)
@@ -150,9 +151,8 @@ def _check_pool_axis(where: str, label: str, axis: Axis) -> None:
         )  # fmt: skip
     if axis.dilation > 1 and (axis.before > 0 or axis.after > 0):
         for window in range(axis.out):
-            first = window * axis.stride - axis.before
-            first += -(min(first, 0) // axis.dilation) * axis.dilation  # the first tap that is not before the image
-            if first >= min(axis.size, window * axis.stride - axis.before + axis.kernel * axis.dilation):
+            first, last = valid_range(window * axis.stride - axis.before, axis.dilation, axis.size, axis.kernel)
+            if first == last:
                 raise ShapeError("{}: dilation {} leaves a window with nothing but padding", where, axis.dilation)
 
 

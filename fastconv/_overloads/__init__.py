@@ -15,7 +15,7 @@ which is compiled with the user's function, converts arguments and calls those.
 Results have Python's bits, also with `out`. They may differ in the last bits
 
 - for powers (`local_response_norm`), which are the C library's and not NumPy's;
-- for the sums of losses, softmax, log_softmax and `global_avg_pool2d`, whose terms are added in another order;
+- for the sums of losses, softmax and log_softmax, whose terms are added in another order;
 - for the gradient of a convolution's weight where there are many output channels (see `conv_backward`);
 - for the gradient of x with a stride, which Python may compute phase by phase of it, where a pixel has many terms;
 - for convolutions of many channels in NHWC, and there for the gradient of the bias, which Python does not move to NCHW.

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from numba import prange
 
-from fastconv._runtime.host import ENABLED
+from fastconv._geometry.ranges import valid_range
 from fastconv._runtime.jit import strict_helper, strict_kernel
 from fastconv.kernels.micro.max_planes import max_tile
-
-
-@strict_helper
-def _reach(out, size, shift, stride):
-    """The range of outputs o < out whose pixel o * stride + shift lies on an axis of `size` pixels."""
-    first = max(0, -(shift // stride))
-    return first, max(first, min(out, -((shift - size) // stride)))
 
 
 @strict_kernel
@@ -33,12 +26,12 @@ def forward(x, window, lowest, y):
         for oy in range(OH):
             for ox in range(OW):
                 y[p, oy, ox] = lowest
-            for iy in range(oy * sy - top, oy * sy - top + KH * dy, dy):
-                if iy < 0 or iy >= H:
-                    continue
+            above, below = valid_range(oy * sy - top, dy, H, KH)
+            for ky in range(above, below):
+                iy = oy * sy - top + ky * dy
                 for kx in range(KW):
                     shift = kx * dx - left
-                    first, last = _reach(OW, W, shift, sx)
+                    first, last = valid_range(shift, sx, W, OW)
                     for ox in range(first, last):
                         value, best = x[p, iy, ox * sx + shift], y[p, oy, ox]
                         y[p, oy, ox] = value if value > best or value != value else best
@@ -61,12 +54,12 @@ def forward_with_indices(x, window, y, indices):
             for ox in range(OW):
                 y[p, oy, ox] = 0
                 indices[p, oy, ox] = -1
-            for iy in range(oy * sy - top, oy * sy - top + KH * dy, dy):
-                if iy < 0 or iy >= H:
-                    continue
+            above, below = valid_range(oy * sy - top, dy, H, KH)
+            for ky in range(above, below):
+                iy = oy * sy - top + ky * dy
                 for kx in range(KW):
                     shift = kx * dx - left
-                    first, last = _reach(OW, W, shift, sx)
+                    first, last = valid_range(shift, sx, W, OW)
                     for ox in range(first, last):
                         value, best, index = x[p, iy, ox * sx + shift], y[p, oy, ox], indices[p, oy, ox]
                         # a NaN among the best stays: it is only ever replaced while nothing has been found
@@ -87,10 +80,8 @@ def forward_in_vectors(x, window, y, indices, keep):
     flat_x, flat_y, flat_indices = x.reshape(-1), y.reshape(-1), indices.reshape(-1)
     for p in prange(P):
         for oy in range(OH):
-            # the first row of the window that lies in the plane, and how many do
-            skipped = max(0, -((oy * sy - top) // dy))
-            iy = oy * sy - top + skipped * dy
-            rows = min(KH - skipped, (H - 1 - iy) // dy + 1)
+            above, below = valid_range(oy * sy - top, dy, H, KH)
+            iy, rows = oy * sy - top + above * dy, below - above
             target, source = (p * OH + oy) * OW, (p * H + iy) * W
             cell, step = iy * W, dy * W
             if sx == 1:
@@ -99,13 +90,8 @@ def forward_in_vectors(x, window, y, indices, keep):
                 max_tile(2, flat_y, target, flat_indices, keep, cell, flat_x, source, W, rows, step, KW, dx, left, OW)
 
 
-def takes_vectors(x, window):
-    """Whether `forward_in_vectors` takes x (P, H, W) and window."""
-    return ENABLED and x.dtype.kind == "f" and window[5] <= 2 and x.shape[1] * x.shape[2] < 2**31
-
-
 @strict_kernel
-def backward(g, indices, gate, gated, grad_x):
+def backward(g, indices, gate, gated, grad_x) -> int:
     """grad_x[p, indices[p, o]] += g[p, o], where `gated` only if gate[p, o] > 0, the gradient of a ReLU before.
 
     Returns how many indices lay outside the plane (and were left out).
