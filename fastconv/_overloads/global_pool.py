@@ -9,27 +9,27 @@ from numba.extending import register_jitable
 
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
-from fastconv._engine.global_pool import means, share_out
+from fastconv._engine.global_pool import share_out
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import images_order
 from fastconv._overloads.arrays import delivery, images_reader, new_images, shape_of, sizes_of
-from fastconv._overloads.pool import gradient
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
+from fastconv._overloads.shaped import shaped
 from fastconv.errors import ShapeError
-
-
-@strict_helper
-def _check(where, image, shape):
-    if min(image[1], image[2], image[3]) < 1:
-        raise ShapeError("{}: x must have at least one channel and one pixel, got shape {}", where, shape)
+from fastconv.kernels.global_pool import forward
 
 
 def pixels_checker(where: str, x: Any, layout: Any) -> tuple[str, Callable]:
     """The layout, and the function that raises a ShapeError unless x has a pixel and a channel."""
     order = images_order(where, "x", x, layout)
     sizes = sizes_of(x.ndim, order)
-    return order, register_jitable(lambda x: _check(where, sizes(x.shape), x.shape))
+
+    def check(x):
+        _, C, H, W = sizes(x.shape)
+        if min(C, H, W) < 1:
+            raise ShapeError("{}: x must have at least one channel and one pixel, got shape {}", where, x.shape)
+
+    return order, register_jitable(check)
 
 
 @compiled_as(functional.global_avg_pool2d)
@@ -42,7 +42,7 @@ def _global_avg_pool2d(x: Any, layout: Any) -> Any:
         check(x)
         images = read(x)
         y = new_images(where, (images.shape[0], images.shape[1], 1, 1), zero)
-        means(images, y)
+        forward(images, y)
         return deliver(y, None)
 
     return compiled
@@ -51,7 +51,7 @@ def _global_avg_pool2d(x: Any, layout: Any) -> Any:
 @compiled_as(functional.global_avg_pool2d_backward)
 def _global_avg_pool2d_backward(grad_output: Any, input_shape: Any, layout: Any) -> Any:
     where = "global_avg_pool2d_backward"
-    read, full, deliver, order = gradient(where, grad_output, input_shape, layout)
+    read, full, deliver, order = shaped(where, grad_output, input_shape, layout)
     final = shape_of(grad_output.ndim, order)
 
     def compiled(grad_output, input_shape, layout):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
 from numba.extending import register_jitable
 from numba.np.numpy_support import as_dtype
 
@@ -20,6 +19,7 @@ from fastconv._overloads import arguments
 from fastconv._overloads.arguments import check_steps, images_order, int2, is_none, margins
 from fastconv._overloads.arrays import check_out, delivery, images_reader, new_images, shape_of, sizes_of, target
 from fastconv._overloads.register import compiled_as
+from fastconv._overloads.shaped import indices_reader, shaped
 from fastconv._runtime.jit import linked
 from fastconv.errors import DTypeError, ShapeError
 
@@ -38,48 +38,42 @@ def sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
 
 def windows(where: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any) -> Callable:
     """The function that gives the `sizes` of (N, C, H, W) and the options of a pooling."""
-    for name, kind in (("kernel_size", kernel_size), ("dilation", dilation)):
+    own = not is_none(stride)
+    for name, kind in (("kernel_size", kernel_size), ("stride", stride if own else 1), ("dilation", dilation)):
         arguments.whole_pair(where, name, kind)
-    if not is_none(stride):
-        arguments.whole_pair(where, "stride", stride)
     arguments.some_padding(where, padding)
     arguments.flag(where, "ceil_mode", ceil_mode)
-    steps = register_jitable((lambda k, s: int2(k)) if is_none(stride) else (lambda k, s: int2(s)))
+    steps = register_jitable((lambda kernel, stride: stride) if own else (lambda kernel, stride: kernel))
 
     def found(image, kernel, stride, padding, dilation, ceil):
-        pads = margins(where, padding)
-        return sizes(where, image, int2(kernel), steps(kernel, stride), pads, int2(dilation), bool(ceil))
+        step, pads = int2(steps(kernel, stride)), margins(where, padding)
+        return sizes(where, image, int2(kernel), step, pads, int2(dilation), bool(ceil))
 
     return register_jitable(found)
-
-
-def same_integer(dtype: np.dtype) -> Callable:
-    """The function that gives maxima in the dtype that they were taken of."""
-    element = dtype.type
-    return register_jitable((lambda a: a) if dtype == max_dtype(dtype) else (lambda a: a.astype(element)))
 
 
 def _max_pool(
     where: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any,
     out: Any, keep: bool,
 ) -> Callable:  # fmt: skip
-    """The function of a max-pooling's arguments that gives the maxima and their indices, in no order if not to keep."""
+    """The function of a max-pooling's arguments that gives the maxima and, where to `keep`, their indices."""
     order = images_order(where, "x", x, layout)
     find = windows(where, kernel_size, stride, padding, dilation, ceil_mode)
     dtype, compute = as_dtype(x.dtype), max_dtype(as_dtype(x.dtype))
-    given, lowest, zero = check_out(where, out, dtype, x.ndim), lowest_of(compute), np.int64(0)
+    given, lowest, element = check_out(where, out, dtype, x.ndim), lowest_of(compute), dtype.type
     if given and compute != dtype:
         raise DTypeError(f"{where}: out must not be given for {dtype} inside jitted code")
-    image_sizes, read, narrow = sizes_of(x.ndim, order), images_reader(x, compute, order), same_integer(dtype)
+    image_sizes, read = sizes_of(x.ndim, order), images_reader(x, compute, order)
     begin, deliver = target(compute, x.ndim, order, given), delivery(x.ndim, order, given)
-    kept = register_jitable((lambda shape: shape) if keep else (lambda shape: (zero, zero, zero, zero)))
+    places = delivery(x.ndim, order if keep else "NCHW")
+    narrow = register_jitable((lambda a: a) if compute == dtype else (lambda a: a.astype(element)))
 
     def pooled(x, kernel_size, stride, padding, dilation, ceil_mode, out):
         shape, rows, columns = find(image_sizes(x.shape), kernel_size, stride, padding, dilation, ceil_mode)
         y = begin(where, shape, out, x, None, None)
-        indices = new_images(where, kept(shape), zero)
+        indices = new_images(where, shape if keep else (1, 0, 0, 0), np.int64(0))
         max_pool(read(x), rows, columns, lowest, keep, y, indices)
-        return narrow(deliver(y, out)), indices
+        return narrow(deliver(y, out)), places(indices, None)
 
     return register_jitable(pooled)
 
@@ -102,53 +96,17 @@ def _max_pool2d_with_indices(
 ) -> Any:
     where = "max_pool2d_with_indices"
     pooled = _max_pool(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout, None, True)
-    deliver = delivery(x.ndim, images_order(where, "x", x, layout))
 
     def compiled(x, kernel_size, stride, padding, dilation, ceil_mode, layout):
-        y, indices = pooled(x, kernel_size, stride, padding, dilation, ceil_mode, None)
-        return y, deliver(indices, None)
+        return pooled(x, kernel_size, stride, padding, dilation, ceil_mode, None)
 
     return compiled
-
-
-def full_shape(where: str, name: str, shape: Any, given_name: str, given: types.Array, layout: str) -> Callable:
-    """The function that gives (N, C, H, W) of the argument `shape` of images, checked against those that are given."""
-    arguments.whole_sizes(where, name, shape, (given.ndim,))
-    sizes, unfit = sizes_of(given.ndim, layout), f"{{}}: {name} {{}} does not fit {given_name} of {{}}"
-
-    def image(array, shape):
-        N, C, H, W = sizes(shape)
-        full, images = (np.int64(N), np.int64(C), np.int64(H), np.int64(W)), sizes(array.shape)
-        for i in range(4):
-            check_range(where, name, full[i], 0)
-        if images[0] != full[0] or images[1] != full[1] or min(full[1], full[2], full[3]) < 1:
-            raise ShapeError(unfit, where, shape, array.shape)
-        return full
-
-    return register_jitable(image)
-
-
-def gradient(where: str, grad_output: Any, input_shape: Any, layout: Any) -> tuple[Callable, Callable, Callable, str]:
-    """How a pooling's gradient is read, `full_shape` of `input_shape`, how the result is delivered, and the layout."""
-    order = images_order(where, "grad_output", grad_output, layout)
-    full = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, order)
-    read = images_reader(grad_output, arguments.result_dtype(grad_output), order)
-    return read, full, delivery(grad_output.ndim, order), order
-
-
-def indices_reader(where: str, indices: Any, ndim: int, layout: str) -> Callable:
-    """The function that gives indices of so many dimensions as kernels take them."""
-    if not isinstance(arguments.array(where, "indices", indices).dtype, types.Integer):
-        raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
-    if indices.ndim != ndim:
-        raise ShapeError(f"{where}: indices must have {ndim} dimensions, got {indices.ndim}")
-    return images_reader(indices, np.dtype(np.int64), layout)
 
 
 @compiled_as(functional.max_pool2d_backward)
 def _max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, layout: Any) -> Any:
     where = "max_pool2d_backward"
-    read, full, deliver, order = gradient(where, grad_output, input_shape, layout)
+    read, full, deliver, order = shaped(where, grad_output, input_shape, layout)
     read_indices = indices_reader(where, indices, grad_output.ndim, order)
 
     def compiled(grad_output, indices, input_shape, layout):
@@ -201,7 +159,7 @@ def _avg_pool2d_backward(
     count_include_pad: Any, divisor_override: Any, layout: Any,
 ) -> Any:  # fmt: skip
     where = "avg_pool2d_backward"
-    read, full, deliver, order = gradient(where, grad_output, input_shape, layout)
+    read, full, deliver, order = shaped(where, grad_output, input_shape, layout)
     find, final = windows(where, kernel_size, stride, padding, 1, ceil_mode), shape_of(grad_output.ndim, order)
     override = divisor(where, count_include_pad, divisor_override)
 

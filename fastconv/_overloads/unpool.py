@@ -13,18 +13,17 @@ from fastconv._engine.unpool import put, take
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import images_order
 from fastconv._overloads.arrays import delivery, images_reader, sizes_of
-from fastconv._overloads.pool import full_shape, indices_reader
 from fastconv._overloads.register import compiled_as
+from fastconv._overloads.shaped import indices_reader, shaped
 from fastconv.errors import ShapeError
 
 
 @compiled_as(functional.max_unpool2d)
 def _max_unpool2d(x: Any, indices: Any, output_shape: Any, layout: Any) -> Any:
     where = "max_unpool2d"
-    order = images_order(where, "x", x, layout)
-    full = full_shape(where, "output_shape", output_shape, "x", x, order)
-    read, read_indices = images_reader(x, as_dtype(x.dtype), order), indices_reader(where, indices, x.ndim, order)
-    deliver = delivery(x.ndim, order)
+    dtype = as_dtype(arguments.array(where, "x", x).dtype)
+    read, full, deliver, order = shaped(where, x, output_shape, layout, dtype, "x", "output_shape")
+    read_indices = indices_reader(where, indices, x.ndim, order)
 
     def compiled(x, indices, output_shape, layout):
         shape = full(x, output_shape)

@@ -10,9 +10,10 @@ import numpy as np
 from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
-from fastconv._engine.global_pool import means, share_out
+from fastconv._engine.global_pool import share_out
 from fastconv._runtime.backend import on_numpy
 from fastconv.functional.images import as_given, checked_gradient, images_of
+from fastconv.kernels import global_pool as kernels
 
 
 def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
@@ -43,7 +44,7 @@ def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
         y = reference.global_avg_pool2d(images)
     else:
         y = np.empty((*images.shape[:2], 1, 1), images.dtype)
-        means(images, y)
+        kernels.forward(images, y)
     return as_given(y, dtype, layout, unbatched)
 
 

@@ -49,17 +49,24 @@ def _sum(a, start, n):
 
 @strict_sized_kernel
 def forward(x, y):
-    """y[p] = the mean of plane p. Precondition: x (P, H * W), at least one pixel; y (P,). Parallel over P."""
-    P, size = x.shape
-    flat, zero = x.reshape(-1), x.dtype.type(0)
-    for p in prange(P):
+    """y[n, c] = the mean of the plane x[n, c].
+
+    Precondition: x (N, C, H, W), at least one pixel; y (N, C, 1, 1). Parallel over planes, each of one mean.
+    """
+    size, planes, means, zero = x.shape[2] * x.shape[3], x.reshape(-1), y.reshape(-1), x.dtype.type(0)
+    for p in prange(means.size):
         # added to zero, as by NumPy: the mean of minus zeros is zero
-        y[p] = (zero + _sum(flat, p * size, size)) / x.dtype.type(size)
+        means[p] = (zero + _sum(planes, np.int64(p) * size, size)) / x.dtype.type(size)
 
 
 @strict_sized_kernel
 def backward(grad_x, g):
-    """grad_x[p, i] = g[p] / (H * W). Precondition: grad_x (P, H * W), overwritten; g (P,). Parallel over P."""
-    P, size = grad_x.shape
-    for p in prange(P):
-        grad_x[p] = g[p] / g.dtype.type(size)
+    """grad_x[n, c] = g[n, c] / (H * W), for each pixel.
+
+    Precondition: grad_x (N, C, H, W), overwritten; g (N, C, 1, 1). Parallel over planes, each of one value.
+    """
+    size, planes, shares = grad_x.shape[2] * grad_x.shape[3], grad_x.reshape(-1), g.reshape(-1)
+    for p in prange(shares.size):
+        share = shares[p] / g.dtype.type(size)
+        for i in range(np.uint64(np.int64(p) * size), np.uint64((np.int64(p) + 1) * size)):
+            planes[i] = share
