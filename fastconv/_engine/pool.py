@@ -44,11 +44,11 @@ def max_pool(
     window = max_window(rows, columns)
     # floats, whose lowest number is infinite, and whose indices fit into lanes as wide as they
     if ENABLED and lowest == -np.inf and columns.stride <= 2 and rows.size * columns.size < 2**31:
-        max_kernels.forward_in_vectors(planes(x), window, planes(y), planes(indices), keep)
+        max_kernels.forward_in_vectors(x, window, y, indices, keep)
     elif keep:
-        max_kernels.forward_with_indices(planes(x), window, planes(y), planes(indices))
+        max_kernels.forward_with_indices(x, window, y, indices)
     else:
-        max_kernels.forward(planes(x), window, lowest, planes(y))
+        max_kernels.forward(x, window, lowest, y)
 
 
 @planned

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._arguments.arrays import empty
-from fastconv._runtime.jit import jitable, linked
+from fastconv._runtime.jit import linked
 from fastconv.errors import RangeError
 from fastconv.kernels import max_pool as max_kernels
 from fastconv.kernels import unpool as kernels
@@ -22,12 +22,6 @@ def raise_outside(where: str, indices: np.ndarray, H: int, W: int) -> None:
     raise RangeError("{}: indices must be from 0 to {} for a plane of {} x {}, got {}", where, H * W - 1, H, W, bad)
 
 
-@jitable
-def _flat_planes(images: np.ndarray) -> np.ndarray:
-    N, C, H, W = images.shape
-    return images.reshape((N * C, H * W))
-
-
 @linked
 def scatter(
     where: str, g: np.ndarray, indices: np.ndarray, gate: np.ndarray, gated: bool, shape: tuple[int, int, int, int]
@@ -37,8 +31,7 @@ def scatter(
     Where `gated`, only those whose value of `gate`, of the shape of g, is above 0.
     """
     grad = empty(where, shape, g.dtype, "grad_x")
-    args = _flat_planes(g), _flat_planes(indices), _flat_planes(gate)
-    if max_kernels.backward(args[0], args[1], args[2], gated, _flat_planes(grad)) > 0:
+    if max_kernels.backward(g, indices, gate, gated, grad) > 0:
         raise_outside(where, indices, shape[2], shape[3])
     return grad
 
@@ -47,7 +40,7 @@ def scatter(
 def put(where: str, x: np.ndarray, indices: np.ndarray, shape: tuple[int, int, int, int]) -> np.ndarray:
     """Images of this shape with the values x where their indices say, of equal indices the last, and zero elsewhere."""
     y = empty(where, shape, x.dtype, "the result")
-    if kernels.put(_flat_planes(x), _flat_planes(indices), _flat_planes(y)) > 0:
+    if kernels.put(x, indices, y) > 0:
         raise_outside(where, indices, shape[2], shape[3])
     return y
 
@@ -56,6 +49,6 @@ def put(where: str, x: np.ndarray, indices: np.ndarray, shape: tuple[int, int, i
 def take(where: str, g: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """The values of g where the indices say."""
     grad = empty(where, indices.shape, g.dtype, "grad_x")
-    if kernels.take(_flat_planes(g), _flat_planes(indices), _flat_planes(grad)) > 0:
+    if kernels.take(g, indices, grad) > 0:
         raise_outside(where, indices, g.shape[2], g.shape[3])
     return grad

@@ -11,8 +11,16 @@ BLOCK = 128  # elements; sums of more are added pairwise, those of fewer in eigh
 
 
 @strict_helper
-def _block_sum(a, start, n):
-    """The sum of n <= BLOCK elements of a flat array from `start` on; unsigned, so that the lanes become a vector."""
+def _sum(a, start, n):
+    """The sum of n elements of a flat array from `start` on, in the order of `np.sum`, whose bits it has.
+
+    The error of a pairwise sum grows with the logarithm of n (N. J. Higham, The accuracy of floating point summation,
+    1993, section 3).
+    """
+    if n > BLOCK:
+        half = n // 16 * 8
+        return _sum(a, start, half) + _sum(a, start + half, n - half)
+    # unsigned, so that the lanes become a vector
     one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
     five, six, seven, step = np.uint64(5), np.uint64(6), np.uint64(7), np.uint64(8)
     total, first, last = a.dtype.type(0), np.uint64(start), np.uint64(start + n // 8 * 8)
@@ -32,19 +40,6 @@ def _block_sum(a, start, n):
     for i in range(last, np.uint64(start + n)):
         total += a[i]
     return total
-
-
-@strict_helper
-def _sum(a, start, n):
-    """The sum of n elements of a flat array from `start` on, in the order of `np.sum`, whose bits it has.
-
-    The error of a pairwise sum grows with the logarithm of n (N. J. Higham, The accuracy of floating point summation,
-    1993, section 3).
-    """
-    if n <= BLOCK:
-        return _block_sum(a, start, n)
-    half = n // 16 * 8
-    return _sum(a, start, half) + _sum(a, start + half, n - half)
 
 
 @strict_sized_kernel

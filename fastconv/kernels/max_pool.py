@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from fastconv._geometry.ranges import valid_range
-from fastconv._runtime.jit import strict_helper, strict_kernel
+from fastconv._runtime.jit import jitable, strict_helper, strict_kernel
 from fastconv.kernels.micro.max_planes import max_tile
+
+
+@jitable
+def planes(images):
+    """The images (N, C, H, W) as (N * C, H, W)."""
+    N, C, H, W = images.shape
+    return images.reshape((N * C, H, W))
 
 
 @strict_kernel
@@ -16,10 +24,11 @@ def forward(x, window, lowest, y):
     A row of results at a time, tap by tap: the comparison becomes a selection, where window by window it was a branch
     that the processor guessed wrong (measured: 4 times slower).
 
-    Precondition: x (P, H, W); window = (KH, KW, top, left, sy, sx, dy, dx), each window holding a pixel; `lowest` no
-    larger than any value; y (P, OH, OW). Parallel over P, which owns its plane.
+    Precondition: x (N, C, H, W); window = (KH, KW, top, left, sy, sx, dy, dx), each window holding a pixel; `lowest` no
+    larger than any value; y (N, C, OH, OW). Parallel over planes, which own their results.
     """
     KH, KW, top, left, sy, sx, dy, dx = window
+    x, y = planes(x), planes(y)
     P, H, W = x.shape
     OH, OW = y.shape[1:]
     for p in prange(P):
@@ -47,6 +56,7 @@ def _wins(value, best):
 def forward_with_indices(x, window, y, indices):
     """As `forward`, and indices[p, oy, ox] = iy * W + ix of that maximum: the first of equals, the first of NaNs."""
     KH, KW, top, left, sy, sx, dy, dx = window
+    x, y, indices = planes(x), planes(y), planes(indices)
     P, H, W = x.shape
     OH, OW = y.shape[1:]
     for p in prange(P):
@@ -75,10 +85,10 @@ def forward_in_vectors(x, window, y, indices, keep):
     Precondition: as there, and a horizontal stride of 1 or 2, floats, planes of less than 2^31 pixels; indices as y.
     """
     KH, KW, top, left, sy, sx, dy, dx = window
-    P, H, W = x.shape
-    OH, OW = y.shape[1:]
+    N, C, H, W = x.shape
+    OH, OW = y.shape[2:]
     flat_x, flat_y, flat_indices = x.reshape(-1), y.reshape(-1), indices.reshape(-1)
-    for p in prange(P):
+    for p in prange(N * C):
         for oy in range(OH):
             above, below = valid_range(oy * sy - top, dy, H, KH)
             iy, rows = oy * sy - top + above * dy, below - above
@@ -98,18 +108,21 @@ def backward(g, indices, gate, gated, grad_x) -> int:
 
     The count is taken here because a check of its own would read the indices once more.
 
-    Precondition: g, indices and gate (P, OH * OW), grad_x (P, H * W), overwritten. Parallel over P, which owns its
-    plane.
+    Precondition: g, indices and gate (N, C, OH, OW), grad_x (N, C, H, W), overwritten. Parallel over planes, which own
+    their gradients.
     """
-    P, O = g.shape  # noqa: E741
-    cells = grad_x.shape[1]
+    N, C, H, W = grad_x.shape
+    size, cells = g.shape[2] * g.shape[3], H * W
+    values, places, gates, grad = g.reshape(-1), indices.reshape(-1), gate.reshape(-1), grad_x.reshape(-1)
     outside, zero = 0, g.dtype.type(0)
-    for p in prange(P):
-        grad_x[p] = 0
-        for o in range(O):
-            index = indices[p, o]
+    for p in prange(N * C):
+        first = np.int64(p) * cells
+        for i in range(np.uint64(first), np.uint64(first + cells)):
+            grad[i] = zero
+        for o in range(np.uint64(p * size), np.uint64((p + 1) * size)):
+            index = places[o]
             if 0 <= index < cells:
-                grad_x[p, index] += zero if gated and not gate[p, o] > zero else g[p, o]
+                grad[np.uint64(first + index)] += zero if gated and not gates[o] > zero else values[o]
             else:
                 outside += 1
     return outside

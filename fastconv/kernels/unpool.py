@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from fastconv._runtime.jit import strict_kernel
@@ -9,21 +10,25 @@ from fastconv._runtime.jit import strict_kernel
 
 @strict_kernel
 def put(values, indices, y) -> int:
-    """y[p, indices[p, o]] = values[p, o], of equal indices the last, and zero elsewhere.
+    """y[p, indices[p, o]] = values[p, o] in each plane p, of equal indices the last, and zero elsewhere.
 
     Returns how many indices lay outside the plane (and were left out).
 
-    Precondition: values and indices (P, OH * OW), y (P, H * W), overwritten. Parallel over P, which owns its plane.
+    Precondition: values and indices (N, C, OH, OW), y (N, C, H, W), overwritten. Parallel over planes, which own their
+    pixels.
     """
-    P, O = values.shape  # noqa: E741
-    cells = y.shape[1]
+    N, C, H, W = y.shape
+    size, cells = values.shape[2] * values.shape[3], H * W
+    source, places, target = values.reshape(-1), indices.reshape(-1), y.reshape(-1)
     outside, zero = 0, y.dtype.type(0)
-    for p in prange(P):
-        y[p] = zero
-        for o in range(O):
-            index = indices[p, o]
+    for p in prange(N * C):
+        first = np.int64(p) * cells
+        for i in range(np.uint64(first), np.uint64(first + cells)):
+            target[i] = zero
+        for o in range(np.uint64(p * size), np.uint64((p + 1) * size)):
+            index = places[o]
             if 0 <= index < cells:
-                y[p, index] = values[p, o]
+                target[np.uint64(first + index)] = source[o]
             else:
                 outside += 1
     return outside
@@ -31,20 +36,22 @@ def put(values, indices, y) -> int:
 
 @strict_kernel
 def take(g, indices, grad_x) -> int:
-    """grad_x[p, o] = g[p, indices[p, o]].
+    """grad_x[p, o] = g[p, indices[p, o]] in each plane p.
 
     Returns how many indices lay outside the plane (and were left out).
 
-    Precondition: g (P, H * W), indices and grad_x (P, OH * OW). Parallel over P, which owns its values.
+    Precondition: g (N, C, H, W), indices and grad_x (N, C, OH, OW). Parallel over planes, which own their values.
     """
-    P, O = grad_x.shape  # noqa: E741
-    cells = g.shape[1]
+    N, C, H, W = g.shape
+    size, cells = grad_x.shape[2] * grad_x.shape[3], H * W
+    source, places, target = g.reshape(-1), indices.reshape(-1), grad_x.reshape(-1)
     outside = 0
-    for p in prange(P):
-        for o in range(O):
-            index = indices[p, o]
+    for p in prange(N * C):
+        first = np.int64(p) * cells
+        for o in range(np.uint64(p * size), np.uint64((p + 1) * size)):
+            index = places[o]
             if 0 <= index < cells:
-                grad_x[p, o] = g[p, index]
+                target[o] = source[np.uint64(first + index)]
             else:
                 outside += 1
     return outside
