@@ -93,5 +93,7 @@ def pool_pieces(P: int, geometry: PoolGeometry) -> Iterator[tuple[tuple[slice, s
     """The parts of P planes, as one batch, that are pooled at once: of the pixels, of the results; their rows."""
     rows, columns, every = geometry.rows, geometry.columns, slice(None)
     for part, some in planes_and_rows(P, rows.out, columns.out * rows.kernel * columns.kernel * CYCLES_OF_A_TAP):
-        own = rows._replace(before=rows.before - some.start * rows.stride, out=some.stop - some.start)
+        own, count = rows, some.stop - some.start
+        if count < rows.out:
+            own = rows._replace(before=rows.before - some.start * rows.stride, out=count)
         yield (every, part), (every, part, some), own

@@ -119,7 +119,7 @@ def max_pool2d_with_indices(
 
 
 def _pool(images: np.ndarray, geometry: PoolGeometry, keep: bool, y: np.ndarray, indices: np.ndarray) -> None:
-    lowest, x, best, cells = lowest_of(images.dtype), *map(as_one_batch, (images, y, indices))
+    x, best, cells, lowest = as_one_batch(images), as_one_batch(y), as_one_batch(indices), lowest_of(images.dtype)
     for pixels, results, rows in pool_pieces(x.shape[1], geometry):
         max_pool(x[pixels], rows, geometry.columns, lowest, keep, best[results], cells[results])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._geometry.ranges import ceil_div, valid_range
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import strict_helper, strict_kernel
 from fastconv.kernels.micro.mean_planes import mean_tile
@@ -61,7 +61,7 @@ def backward(g, window, rows, columns, grad_x):
     for p in prange(P):
         shares, total, done = np.empty((kept, W)), np.empty(W), 0
         for iy in range(H):
-            first, last = valid_range(KH - 1 - top - iy, sy, KH, OH)
+            first, last = max(0, ceil_div(top + iy + 1 - KH, sy)), min(OH, (iy + top) // sy + 1)
             for oy in range(done, last):
                 _add_shares(g[p, oy], rows[oy], columns, KW, left, sx, shares[oy % kept])
             done = max(done, last)
@@ -90,7 +90,8 @@ def _add_shares(g, divisor, columns, KW, left, sx, row):
         shares[ox] = g[ox] / g.dtype.type(divisor * columns[ox])
     # tap by tap, a loop without branches
     for kx in range(KW):
-        first, last = valid_range(kx - left, sx, W, OW)
+        first = max(0, ceil_div(left - kx, sx))
+        last = max(first, min(OW, ceil_div(left - kx + W, sx)))
         cell = np.uint64(kx - left + first * sx)
         for step in range(np.uint64(last - first)):
             row[cell + step * np.uint64(sx)] += shares[np.uint64(first) + step]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._geometry.ranges import valid_range
+from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.jit import jitable, strict_helper, strict_kernel
 from fastconv.kernels.micro.max_planes import max_tile
 
@@ -90,8 +90,10 @@ def forward_in_vectors(x, window, y, indices, keep):
     flat_x, flat_y, flat_indices = x.reshape(-1), y.reshape(-1), indices.reshape(-1)
     for p in prange(N * C):
         for oy in range(OH):
-            above, below = valid_range(oy * sy - top, dy, H, KH)
-            iy, rows = oy * sy - top + above * dy, below - above
+            # `valid_range` by hand: 5 % of the time of small planes
+            skipped = max(0, -((oy * sy - top) // dy))
+            iy = oy * sy - top + skipped * dy
+            rows = min(KH - skipped, ceil_div(H - iy, dy))
             target, source = (p * OH + oy) * OW, (p * H + iy) * W
             cell, step = iy * W, dy * W
             if sx == 1:
@@ -116,10 +118,10 @@ def backward(g, indices, gate, gated, grad_x) -> int:
     values, places, gates, grad = g.reshape(-1), indices.reshape(-1), gate.reshape(-1), grad_x.reshape(-1)
     outside, zero = 0, g.dtype.type(0)
     for p in prange(N * C):
-        first = np.int64(p) * cells
+        first, own = np.int64(p) * cells, np.int64(p) * size
         for i in range(np.uint64(first), np.uint64(first + cells)):
             grad[i] = zero
-        for o in range(np.uint64(p * size), np.uint64((p + 1) * size)):
+        for o in range(np.uint64(own), np.uint64(own + size)):
             index = places[o]
             if 0 <= index < cells:
                 grad[np.uint64(first + index)] += zero if gated and not gates[o] > zero else values[o]

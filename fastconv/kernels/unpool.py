@@ -22,10 +22,10 @@ def put(values, indices, y) -> int:
     source, places, target = values.reshape(-1), indices.reshape(-1), y.reshape(-1)
     outside, zero = 0, y.dtype.type(0)
     for p in prange(N * C):
-        first = np.int64(p) * cells
+        first, own = np.int64(p) * cells, np.int64(p) * size
         for i in range(np.uint64(first), np.uint64(first + cells)):
             target[i] = zero
-        for o in range(np.uint64(p * size), np.uint64((p + 1) * size)):
+        for o in range(np.uint64(own), np.uint64(own + size)):
             index = places[o]
             if 0 <= index < cells:
                 target[np.uint64(first + index)] = source[o]
@@ -47,8 +47,8 @@ def take(g, indices, grad_x) -> int:
     source, places, target = g.reshape(-1), indices.reshape(-1), grad_x.reshape(-1)
     outside = 0
     for p in prange(N * C):
-        first = np.int64(p) * cells
-        for o in range(np.uint64(p * size), np.uint64((p + 1) * size)):
+        first, own = np.int64(p) * cells, np.int64(p) * size
+        for o in range(np.uint64(own), np.uint64(own + size)):
             index = places[o]
             if 0 <= index < cells:
                 target[o] = source[np.uint64(first + index)]
