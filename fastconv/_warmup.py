@@ -95,6 +95,10 @@ def _windows(dtype: np.dtype[Any]) -> None:
         F.max_pool2d_backward(y, indices, x.shape)
         F.max_pool2d(x, 3, stride)
         F.avg_pool2d_backward(F.avg_pool2d(x, 3, stride), x.shape, 3, stride)
+        F.max_unpool2d_backward(F.max_unpool2d(y, indices, x.shape), indices)
+    for size in (12, 256):  # on the calling thread, and on all
+        planes = np.ones((1, 1, size, size), dtype)
+        F.global_avg_pool2d_backward(F.global_avg_pool2d(planes), planes.shape)
 
 
 def _normalisation(dtype: np.dtype[Any]) -> None:

@@ -95,8 +95,8 @@ def test_an_edited_kernel_helper_or_constant_is_seen(copy):
     # a helper and a constant in another file, which Numba's own key does not see
     copy.edit(
         "kernels/max_pool.py",
-        "@strict_helper\ndef _reach",
-        "from fastconv._elsewhere import SHIFT, moved\n\n\n@strict_helper\ndef _reach",
+        "@jitable\ndef planes(",
+        "from fastconv._elsewhere import SHIFT, moved\n\n\n@jitable\ndef planes(",
     )
     copy.edit(
         "kernels/max_pool.py",

@@ -144,7 +144,7 @@ from fastconv.kernels.fused import small_batch
 from fastconv.kernels.fused import network
 from fastconv.kernels import conv_nhwc_weight_gradient
 from fastconv.kernels import conv_packed
-from fastconv.kernels import packing
+from fastconv.kernels import global_pool, packing, unpool
 from fastconv import conv2d, conv2d_backward
 from fastconv.cli import main
 if sys.argv[1] == "warm":
@@ -166,7 +166,7 @@ for groups in (1, 64):
     conv2d_backward(y, image, weight, 1, 1, groups=groups, layout="NHWC")
 modules = (
     avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool, network, packing,
-    small_batch, conv_packed, conv_nhwc_weight_gradient,
+    small_batch, conv_packed, conv_nhwc_weight_gradient, global_pool, unpool,
 )
 kernels = [k for module in modules for k in vars(module).values()]
 forms = [f for k in kernels if isinstance(k, jit.Kernel) for f in (k.parallel, k.serial)]

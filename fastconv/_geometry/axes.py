@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._arguments.sizes import FULL, LARGEST, NUMBERS, SAME, SAME_LOWER, VALID, Margins, check_range
-from fastconv._geometry.ranges import ceil_div
+from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.jit import jitable
 from fastconv.errors import ShapeError
 
@@ -164,9 +164,8 @@ def _check_pool_axis(where: str, label: str, axis: Axis) -> None:
         )  # fmt: skip
     if axis.dilation > 1 and (axis.before > 0 or axis.after > 0):
         for window in range(axis.out):
-            first = window * axis.stride - axis.before
-            first += -(min(first, 0) // axis.dilation) * axis.dilation  # the first tap that is not before the image
-            if first >= min(axis.size, window * axis.stride - axis.before + axis.kernel * axis.dilation):
+            first, last = valid_range(window * axis.stride - axis.before, axis.dilation, axis.size, axis.kernel)
+            if first == last:
                 raise ShapeError("{}: dilation {} leaves a window with nothing but padding", where, axis.dilation)
 
 

@@ -13,7 +13,7 @@ That text is compiled apart, with fastconv's own cache on disk, and only when it
 for one call's types, which is compiled with the user's function, converts arguments and calls it.
 
 Results have Python's bits, also with `out`, but for powers (`local_response_norm`), which are the C library's and not
-NumPy's, and for the sums of losses, softmax, log_softmax and `global_avg_pool2d`, whose terms NumPy adds in pairs.
+NumPy's, and for the sums of losses, softmax and log_softmax, whose terms NumPy adds in pairs.
 
 Not in jitted code:
 

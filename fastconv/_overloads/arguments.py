@@ -14,7 +14,7 @@ from numba.np.numpy_support import as_dtype
 
 from fastconv._arguments import arrays
 from fastconv._arguments.scalars import LARGEST, check_limits, limits
-from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS, integer, padding_argument, pair, sizes
+from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS, integer, layout_argument, padding_argument, pair, sizes
 from fastconv._overloads.register import compiled_as
 from fastconv.errors import DTypeError, ShapeError
 
@@ -82,6 +82,13 @@ def images(where: str, name: str, kind: types.Array) -> None:
     """Raise a ShapeError unless the array is one of images, with a batch or without."""
     if kind.ndim not in (3, 4):
         raise ShapeError(f"{where}: {name} must have 4 dimensions, or 3 without a batch, got {kind.ndim}")
+
+
+def images_order(where: str, name: str, kind: Any, layout: Any) -> str:
+    """The layout of an argument that must be an array of images."""
+    order = layout_argument(where, known(where, "layout", layout))
+    images(where, name, array(where, name, kind))
+    return order
 
 
 def rank(where: str, name: str, kind: types.Array, ndim: int, meaning: str) -> None:

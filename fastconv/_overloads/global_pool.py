@@ -1,73 +1,49 @@
-"""global_avg_pool2d and its gradient in jitted code; planes are added up row by row, by NumPy in another order."""
+"""global_avg_pool2d and its gradient in jitted code."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arguments.arrays import check_memory, same_shape
-from fastconv._arguments.sizes import layout_argument
+from fastconv._arguments.arrays import same_shape
+from fastconv._engine.global_pool import share_out
 from fastconv._overloads import arguments
-from fastconv._overloads.arguments import known
-from fastconv._overloads.arrays import delivery, images_reader, shape_of, sizes_of
-from fastconv._overloads.pool import full_shape
+from fastconv._overloads.arguments import images_order
+from fastconv._overloads.arrays import delivery, images_reader, new_images, shape_of, sizes_of
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import linked, strict_helper
+from fastconv._overloads.shaped import shaped
 from fastconv.errors import ShapeError
+from fastconv.kernels.global_pool import forward
 
 
-@linked
-def means(x):
-    """The means (N, C, 1, 1) of planes x (N, C, H, W)."""
-    N, C, H, W = x.shape
-    y = np.empty((N, C, 1, 1), x.dtype)
-    for n in range(N):
-        for c in range(C):
-            total = 0.0
-            for iy in range(H):
-                for ix in range(W):
-                    total += x[n, c, iy, ix]
-            y[n, c, 0, 0] = total / (H * W)
-    return y
-
-
-@linked
-def shared_out(where, g, H, W):
-    """Planes (N, C, H, W) over which each value of g (N, C, 1, 1) is shared out."""
-    N, C, _, _ = g.shape
-    check_memory(where, "grad_x", (N, C, H, W), g.itemsize)
-    grad = np.empty((N, C, H, W), g.dtype)
-    for n in range(N):
-        for c in range(C):
-            grad[n, c] = g[n, c, 0, 0] / g.dtype.type(H * W)
-    return grad
-
-
-@strict_helper
-def _check(where, image, shape):
-    if min(image[1], image[2], image[3]) < 1:
-        raise ShapeError("{}: x must have at least one channel and one pixel, got shape {}", where, shape)
-
-
-def pixels_checker(where: str, x: Any, layout: Any) -> tuple[str, Any]:
+def pixels_checker(where: str, x: Any, layout: Any) -> tuple[str, Callable]:
     """The layout, and the function that raises a ShapeError unless x has a pixel and a channel."""
-    order = layout_argument(where, known(where, "layout", layout))
-    arguments.images(where, "x", arguments.array(where, "x", x))
+    order = images_order(where, "x", x, layout)
     sizes = sizes_of(x.ndim, order)
-    return order, register_jitable(lambda x: _check(where, sizes(x.shape), x.shape))
+
+    def check(x):
+        _, C, H, W = sizes(x.shape)
+        if min(C, H, W) < 1:
+            raise ShapeError("{}: x must have at least one channel and one pixel, got shape {}", where, x.shape)
+
+    return order, register_jitable(check)
 
 
 @compiled_as(functional.global_avg_pool2d)
 def _global_avg_pool2d(x: Any, layout: Any) -> Any:
-    order, check = pixels_checker("global_avg_pool2d", x, layout)
-    read, deliver = images_reader(x, arguments.result_dtype(x), order), delivery(x.ndim, order)
+    where, dtype = "global_avg_pool2d", arguments.result_dtype(arguments.array("global_avg_pool2d", "x", x))
+    order, check = pixels_checker(where, x, layout)
+    read, deliver, zero = images_reader(x, dtype, order), delivery(x.ndim, order), dtype.type(0)
 
     def compiled(x, layout):
         check(x)
-        return deliver(means(read(x)), None)
+        images = read(x)
+        y = new_images(where, (images.shape[0], images.shape[1], 1, 1), zero)
+        forward(images, y)
+        return deliver(y, None)
 
     return compiled
 
@@ -75,15 +51,12 @@ def _global_avg_pool2d(x: Any, layout: Any) -> Any:
 @compiled_as(functional.global_avg_pool2d_backward)
 def _global_avg_pool2d_backward(grad_output: Any, input_shape: Any, layout: Any) -> Any:
     where = "global_avg_pool2d_backward"
-    order = layout_argument(where, known(where, "layout", layout))
-    arguments.images(where, "grad_output", arguments.array(where, "grad_output", grad_output))
-    full = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, order)
-    read = images_reader(grad_output, arguments.result_dtype(grad_output), order)
-    deliver, final = delivery(grad_output.ndim, order), shape_of(grad_output.ndim, order)
+    read, full, deliver, order = shaped(where, grad_output, input_shape, layout)
+    final = shape_of(grad_output.ndim, order)
 
     def compiled(grad_output, input_shape, layout):
-        N, C, H, W = full(grad_output, input_shape)
-        same_shape(where, "grad_output", grad_output, final((N, C, 1, 1)))
-        return deliver(shared_out(where, read(grad_output), H, W), None)
+        shape = full(grad_output, input_shape)
+        same_shape(where, "grad_output", grad_output, final((shape[0], shape[1], 1, 1)))
+        return deliver(share_out(where, read(grad_output), shape), None)
 
     return compiled

@@ -141,6 +141,11 @@ def strict_kernel(function: Callable) -> Kernel:
     return Kernel(function, fastmath=False)
 
 
+def strict_sized_kernel(function: Callable) -> Kernel:
+    """Make a `strict_kernel` that stays on the calling thread where its first array has few elements."""
+    return Kernel(function, fastmath=False, by_size=True)
+
+
 def _launch() -> None:
     """Start Numba's threads and note whether its threading layer may be entered by two threads at once."""
     global _launched, _one_at_a_time

@@ -10,11 +10,17 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import Int2, Padding, integer
-from fastconv._geometry.axes import counts, mean_window
-from fastconv._geometry.pool import PoolGeometry, pool_geometry
+from fastconv._engine.pool import avg_pool, avg_pool_backward
+from fastconv._geometry.pool import pool_geometry
 from fastconv._runtime.backend import on_numpy
-from fastconv.functional.images import as_given, checked_gradient, delivered, pool_pieces, pooled_images
-from fastconv.kernels import avg_pool as kernels
+from fastconv.functional.images import (
+    as_given,
+    as_one_batch,
+    checked_gradient,
+    delivered,
+    pool_pieces,
+    pooled_images,
+)  # fmt: skip
 
 
 def avg_pool2d(
@@ -54,7 +60,7 @@ def avg_pool2d(
     dtype = arrays.result_dtype(x)
     compute = arrays.compute_dtype(dtype)
     shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
-    divisors = _divisors(where, geometry, count_include_pad, divisor_override)
+    include_pad, divisor = _divisor(where, count_include_pad, divisor_override)
     y = arrays.result(where, arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, x)
     images = ready(images, compute)
     if on_numpy():
@@ -64,10 +70,9 @@ def avg_pool2d(
     else:
         straight = compute == dtype and layout == "NCHW"
         found = y.reshape(shape) if straight else np.empty(shape, compute)
-        P = shape[0] * shape[1]
-        planes, results = images.reshape(P, *images.shape[2:]), found.reshape(P, *shape[2:])
-        for part, rows, window in pool_pieces(P, geometry, mean_window(geometry.rows, geometry.columns)):
-            kernels.forward(planes[part], window, divisors[0][rows], divisors[1], results[part, rows])
+        planes, means = as_one_batch(images), as_one_batch(found)
+        for pixels, results, rows in pool_pieces(planes.shape[1], geometry):
+            avg_pool(planes[pixels], rows, geometry.columns, include_pad, divisor, means[results])
     delivered(found, y, layout)
     return y if out is None else out
 
@@ -109,24 +114,18 @@ def avg_pool2d_backward(
     geometry = pool_geometry(where, shape[2:], kernel_size, stride, padding, 1, ceil_mode)
     expected = (*shape[:2], geometry.rows.out, geometry.columns.out)
     arrays.same_shape(where, "grad_output", grad_output, arrays.shape_as(expected, layout)[int(unbatched) :])
-    divisors = _divisors(where, geometry, count_include_pad, divisor_override)
+    include_pad, divisor = _divisor(where, count_include_pad, divisor_override)
     if on_numpy():
         found = reference.avg_pool2d_backward(
             g, shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         )
     else:
-        found = arrays.empty(where, shape, g.dtype, "grad_x")
-        P = shape[0] * shape[1]
-        flat = g.reshape(P, *g.shape[2:])
-        kernels.backward(flat, mean_window(geometry.rows, geometry.columns), *divisors, found.reshape(P, *shape[2:]))
+        found = avg_pool_backward(where, g, geometry.rows, geometry.columns, include_pad, divisor)
     return as_given(found, arrays.result_dtype(grad_output), layout, unbatched)
 
 
-def _divisors(where: str, geometry: PoolGeometry, include_pad: Any, override: Any) -> tuple[np.ndarray, np.ndarray]:
-    """What each window is divided by, as a factor of its row and one of its column: no array of the result's size."""
+def _divisor(where: str, include_pad: Any, override: Any) -> tuple[bool, int]:
+    """Whether padding counts, and what windows are divided by instead of what counts, 0 for none, both checked."""
     if not isinstance(include_pad, bool | np.bool_):
         raise TypeError(f"{where}: count_include_pad must be True or False, got {include_pad!r}")
-    if override is not None:
-        divisor = integer(where, "divisor_override", override, 1)
-        return np.full(geometry.rows.out, divisor, np.int64), np.ones(geometry.columns.out, np.int64)
-    return counts(geometry.rows, bool(include_pad)), counts(geometry.columns, bool(include_pad))
+    return bool(include_pad), 0 if override is None else integer(where, "divisor_override", override, 1)

@@ -1,6 +1,6 @@
-"""Global average pooling.
+"""Global average pooling, in the order of NumPy's sums.
 
-NumPy's sum is taken: it is vectorised along a plane, where the pooling kernel's vectors lie along the results of a row.
+Its vectors lie along a plane, where those of the pooling kernel lie along the results of a row.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import numpy as np
 from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
+from fastconv._engine.global_pool import share_out
 from fastconv._runtime.backend import on_numpy
 from fastconv.functional.images import as_given, checked_gradient, images_of
+from fastconv.kernels import global_pool as kernels
 
 
 def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
@@ -36,13 +38,13 @@ def global_avg_pool2d(x: np.ndarray, *, layout: str = "NCHW") -> np.ndarray:
     """
     where = "global_avg_pool2d"
     images, unbatched = images_of(where, x, layout)
-    N, C, H, W = images.shape
     dtype = arrays.result_dtype(x)
     images = ready(images, arrays.compute_dtype(dtype))
     if on_numpy():
         y = reference.global_avg_pool2d(images)
     else:
-        y = (images.reshape(N, C, H * W).sum(axis=2) / (H * W)).reshape(N, C, 1, 1)
+        y = np.empty((*images.shape[:2], 1, 1), images.dtype)
+        kernels.forward(images, y)
     return as_given(y, dtype, layout, unbatched)
 
 
@@ -77,6 +79,5 @@ def global_avg_pool2d_backward(
     if on_numpy():
         found = reference.global_avg_pool2d_backward(g, shape)
     else:
-        found = arrays.empty(where, shape, g.dtype, "grad_x")
-        found[...] = g / (shape[2] * shape[3])
+        found = share_out(where, g, shape)
     return as_given(found, arrays.result_dtype(grad_output), layout, unbatched)

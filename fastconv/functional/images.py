@@ -12,6 +12,7 @@ from fastconv._arguments.arrays import ready
 from fastconv._arguments.hints import LAST
 from fastconv._arguments.sizes import layout_argument, sizes
 from fastconv._engine.pieces import planes_and_rows
+from fastconv._geometry.axes import Axis
 from fastconv._geometry.pool import PoolGeometry, pool_geometry
 from fastconv.errors import ShapeError
 
@@ -82,11 +83,17 @@ def _fits(where: str, shape: tuple[int, ...], options: tuple[Any, ...]) -> bool:
     return True
 
 
-def pool_pieces(
-    P: int, geometry: PoolGeometry, window: tuple[int, ...]
-) -> Iterator[tuple[slice, slice, tuple[int, ...]]]:
-    """The parts of P planes that are pooled at once: planes, rows of results, and the window of the first such row."""
-    rows, columns = geometry.rows, geometry.columns
-    KH, KW, top, *others = window
+def as_one_batch(images: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) as one image of all planes."""
+    N, C, H, W = images.shape
+    return images.reshape(1, N * C, H, W)
+
+
+def pool_pieces(P: int, geometry: PoolGeometry) -> Iterator[tuple[tuple[slice, slice], tuple[slice, ...], Axis]]:
+    """The parts of P planes, as one batch, that are pooled at once: of the pixels, of the results; their rows."""
+    rows, columns, every = geometry.rows, geometry.columns, slice(None)
     for part, some in planes_and_rows(P, rows.out, columns.out * rows.kernel * columns.kernel * CYCLES_OF_A_TAP):
-        yield part, some, (KH, KW, top - some.start * rows.stride, *others)
+        own, count = rows, some.stop - some.start
+        if count < rows.out:
+            own = rows._replace(before=rows.before - some.start * rows.stride, out=count)
+        yield (every, part), (every, part, some), own

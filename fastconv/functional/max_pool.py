@@ -8,13 +8,19 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import Int2, Padding
-from fastconv._geometry.axes import max_window
+from fastconv._engine.pool import lowest_of, max_dtype, max_pool
+from fastconv._engine.unpool import raise_outside, scatter
+from fastconv._geometry.pool import PoolGeometry
 from fastconv._runtime.backend import on_numpy
-from fastconv.errors import DTypeError, RangeError
-from fastconv.functional.images import as_given, checked_gradient, delivered, pool_pieces, pooled_images
-from fastconv.kernels import max_pool as kernels
-
-INDEX_OUTSIDE = "{}: indices must be from 0 to {} for a plane of {} x {}, got {}"
+from fastconv.errors import DTypeError
+from fastconv.functional.images import (
+    as_given,
+    as_one_batch,
+    checked_gradient,
+    delivered,
+    pool_pieces,
+    pooled_images,
+)  # fmt: skip
 
 
 def max_pool2d(
@@ -54,16 +60,10 @@ def max_pool2d(
     if on_numpy():
         found = reference.max_pool2d(_native(images), kernel_size, stride, padding, dilation, ceil_mode)
     else:
-        planes = ready(images, max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
-        straight = planes.dtype == y.dtype and layout == "NCHW"
-        found = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
-        window, results = max_window(geometry.rows, geometry.columns), found.reshape(len(planes), *shape[2:])
-        vectors, nothing = kernels.takes_vectors(planes, window), np.empty((0, 0, 0), np.int64)
-        for part, rows, own in pool_pieces(len(planes), geometry, window):
-            if vectors:
-                kernels.forward_in_vectors(planes[part], own, results[part, rows], nothing, False)
-            else:
-                kernels.forward(planes[part], own, _lowest(planes.dtype), results[part, rows])
+        images = ready(images, max_dtype(images.dtype))
+        straight = images.dtype == y.dtype and layout == "NCHW"
+        found = y.reshape(shape) if straight else np.empty(shape, images.dtype)
+        _pool(images, geometry, False, found, np.empty((0, 0, 0, 0), np.int64))
     delivered(found, y, layout)
     return y if out is None else out
 
@@ -110,19 +110,18 @@ def max_pool2d_with_indices(
             _native(images), kernel_size, stride, padding, dilation, ceil_mode
         )
     else:
-        planes = ready(images, max_dtype(images.dtype)).reshape(-1 if images.size else 0, *images.shape[2:])
-        straight = planes.dtype == y.dtype and layout == "NCHW"
-        best = y.reshape(shape) if straight else np.empty(shape, planes.dtype)
+        images = ready(images, max_dtype(images.dtype))
+        straight = images.dtype == y.dtype and layout == "NCHW"
+        best = y.reshape(shape) if straight else np.empty(shape, images.dtype)
         cells = indices.reshape(shape) if layout == "NCHW" else np.empty(shape, np.int64)
-        window = max_window(geometry.rows, geometry.columns)
-        vectors = kernels.takes_vectors(planes, window)
-        results, places = (a.reshape(len(planes), *shape[2:]) for a in (best, cells))
-        for part, rows, own in pool_pieces(len(planes), geometry, window):
-            if vectors:
-                kernels.forward_in_vectors(planes[part], own, results[part, rows], places[part, rows], True)
-            else:
-                kernels.forward_with_indices(planes[part], own, results[part, rows], places[part, rows])
+        _pool(images, geometry, True, best, cells)
     return delivered(best, y, layout), delivered(cells, indices, layout)
+
+
+def _pool(images: np.ndarray, geometry: PoolGeometry, keep: bool, y: np.ndarray, indices: np.ndarray) -> None:
+    x, best, cells, lowest = as_one_batch(images), as_one_batch(y), as_one_batch(indices), lowest_of(images.dtype)
+    for pixels, results, rows in pool_pieces(x.shape[1], geometry):
+        max_pool(x[pixels], rows, geometry.columns, lowest, keep, best[results], cells[results])
 
 
 def max_pool2d_backward(
@@ -167,41 +166,20 @@ def scattered(
     arrays.same_shape(where, "indices", indices, grad_output.shape)
     cells = arrays.channels_first(indices, layout)
     cells = ready(cells[None] if unbatched else cells, np.dtype(np.int64))
-    N, C, H, W = shape
-    P, size = N * C, g.shape[2] * g.shape[3]
     if on_numpy():
+        H, W = shape[2:]
         if cells.size and (cells.min() < 0 or cells.max() >= H * W):
-            raise outside(where, cells, H, W)
+            raise_outside(where, cells, H, W)
         g = g if positive is None else reference.relu_backward(g, arrays.channels_first(positive, layout))
         found = reference.max_pool2d_backward(g, cells, shape)
     else:
-        found = arrays.empty(where, shape, g.dtype, "grad_x")
         gate = g
         if positive is not None:  # a tiny number must not become zero in another dtype
             gate = positive if positive.dtype == g.dtype else positive > 0
             gate = ready(arrays.channels_first(gate, layout), g.dtype)
-        planes = (a.reshape(P, size) for a in (g, cells, gate))
-        if kernels.backward(*planes, positive is not None, found.reshape(P, H * W)):
-            raise outside(where, cells, H, W)
+        found = scatter(where, g, cells, gate, positive is not None, shape)
     return as_given(found, arrays.result_dtype(grad_output), layout, unbatched)
-
-
-def outside(where: str, indices: np.ndarray, H: int, W: int) -> RangeError:
-    """The error of indices that lie outside planes of H x W."""
-    bad = indices[(indices < 0) | (indices >= H * W)]
-    return RangeError(INDEX_OUTSIDE, where, H * W - 1, H, W, bad[0])
 
 
 def _native(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def max_dtype(dtype: np.dtype) -> np.dtype:
-    """What max-pooling computes in: floats as elsewhere, integers in the widest of their kind, for fewer kernels."""
-    if dtype.kind == "f":
-        return arrays.compute_dtype(dtype.newbyteorder("="))
-    return np.dtype(np.uint64) if dtype == np.uint64 else np.dtype(np.int64)
-
-
-def _lowest(dtype: np.dtype) -> np.generic:
-    return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)

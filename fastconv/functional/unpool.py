@@ -8,9 +8,9 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import layout_argument, sizes
+from fastconv._engine.unpool import put, raise_outside, take
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError, ShapeError
-from fastconv.functional.max_pool import outside
 
 
 def max_unpool2d(
@@ -56,9 +56,8 @@ def max_unpool2d(
     if on_numpy():
         y = reference.max_unpool2d(values, cells, (N, C, H, W))
     else:
-        P, size = N * C, images.shape[2] * images.shape[3]
-        y = _zeros(where, (N, C, H, W), values.dtype)
-        np.put_along_axis(y.reshape(P, H * W), cells.reshape(P, size), values.reshape(P, size), 1)
+        bits = values.view(f"u{values.itemsize}")  # whose kernels serve all dtypes
+        y = put(where, bits, cells, (N, C, H, W)).view(values.dtype)
     return np.ascontiguousarray(arrays.channels_as(y, layout)[0 if unbatched else slice(None)])
 
 
@@ -100,22 +99,15 @@ def max_unpool2d_backward(grad_output: np.ndarray, indices: np.ndarray, *, layou
     if on_numpy():
         grad = reference.max_unpool2d_backward(values, cells)
     else:
-        P, size = N * C, cells.shape[2] * cells.shape[3]
-        grad = np.take_along_axis(values.reshape(P, H * W), cells.reshape(P, size), 1).reshape(cells.shape)
+        grad = take(where, values.view(f"u{values.itemsize}"), cells).view(dtype)
     return np.ascontiguousarray(arrays.channels_as(grad, layout)[0 if unbatched else slice(None)])
 
 
 def _cells(where: str, indices: np.ndarray, unbatched: bool, plane: tuple[int, int], layout: str) -> np.ndarray:
-    """Indices (N, C, H, W) int64 into planes (H, W), or an error where one lies outside."""
+    """Indices (N, C, H, W) int64 into planes (H, W), checked for the reference, which takes any."""
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"{where}: indices must be integers, got {indices.dtype}")
     cells = ready(arrays.channels_first(indices[None] if unbatched else indices, layout), np.dtype(np.int64))
-    if cells.size and (cells.min() < 0 or cells.max() >= plane[0] * plane[1]):
-        raise outside(where, cells, *plane)
+    if on_numpy() and cells.size and (cells.min() < 0 or cells.max() >= plane[0] * plane[1]):
+        raise_outside(where, cells, *plane)
     return cells
-
-
-def _zeros(where: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    y = arrays.empty(where, shape, dtype)
-    y.fill(0)
-    return y

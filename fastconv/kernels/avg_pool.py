@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import strict_helper, strict_kernel
 from fastconv.kernels.micro.mean_planes import mean_tile
@@ -56,11 +57,11 @@ def backward(g, window, rows, columns, grad_x):
     P, H, W = grad_x.shape
     OH = g.shape[1]
     flat = grad_x.reshape(-1)
-    kept = -(-KH // sy)  # rows of windows that reach the same pixel, at most
+    kept = ceil_div(KH, sy)  # rows of windows that reach the same pixel, at most
     for p in prange(P):
         shares, total, done = np.empty((kept, W)), np.empty(W), 0
         for iy in range(H):
-            first, last = max(0, -((KH - 1 - top - iy) // sy)), min(OH, (iy + top) // sy + 1)
+            first, last = max(0, ceil_div(top + iy + 1 - KH, sy)), min(OH, (iy + top) // sy + 1)
             for oy in range(done, last):
                 _add_shares(g[p, oy], rows[oy], columns, KW, left, sx, shares[oy % kept])
             done = max(done, last)
@@ -89,8 +90,8 @@ def _add_shares(g, divisor, columns, KW, left, sx, row):
         shares[ox] = g[ox] / g.dtype.type(divisor * columns[ox])
     # tap by tap, a loop without branches
     for kx in range(KW):
-        first = max(0, -((kx - left) // sx))
-        last = max(first, min(OW, -((kx - left - W) // sx)))
+        first = max(0, ceil_div(left - kx, sx))
+        last = max(first, min(OW, ceil_div(left - kx + W, sx)))
         cell = np.uint64(kx - left + first * sx)
         for step in range(np.uint64(last - first)):
             row[cell + step * np.uint64(sx)] += shares[np.uint64(first) + step]

@@ -238,17 +238,29 @@ def test_softmax_along_an_axis():
             np.testing.assert_allclose(a, b, 1e-13, 1e-15)
 
 
+def means(x):
+    """Means of planes, and their gradients."""
+    y, z = F.global_avg_pool2d(x), F.global_avg_pool2d(x[0], layout="NHWC")
+    return y, z, F.global_avg_pool2d_backward(y, x.shape), F.global_avg_pool2d_backward(z, x[0].shape, layout="NHWC")
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 7, 9), (1, 3, 1, 5), (2, 3, 40, 37)])
+def test_means_of_planes_have_the_bits_of_python_and_of_numpy(shape):
+    x = real(np.random.default_rng(5), shape, np.float32)
+    found, H, W = numba.njit(means)(x), *shape[2:]
+    assert_same(found, means(x))
+    assert_same_bits(found[0].reshape(shape[:2]), x.reshape(*shape[:2], H * W).sum(2) / (H * W))
+
+
 def summed(x, g):
     """What adds up or takes powers in another way than NumPy."""
-    y, z = F.global_avg_pool2d(x), F.global_avg_pool2d(x[0], layout="NHWC")
     return (
-        y, z, F.local_response_norm(x, 3), F.local_response_norm(x[0], size=4, alpha=0.1, layout="NHWC"),
+        F.local_response_norm(x, 3), F.local_response_norm(x[0], size=4, alpha=0.1, layout="NHWC"),
         F.local_response_norm_backward(g, x, 5, 0.1, 0.5, 2),
-        F.global_avg_pool2d_backward(y, x.shape), F.global_avg_pool2d_backward(z, x[0].shape, layout="NHWC"),
     )  # fmt: skip
 
 
-def test_sums_over_planes_and_channels_equal_python_but_for_the_last_bits():
+def test_sums_over_channels_equal_python_but_for_the_last_bits():
     rng = np.random.default_rng(5)
     x, g = real(rng, (2, 6, 7, 9), np.float32), real(rng, (2, 6, 7, 9), np.float32)
     for a, b in zip(numba.njit(summed)(x, g), summed(x, g)):
