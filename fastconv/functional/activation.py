@@ -14,9 +14,8 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.scalars import number
-from fastconv._arguments.sizes import integer
+from fastconv._arguments.sizes import check_axis, integer
 from fastconv._runtime.backend import on_numpy
-from fastconv.errors import ShapeError
 from fastconv.kernels import elementwise
 
 
@@ -112,7 +111,7 @@ def leaky_relu_backward(grad_output: np.ndarray, x: np.ndarray, negative_slope: 
 
 def _leaked(where: str, x: np.ndarray, a: np.ndarray, slope: float) -> np.ndarray:
     y = arrays.empty(where, x.shape, x.dtype)
-    elementwise.leak.sized(x.size)(x.reshape(-1), a.reshape(-1), x.dtype.type(slope), y.reshape(-1))
+    elementwise.leak(x.reshape(-1), a.reshape(-1), x.dtype.type(slope), y.reshape(-1))
     return y
 
 
@@ -182,10 +181,7 @@ def tanh_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _axis(where: str, array: np.ndarray, axis: Any) -> int:
-    number = integer(where, "axis", axis, -array.ndim)
-    if number >= array.ndim or array.shape[number] < 1:
-        raise ShapeError(f"{where}: axis {axis} of an array of shape {array.shape} does not exist or is empty")
-    return number
+    return check_axis(where, integer(where, "axis", axis, -array.ndim), array.shape)
 
 
 def _total(values: np.ndarray, axis: int) -> np.ndarray:
