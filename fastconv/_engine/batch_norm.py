@@ -7,7 +7,7 @@ import numpy as np
 from fastconv._arguments.arrays import empty
 from fastconv._runtime.jit import jitable, linked
 from fastconv.errors import ShapeError
-from fastconv.kernels.batch_norm import gradient, moments, scale, sums
+from fastconv.kernels.batch_norm import gradient, gradient_numbers, moments, scale, scaling, sums
 
 
 @jitable
@@ -38,9 +38,9 @@ def normalise(
 ) -> None:
     """y = x, normalised."""
     if x.size > 0:
-        element = x.dtype
-        factor = weight / np.sqrt(var + eps)
-        scale(_flat(x), mean.astype(element), factor.astype(element), bias.astype(element), _flat(y))
+        numbers = np.empty((3, x.shape[1]), x.dtype)
+        scaling(mean, var, weight, bias, eps, numbers)
+        scale(_flat(x), numbers[0], numbers[1], numbers[2], _flat(y))
 
 
 @linked
@@ -49,22 +49,17 @@ def gradients(
     eps: float, needs: tuple[bool, bool, bool],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """The gradients of x, of weight and of bias, the last two in float64; what is not needed means nothing."""
-    C, element = x.shape[1], x.dtype
-    plain, weighted = np.zeros(C), np.zeros(C)
+    C = x.shape[1]
+    plain, weighted, grad_weight, numbers = np.zeros(C), np.zeros(C), np.zeros(C), np.zeros((4, C), x.dtype)
     grad_x = empty(where, x.shape if needs[0] else (0, 0, 0, 0), x.dtype, "grad_x")
     if x.size == 0:
-        return grad_x, weighted, plain
+        return grad_x, grad_weight, plain
     if training or needs[1] or needs[2]:
         sums(_flat(g), _flat(x), mean, plain, weighted)
-    inverse, factor, count = 1 / np.sqrt(var + eps), weight / np.sqrt(var + eps), x.size // C
-    grad_weight = weighted * inverse
+    gradient_numbers(mean, var, weight, eps, plain, weighted, x.size // C, grad_weight, numbers)
     if needs[0] and training:
-        of_x, shift = -factor * inverse * grad_weight / count, -factor * plain / count
-        gradient(
-            _flat(g), _flat(x), mean.astype(element), factor.astype(element), of_x.astype(element),
-            shift.astype(element), _flat(grad_x),
-        )  # fmt: skip
+        gradient(_flat(g), _flat(x), numbers[0], numbers[1], numbers[2], numbers[3], _flat(grad_x))
     elif needs[0]:
-        zeros = np.zeros(C, element)
-        scale(_flat(g), zeros, factor.astype(element), zeros, _flat(grad_x))
+        zeros = np.zeros(C, x.dtype)
+        scale(_flat(g), zeros, numbers[1], zeros, _flat(grad_x))
     return grad_x, grad_weight, plain

@@ -56,7 +56,7 @@ def _running(where: str, name: str, kind: Any, updated: bool) -> tuple[Any, Any]
         return values
 
     moves = updated and floats and writeable and not none
-    return register_jitable(checked), if_wanted(moves, lambda running, batch, share: move(running, batch, share))
+    return register_jitable(checked), if_wanted(moves, lambda a, batch, factor, share: move(a, batch, factor, share))
 
 
 def _statistics(
@@ -98,8 +98,8 @@ def _batch_norm2d(
         mean, var = statistics(images, means, variances, trains)
         if trains and images.size > 0:
             count = images.size // C
-            move_mean(running_mean, mean, share)
-            move_var(running_var, var * (count / (count - 1)), share)
+            move_mean(running_mean, mean, 1.0, share)
+            move_var(running_var, var, count / (count - 1), share)
         y = np.empty(images.shape, images.dtype)
         normalise(images, mean, var, factors, shifts, small, y)
         return deliver(y, None)

@@ -8,11 +8,11 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastconv import functional
-from fastconv._arguments.arrays import same_shape
+from fastconv._arguments.arrays import empty, same_shape
 from fastconv._engine.linear import check_linear, product
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import is_none
-from fastconv._overloads.arrays import new_matrix, reader
+from fastconv._overloads.arrays import reader
 from fastconv._overloads.conv_backward import if_wanted, wanted
 from fastconv._overloads.register import compiled_as
 from fastconv.errors import ShapeError
@@ -44,19 +44,19 @@ def _linear(x: Any, weight: Any, bias: Any) -> Any:
         arguments.rank(where, "bias", arguments.array(where, "bias", bias), 1, "(OUT,)")
     dtype = arguments.result_dtype(x, weight, None if plain else bias)
     read_x, read_weight, final = _rows_reader(x, dtype), reader(weight, dtype), _as_given(x.ndim)
-    read_bias, zero, lowest = None if plain else reader(bias, dtype), dtype.type(0), dtype.type(-np.inf)
+    read_bias, element, lowest = None if plain else reader(bias, dtype), dtype.type, dtype.type(-np.inf)
 
     def checked(bias, OUT):
         same_shape(where, "bias", bias, (OUT,))
         return read_bias(bias)
 
-    biases = register_jitable((lambda bias, OUT: np.full(OUT, zero)) if plain else checked)
+    biases = register_jitable((lambda bias, OUT: np.zeros(OUT, element)) if plain else checked)
 
     def compiled(x, weight, bias):
         check_linear(where, x, weight)
         OUT = weight.shape[0]
         rows, start = read_x(x), biases(bias, OUT)
-        y = new_matrix(where, (rows.shape[0], OUT), zero)
+        y = empty(where, (rows.shape[0], OUT), rows.dtype, "the result")
         matmul_transposed(rows, read_weight(weight), start, lowest, y)
         return final(y)
 
@@ -71,15 +71,15 @@ def _linear_backward(grad_output: Any, x: Any, weight: Any, needs: Any) -> Any:
     arguments.gradient(where, grad_output, x.ndim)
     dtype = arguments.result_dtype(grad_output, x, weight)
     read_g, read_x, read_weight = _rows_reader(grad_output, dtype), _rows_reader(x, dtype), reader(weight, dtype)
-    final, batch, element, zero, one = _as_given(x.ndim), x.ndim == 2, dtype.type, dtype.type(0), np.int64(1)
+    final, batch, element, one = _as_given(x.ndim), x.ndim == 2, dtype.type, np.int64(1)
 
     def gradient_of_x(g, rows, weight):
-        grad = new_matrix(where, rows.shape, zero)
+        grad = np.empty(rows.shape, element)
         product(g.reshape(-1), g.shape[1], one, weight, grad)
         return final(grad)
 
     def gradient_of_weight(g, rows, weight):
-        grad = new_matrix(where, weight.shape, zero)
+        grad = np.empty(weight.shape, element)
         product(g.reshape(-1), one, g.shape[1], rows, grad)
         return grad
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._runtime.jit import linked, sized_kernel, sized_strict_kernel
+from fastconv._runtime.jit import linked, sized_kernel, sized_strict_kernel, strict_helper
 
 
 @sized_kernel
@@ -84,12 +84,32 @@ def gradient(g, x, centre, of_g, of_x, shift, grad_x):
             grad_x[n, c, p] = a * g[n, c, p] + b * (x[n, c, p] - middle) + start
 
 
+@strict_helper
+def scaling(mean, var, weight, bias, eps, numbers):
+    """numbers (3, C) = the centres, factors and shifts with which `scale` normalises; all others (C,) float64."""
+    for c in range(mean.size):
+        numbers[0, c], numbers[1, c], numbers[2, c] = mean[c], weight[c] / np.sqrt(var[c] + eps), bias[c]
+
+
+@strict_helper
+def gradient_numbers(mean, var, weight, eps, plain, weighted, count, grad_weight, numbers):
+    """grad_weight (C,) from the `sums`, and numbers (4, C) = what `gradient` takes for each channel of `count` values.
+
+    Precondition: all but numbers (C,) float64.
+    """
+    for c in range(mean.size):
+        inverse, factor = 1 / np.sqrt(var[c] + eps), weight[c] / np.sqrt(var[c] + eps)
+        grad_weight[c] = weighted[c] * inverse
+        numbers[0, c], numbers[1, c] = mean[c], factor
+        numbers[2, c], numbers[3, c] = -factor * inverse * grad_weight[c] / count, -factor * plain[c] / count
+
+
 @linked
-def move(running, batch, momentum) -> None:
-    """running = (1 - momentum) * running + momentum * batch, as NumPy has it in Python.
+def move(running, batch, factor, momentum) -> None:
+    """running = (1 - momentum) * running + momentum * factor * batch: for jitted code, as NumPy has it in Python.
 
     Precondition: both (C,), running of any float type, batch float64.
     """
     rest = running.dtype.type(1 - momentum)
     for c in range(batch.size):
-        running[c] = rest * running[c] + momentum * batch[c]
+        running[c] = rest * running[c] + momentum * (batch[c] * factor)
