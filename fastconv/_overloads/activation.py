@@ -14,12 +14,11 @@ import numpy as np
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_axis
+from fastconv._engine.activation import leaked, relu, relu_backward
 from fastconv._overloads import arguments
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.register import compiled_as
-from fastconv.kernels import activation, elementwise, softmax
-from fastconv.kernels.elementwise import leak
-from fastconv.kernels.softmax import along
+from fastconv.kernels import activation, softmax
 
 
 def _one(where: str, x: Any) -> Callable:
@@ -33,23 +32,13 @@ def _both(where: str, grad_output: Any, y: Any, name: str = "y") -> tuple[Callab
 
 
 def _forward(function: Callable, compute: Any) -> None:
-    """By compute(x, y) of flat arrays."""
-
     @compiled_as(function)
     def make(x: Any) -> Any:
         read = _one(function.__name__, x)
-
-        def compiled(x):
-            values = read(x)
-            y = np.empty(values.shape, values.dtype)
-            compute(values.reshape(-1), y.reshape(-1))
-            return y
-
-        return compiled
+        return lambda x: compute(read(x))
 
 
 def _backward(function: Callable, compute: Any) -> None:
-    """By compute(grad_output, y, grad_x) of flat arrays."""
     where = function.__name__
 
     @compiled_as(function)
@@ -58,34 +47,22 @@ def _backward(function: Callable, compute: Any) -> None:
 
         def compiled(grad_output, y):
             same_shape(where, "grad_output", grad_output, y.shape)
-            g, result = read_g(grad_output), read_y(y)
-            grad_x = np.empty(g.shape, g.dtype)
-            compute(g.reshape(-1), result.reshape(-1), grad_x.reshape(-1))
-            return grad_x
+            return compute(read_g(grad_output), read_y(y))
 
         return compiled
 
 
 def _forward_along(function: Callable, compute: Any) -> None:
-    """By compute(x, y) of arrays (outer, K, inner)."""
     where = function.__name__
 
     @compiled_as(function)
     def make(x: Any, axis: Any) -> Any:
         read = _one(where, x)
         arguments.whole(where, "axis", axis)
-
-        def compiled(x, axis):
-            number, values = check_axis(where, np.int64(axis), x.shape), read(x)
-            y = np.empty(values.shape, values.dtype)
-            compute(along(values, number), along(y, number))
-            return y
-
-        return compiled
+        return lambda x, axis: compute(read(x), check_axis(where, np.int64(axis), x.shape))
 
 
 def _backward_along(function: Callable, compute: Any) -> None:
-    """By compute(grad_output, y, grad_x) of arrays (outer, K, inner)."""
     where = function.__name__
 
     @compiled_as(function)
@@ -95,18 +72,15 @@ def _backward_along(function: Callable, compute: Any) -> None:
 
         def compiled(grad_output, y, axis):
             same_shape(where, "grad_output", grad_output, y.shape)
-            number, g = check_axis(where, np.int64(axis), y.shape), read_g(grad_output)
-            grad_x = np.empty(g.shape, g.dtype)
-            compute(along(g, number), along(read_y(y), number), along(grad_x, number))
-            return grad_x
+            return compute(read_g(grad_output), read_y(y), check_axis(where, np.int64(axis), y.shape))
 
         return compiled
 
 
-_forward(functional.relu, elementwise.relu)
-_forward(functional.sigmoid, activation.sigmoid_forward)
-_forward(functional.tanh, activation.tanh_forward)
-_backward(functional.relu_backward, elementwise.relu_backward)
+_forward(functional.relu, relu)
+_forward(functional.sigmoid, activation.whole_sigmoid)
+_forward(functional.tanh, activation.whole_tanh)
+_backward(functional.relu_backward, relu_backward)
 _backward(functional.sigmoid_backward, activation.sigmoid_backward)
 _backward(functional.tanh_backward, activation.tanh_backward)
 _forward_along(functional.softmax, softmax.softmax)
@@ -121,10 +95,8 @@ def _leaky_relu(x: Any, negative_slope: Any) -> Any:
     read, slope = _one(where, x), arguments.number(where, "negative_slope", negative_slope)
 
     def compiled(x, negative_slope):
-        values, number = read(x), slope(negative_slope)
-        y, flat = np.empty(values.shape, values.dtype), values.reshape(-1)
-        leak(flat, flat, values.dtype.type(number), y.reshape(-1))
-        return y
+        values = read(x)
+        return leaked(values, values, slope(negative_slope))
 
     return compiled
 
@@ -137,9 +109,6 @@ def _leaky_relu_backward(grad_output: Any, x: Any, negative_slope: Any) -> Any:
 
     def compiled(grad_output, x, negative_slope):
         same_shape(where, "grad_output", grad_output, x.shape)
-        g, number = read_g(grad_output), slope(negative_slope)
-        grad_x = np.empty(g.shape, g.dtype)
-        leak(read_x(x).reshape(-1), g.reshape(-1), g.dtype.type(number), grad_x.reshape(-1))
-        return grad_x
+        return leaked(read_x(x), read_g(grad_output), slope(negative_slope))
 
     return compiled

@@ -25,33 +25,46 @@ def sigmoid(a, start, n):
             a[part + i] = (one if a[part + i] >= 0 else small[i]) / (one + small[i])
 
 
-@linked
-def sigmoid_forward(x, y) -> None:
-    """y = sigmoid(x). Precondition, here and below: flat arrays of one type, float32 or float64."""
+@strict_helper
+def _copied(x):
+    y = np.empty(x.shape, x.dtype)
+    flat, values = y.reshape(-1), x.reshape(-1)
     for i in range(x.size):
-        y[i] = x[i]
-    sigmoid(y, 0, y.size)
+        flat[i] = values[i]
+    return y
 
 
 @linked
-def sigmoid_backward(g, y, grad_x) -> None:
-    """grad_x = g * y * (1 - y)."""
-    one = g.dtype.type(1)
+def whole_sigmoid(x):
+    """sigmoid(x), of an array of any shape; here and below for jitted code, and contiguous."""
+    y = _copied(x)
+    sigmoid(y.reshape(-1), 0, y.size)
+    return y
+
+
+@linked
+def sigmoid_backward(g, y):
+    """g * y * (1 - y)."""
+    grad_x, one = np.empty(g.shape, g.dtype), g.dtype.type(1)
+    flat, gs, ys = grad_x.reshape(-1), g.reshape(-1), y.reshape(-1)
     for i in range(g.size):
-        grad_x[i] = g[i] * (y[i] * (one - y[i]))
+        flat[i] = gs[i] * (ys[i] * (one - ys[i]))
+    return grad_x
 
 
 @linked
-def tanh_forward(x, y) -> None:
-    """y = tanh(x)."""
-    for i in range(x.size):
-        y[i] = x[i]
-    tanh(y, 0, y.size)
+def whole_tanh(x):
+    """tanh(x)."""
+    y = _copied(x)
+    tanh(y.reshape(-1), 0, y.size)
+    return y
 
 
 @linked
-def tanh_backward(g, y, grad_x) -> None:
-    """grad_x = g * (1 - y**2)."""
-    one = g.dtype.type(1)
+def tanh_backward(g, y):
+    """g * (1 - y**2)."""
+    grad_x, one = np.empty(g.shape, g.dtype), g.dtype.type(1)
+    flat, gs, ys = grad_x.reshape(-1), g.reshape(-1), y.reshape(-1)
     for i in range(g.size):
-        grad_x[i] = g[i] * (one - y[i] * y[i])
+        flat[i] = gs[i] * (one - ys[i] * ys[i])
+    return grad_x

@@ -1,7 +1,7 @@
 """Softmax and log_softmax in jitted code, with NumPy's loops of exp and log.
 
-Sums are taken in float64, term after term; NumPy, which is what Python calls, adds them pairwise. Arrays are
-(outer, K, inner), of one float type, with the classes along K.
+Sums are taken in float64, term after term; NumPy, which is what Python calls, adds them pairwise. Arguments are
+contiguous arrays of any shape and one float type; inside, they are (outer, K, inner) with K along the axis.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from fastconv._runtime.jit import linked, strict_helper
 from fastconv._runtime.numpy_loops import exp, log
 
 
-@linked
-def along(a, axis):
+@strict_helper
+def _along(a, axis):
     """An array of any shape as (outer, K, inner), K along `axis`."""
-    outer = inner = 1
-    for i in range(a.ndim):
-        if i < axis:
-            outer *= a.shape[i]
-        elif i > axis:
-            inner *= a.shape[i]
-    return a.reshape((outer, a.shape[axis], inner))
+    outer, K = 1, a.shape[axis]
+    for i in range(axis):
+        outer *= a.shape[i]
+    return a.reshape((outer, K, a.size // max(outer * K, 1)))
 
 
 @strict_helper
@@ -62,8 +59,10 @@ def _powers(x, y):
 
 
 @linked
-def softmax(x, y) -> None:
-    """y = exp(x) / sum(exp(x))."""
+def softmax(x, axis):
+    """exp(x) / sum(exp(x))."""
+    result = np.empty(x.shape, x.dtype)
+    x, y = _along(x, axis), _along(result, axis)
     _shift(x, y)
     exp(y.reshape(-1), 0, y.size)
     totals = _totals(y)
@@ -72,11 +71,14 @@ def softmax(x, y) -> None:
         for k in range(K):
             for i in range(inner):
                 y[o, k, i] /= totals[o, i]
+    return result
 
 
 @linked
-def softmax_backward(g, y, grad_x) -> None:
-    """grad_x = y * (g - sum(g * y))."""
+def softmax_backward(g, y, axis):
+    """y * (g - sum(g * y))."""
+    result = np.empty(g.shape, g.dtype)
+    g, y, grad_x = _along(g, axis), _along(y, axis), _along(result, axis)
     outer, K, inner = g.shape
     for o in range(outer):
         for k in range(K):
@@ -87,11 +89,14 @@ def softmax_backward(g, y, grad_x) -> None:
         for k in range(K):
             for i in range(inner):
                 grad_x[o, k, i] = y[o, k, i] * (g[o, k, i] - totals[o, i])
+    return result
 
 
 @linked
-def log_softmax(x, y) -> None:
-    """y = x - log(sum(exp(x)))."""
+def log_softmax(x, axis):
+    """x - log(sum(exp(x)))."""
+    result = np.empty(x.shape, x.dtype)
+    x, y = _along(x, axis), _along(result, axis)
     _shift(x, y)
     powers = np.empty(y.shape, y.dtype)
     _powers(y, powers)
@@ -102,11 +107,14 @@ def log_softmax(x, y) -> None:
         for k in range(K):
             for i in range(inner):
                 y[o, k, i] -= logs[o, i]
+    return result
 
 
 @linked
-def log_softmax_backward(g, y, grad_x) -> None:
-    """grad_x = g - exp(y) * sum(g)."""
+def log_softmax_backward(g, y, axis):
+    """g - exp(y) * sum(g)."""
+    result = np.empty(g.shape, g.dtype)
+    g, y, grad_x = _along(g, axis), _along(y, axis), _along(result, axis)
     _powers(y, grad_x)
     totals = _totals(g)
     outer, K, inner = g.shape
@@ -114,3 +122,4 @@ def log_softmax_backward(g, y, grad_x) -> None:
         for k in range(K):
             for i in range(inner):
                 grad_x[o, k, i] = g[o, k, i] - grad_x[o, k, i] * totals[o, i]
+    return result
