@@ -25,20 +25,14 @@ def sigmoid(a, start, n):
             a[part + i] = (one if a[part + i] >= 0 else small[i]) / (one + small[i])
 
 
-@strict_helper
-def _copied(x):
+@linked
+def whole_sigmoid(x):
+    """sigmoid(x), of an array of any shape; here and below for jitted code, and contiguous."""
     y = np.empty(x.shape, x.dtype)
     flat, values = y.reshape(-1), x.reshape(-1)
     for i in range(x.size):
         flat[i] = values[i]
-    return y
-
-
-@linked
-def whole_sigmoid(x):
-    """sigmoid(x), of an array of any shape; here and below for jitted code, and contiguous."""
-    y = _copied(x)
-    sigmoid(y.reshape(-1), 0, y.size)
+    sigmoid(flat, 0, x.size)
     return y
 
 
@@ -55,8 +49,11 @@ def sigmoid_backward(g, y):
 @linked
 def whole_tanh(x):
     """tanh(x)."""
-    y = _copied(x)
-    tanh(y.reshape(-1), 0, y.size)
+    y = np.empty(x.shape, x.dtype)
+    flat, values = y.reshape(-1), x.reshape(-1)
+    for i in range(x.size):
+        flat[i] = values[i]
+    tanh(flat, 0, x.size)
     return y
 
 
