@@ -47,6 +47,15 @@ def integer(where: str, name: str, value: Any, least: int = 0) -> int:
     return number
 
 
+def check_axis(where: str, axis: int, shape: tuple[int, ...]) -> int:
+    """`axis` of an array of this shape, counted from its first; a ShapeError unless it has elements."""
+    check_range(where, "axis", axis, -len(shape))
+    number = axis + len(shape) if axis < 0 else axis
+    if number >= len(shape) or shape[number] < 1:
+        raise ShapeError("{}: axis {} of an array of shape {} does not exist or is empty", where, axis, shape)
+    return number
+
+
 def ceil_div(number: int, parts: int) -> int:
     """How many pieces of `parts` elements hold `number` elements: their quotient, rounded up."""
     return -(-number // parts)

@@ -17,18 +17,16 @@ from fastconv._arguments.arrays import same_shape
 from fastconv._overloads import arguments
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import strict_helper
 from fastconv.errors import DTypeError
+from fastconv.kernels.elementwise import kept
 
 
-@strict_helper
-def kept(x, mask, p):
+@register_jitable
+def _dropped(x, mask, p):
     """x / (1 - p) where the mask is set, else 0."""
-    y, zero = np.empty(x.shape, x.dtype), x.dtype.type(0)
+    y = np.empty(x.shape, x.dtype)
     factor = x.dtype.type(1 / (1 - p) if p < 1 else 1.0)  # of p = 1 nothing is left that it could meet
-    flat, values, keep = y.reshape(-1), x.reshape(-1), mask.reshape(-1)
-    for i in range(x.size):
-        flat[i] = values[i] * factor if keep[i] else zero
+    kept(x.reshape(-1), mask.reshape(-1), factor, y.reshape(-1))
     return y
 
 
@@ -47,7 +45,7 @@ def _register(function: Callable, with_mask: bool) -> None:
         def dropped(x, p, rng):
             share = probability(p)
             mask = (rng.random(x.size, np.float32) >= np.float32(share)).reshape(x.shape)
-            return kept(read(x), mask, share), mask
+            return _dropped(read(x), mask, share), mask
 
         both = register_jitable(dropped)
         return both if with_mask else lambda x, p, rng: both(x, p, rng)[0]
@@ -68,6 +66,6 @@ def _dropout_backward(grad_output: Any, mask: Any, p: Any) -> Any:
 
     def compiled(grad_output, mask, p):
         same_shape(where, "mask", mask, grad_output.shape)
-        return kept(read(grad_output), read_mask(mask), probability(p))
+        return _dropped(read(grad_output), read_mask(mask), probability(p))
 
     return compiled

@@ -43,5 +43,5 @@ def compiled_as(function: Callable, literal: bool = True) -> Callable:
     return register
 
 
-for _function in (arrays.check_memory, arrays.same_shape, scalars.check_limits, sizes.check_range):
+for _function in (arrays.check_memory, arrays.same_shape, scalars.check_limits, sizes.check_range, sizes.check_axis):
     register_jitable(**STRICT)(_function)

@@ -65,7 +65,7 @@ def jitable(function: Callable) -> Callable:
 
 
 # what a function returns, by its annotation: told, so that it need not be compiled to know
-RESULTS = {"None": types.none, "bool": types.boolean, "int": types.int64}
+RESULTS = {"None": types.none, "bool": types.boolean, "int": types.int64, "float": types.float64}
 
 
 def linked(function: Callable) -> Callable:
@@ -97,12 +97,12 @@ class Kernel:
         serial: its compiled form on the calling thread; also what other compiled code may call.
     """
 
-    def __init__(self, function: Callable, fastmath: bool, by_size: bool = False):
+    def __init__(self, function: Callable, fastmath: bool, work: Callable[..., int] | None = None):
         functools.update_wrapper(self, function)
         self.function = function
         self.parallel = _compiled(function, fastmath, parallel=True)
         self.serial = _compiled(function, fastmath)
-        self._by_size = by_size
+        self._work = work
         if not numba.config.DISABLE_JIT:
             link(self, lambda: self.serial, RESULTS[function.__annotations__.get("return", "None")])
 
@@ -111,7 +111,7 @@ class Kernel:
         return self if elements >= SERIAL_ELEMENTS else self.serial
 
     def __call__(self, *args: Any) -> Any:
-        if numba.config.DISABLE_JIT or serial_only() or (self._by_size and args[0].size < SERIAL_ELEMENTS):
+        if numba.config.DISABLE_JIT or serial_only() or (self._work and self._work(*args) < SERIAL_ELEMENTS):
             return self.serial(*args)
         if not _launched:
             _launch()
@@ -133,7 +133,12 @@ def kernel(function: Callable) -> Kernel:
 
 def sized_kernel(function: Callable) -> Kernel:
     """Make a `kernel` that stays on the calling thread where its first array has few elements."""
-    return Kernel(function, fastmath=True, by_size=True)
+    return Kernel(function, fastmath=True, work=_elements)
+
+
+def kernel_of(work: Callable[..., int]) -> Callable[[Callable], Kernel]:
+    """Make a `kernel` that stays on the calling thread where `work` of its arguments is that of few elements."""
+    return lambda function: Kernel(function, fastmath=True, work=work)
 
 
 def strict_kernel(function: Callable) -> Kernel:
@@ -141,9 +146,13 @@ def strict_kernel(function: Callable) -> Kernel:
     return Kernel(function, fastmath=False)
 
 
-def strict_sized_kernel(function: Callable) -> Kernel:
+def sized_strict_kernel(function: Callable) -> Kernel:
     """Make a `strict_kernel` that stays on the calling thread where its first array has few elements."""
-    return Kernel(function, fastmath=False, by_size=True)
+    return Kernel(function, fastmath=False, work=_elements)
+
+
+def _elements(first: Any, *others: Any) -> int:
+    return first.size
 
 
 def _launch() -> None:

@@ -14,10 +14,9 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.scalars import number
-from fastconv._arguments.sizes import integer
+from fastconv._arguments.sizes import check_axis, integer
+from fastconv._engine import activation as rectifiers
 from fastconv._runtime.backend import on_numpy
-from fastconv.errors import ShapeError
-from fastconv.kernels import elementwise
 
 
 def _float(where: str, name: str, value: Any) -> tuple[np.ndarray, np.dtype]:
@@ -49,9 +48,7 @@ def relu(x: np.ndarray) -> np.ndarray:
     values, dtype = _float("relu", "x", x)
     if on_numpy():
         return np.asarray(reference.relu(values), dtype)
-    y = arrays.empty("relu", values.shape, values.dtype)
-    elementwise.relu(values.reshape(-1), y.reshape(-1))
-    return np.asarray(y, dtype)
+    return np.asarray(rectifiers.relu(values), dtype)
 
 
 def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -68,9 +65,7 @@ def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
     g, result, dtype = _both("relu_backward", grad_output, y)
     if on_numpy():
         return np.asarray(reference.relu_backward(g, result), dtype)
-    grad_x = arrays.empty("relu_backward", g.shape, g.dtype)
-    elementwise.relu_backward(g.reshape(-1), result.reshape(-1), grad_x.reshape(-1))
-    return np.asarray(grad_x, dtype)
+    return np.asarray(rectifiers.relu_backward(g, result), dtype)
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
@@ -88,7 +83,7 @@ def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
     slope = number("leaky_relu", "negative_slope", negative_slope)
     if on_numpy():
         return np.asarray(reference.leaky_relu(values, slope), dtype)
-    return np.asarray(_leaked("leaky_relu", values, values, slope), dtype)
+    return np.asarray(rectifiers.leaked(values, values, slope), dtype)
 
 
 def leaky_relu_backward(grad_output: np.ndarray, x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
@@ -107,13 +102,7 @@ def leaky_relu_backward(grad_output: np.ndarray, x: np.ndarray, negative_slope: 
     slope = number("leaky_relu_backward", "negative_slope", negative_slope)
     if on_numpy():
         return np.asarray(reference.leaky_relu_backward(g, values, slope), dtype)
-    return np.asarray(_leaked("leaky_relu_backward", values, g, slope), dtype)
-
-
-def _leaked(where: str, x: np.ndarray, a: np.ndarray, slope: float) -> np.ndarray:
-    y = arrays.empty(where, x.shape, x.dtype)
-    elementwise.leak.sized(x.size)(x.reshape(-1), a.reshape(-1), x.dtype.type(slope), y.reshape(-1))
-    return y
+    return np.asarray(rectifiers.leaked(values, g, slope), dtype)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -182,10 +171,7 @@ def tanh_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _axis(where: str, array: np.ndarray, axis: Any) -> int:
-    number = integer(where, "axis", axis, -array.ndim)
-    if number >= array.ndim or array.shape[number] < 1:
-        raise ShapeError(f"{where}: axis {axis} of an array of shape {array.shape} does not exist or is empty")
-    return number
+    return check_axis(where, integer(where, "axis", axis, -array.ndim), array.shape)
 
 
 def _total(values: np.ndarray, axis: int) -> np.ndarray:

@@ -10,11 +10,11 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.scalars import number, switch
+from fastconv._engine.batch_norm import check_batch, gradients, normalise, statistics
 from fastconv._runtime.backend import on_numpy
-from fastconv.errors import DTypeError, ShapeError
+from fastconv.errors import DTypeError
 from fastconv.functional.conv import needed
 from fastconv.functional.images import images_of
-from fastconv.kernels import batch_norm as kernels
 
 
 def batch_norm2d(
@@ -73,14 +73,14 @@ def batch_norm2d(
         weight, bias = (None if a is None else ready(a, compute) for a in (weight, bias))
         y[...] = reference.batch_norm2d(images, running_mean, running_var, weight, bias, training, momentum, eps)
     else:
-        mean, var = _statistics(where, images, running_mean, running_var, training)
-        if training:
-            count = images.size // C
-            _move(running_mean, mean, momentum)
-            _move(running_var, var * (count / (count - 1)), momentum)
-        factor = _factor(weight, var, eps)
-        shift = np.zeros(C) if bias is None else bias
-        kernels.scale.sized(y.size)(_flat(images), *_vectors(compute, mean, factor, shift), _flat(y))
+        given = _numbers(running_mean, C, 0.0), _numbers(running_var, C, 1.0)
+        with np.errstate(all="ignore"):  # a variance of zero or less; numbers that are infinite in float32
+            mean, var = statistics(images, *given, training)
+            if training:
+                count = images.size // C
+                _move(running_mean, mean, momentum)
+                _move(running_var, var * (count / (count - 1)), momentum)
+            normalise(images, mean, var, _numbers(weight, C, 1.0), _numbers(bias, C, 0.0), eps, y)
     return _as_given(y.astype(dtype, copy=False), layout, unbatched)
 
 
@@ -142,32 +142,13 @@ def batch_norm2d_backward(
             g, images, running_mean, running_var, factors, training, eps, needs=needs
         )
     else:
-        mean, var = _statistics(where, images, running_mean, running_var, training)
-        grads = _gradients(where, g, images, mean, var, weight, training, eps, needs)
+        given = _numbers(running_mean, C, 0.0), _numbers(running_var, C, 1.0)
+        with np.errstate(all="ignore"):
+            mean, var = statistics(images, *given, training)
+            found = gradients(where, g, images, mean, var, _numbers(weight, C, 1.0), training, eps, needs)
+        grads = tuple(a if wanted else None for a, wanted in zip(found, needs))
     grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
     return None if grad_x is None else _as_given(grad_x, layout, unbatched), grad_weight, grad_bias
-
-
-def _gradients(
-    where: str, g: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, weight: np.ndarray | None,
-    training: bool, eps: float, needs: tuple[bool, bool, bool],
-) -> tuple[np.ndarray | None, ...]:  # fmt: skip
-    plain, weighted = np.zeros((2, len(mean)))
-    if training or needs[1] or needs[2]:
-        kernels.sums.sized(x.size)(_flat(g), _flat(x), mean, plain, weighted)
-    inverse, factor = _factor(None, var, eps), _factor(weight, var, eps)
-    grad_weight, grad_x = weighted * inverse, None
-    if needs[0]:
-        grad_x = arrays.empty(where, x.shape, x.dtype, "grad_x")
-        count = x.size // len(mean)
-        if training:
-            of_x, shift = -factor * inverse * grad_weight / count, -factor * plain / count
-            vectors = _vectors(x.dtype, mean, factor, of_x, shift)
-            kernels.gradient.sized(x.size)(_flat(g), _flat(x), *vectors, _flat(grad_x))
-        else:
-            zeros = np.zeros(len(mean))
-            kernels.scale.sized(x.size)(_flat(g), *_vectors(x.dtype, zeros, factor, zeros), _flat(grad_x))
-    return grad_x, grad_weight if needs[1] else None, plain if needs[2] else None
 
 
 def _of_channels(where: str, name: str, array: Any, C: int) -> np.ndarray | None:
@@ -181,8 +162,7 @@ def _checked_statistics(
     where: str, x: np.ndarray, running_mean: Any, running_var: Any, training: bool, updated: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     C = x.shape[1]
-    if training and x.size == C:
-        raise ShapeError(f"{where}: training needs more than one value for each channel, x has shape {x.shape}")
+    check_batch(where, x.size // C, x.shape, training)
     found = _of_channels(where, "running_mean", running_mean, C), _of_channels(where, "running_var", running_var, C)
     for name, array in zip(("running_mean", "running_var"), found):
         if array is None and not training:
@@ -196,38 +176,15 @@ def _checked_statistics(
     return found
 
 
-def _statistics(
-    where: str, x: np.ndarray, running_mean: np.ndarray | None, running_var: np.ndarray | None, training: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and the variance with which x is normalised, float64."""
-    if not training:
-        return np.array(running_mean, np.float64), np.array(running_var, np.float64)
-    mean, var = np.empty((2, x.shape[1]))
-    kernels.moments.sized(x.size)(_flat(x), mean, var)
-    return mean, var
+def _numbers(given: np.ndarray | None, C: int, missing: float) -> np.ndarray:
+    """A number for each of C channels in float64, `missing` for each where none are given."""
+    return np.full(C, missing) if given is None else np.array(given, np.float64)
 
 
 def _move(running: np.ndarray | None, batch: np.ndarray, momentum: float) -> None:
     if running is not None:
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 becomes infinity
-            running[...] = (1 - momentum) * running + momentum * batch
-
-
-def _factor(weight: np.ndarray | None, var: np.ndarray, eps: float) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):  # a variance of zero or less gives infinity or NaN
-        return (1 if weight is None else weight) / np.sqrt(var + eps)
+        running[...] = (1 - momentum) * running + momentum * batch
 
 
 def _as_given(images: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
     return np.ascontiguousarray(arrays.channels_as(images, layout)[0 if unbatched else slice(None)])
-
-
-def _vectors(dtype: np.dtype, *statistics: np.ndarray) -> list[np.ndarray]:
-    """Numbers for each channel as the kernels take them."""
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity
-        return [np.array(a, dtype) for a in statistics]
-
-
-def _flat(images: np.ndarray) -> np.ndarray:
-    N, C, H, W = images.shape
-    return images.reshape(N, C, H * W)

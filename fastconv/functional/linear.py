@@ -9,14 +9,12 @@ import numpy as np
 from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
+from fastconv._engine.linear import WEIGHT_SHAPE, check_linear, product
 from fastconv._engine.pieces import parts
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import needed
-from fastconv.kernels.gemm import matmul, matmul_transposed
-
-# multiply-adds that take as long as one element of a loop over memory does
-PRODUCTS_OF_AN_ELEMENT = 16
+from fastconv.kernels.gemm import matmul_transposed
 
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -56,11 +54,9 @@ def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: boo
     else:
         y = arrays.empty(where, (len(rows), len(weight)), compute)
         zeros = np.zeros(len(weight), compute) if bias is None else ready(bias, compute)
-        products = len(rows) * weight.size // PRODUCTS_OF_AN_ELEMENT
+        lowest = compute.type(0 if relu else -np.inf)
         for part in parts(len(rows), weight.size):
-            matmul_transposed.sized(products)(
-                rows[part], weight, zeros, compute.type(0 if relu else -np.inf), y[part]
-            )  # fmt: skip
+            matmul_transposed(rows[part], weight, zeros, lowest, y[part])
     return y.reshape(*x.shape[:-1], len(weight)).astype(dtype, copy=False)
 
 
@@ -114,21 +110,17 @@ def linear_backward(
 
 def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) -> np.ndarray:
     """a @ b of M rows, a given by its strides in elements."""
-    c = np.empty((1, M, b.shape[1]), a.dtype)
-    flat, zeros = a.reshape(-1), np.zeros(M, a.dtype)
+    c, flat = np.empty((M, b.shape[1]), a.dtype), a.reshape(-1)
     for part in parts(M, b.size):
-        matmul.sized(a.size * b.shape[1] // PRODUCTS_OF_AN_ELEMENT)(
-            flat[part.start * a_row :], a_row, a_column, b[None], zeros[part], True, c[:, part]
-        )
-    return c[0]
+        product(flat[part.start * a_row :], a_row, a_column, b, c[part])
+    return c
 
 
 def _checked(where: str, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
     x, weight = arrays.numeric(where, "x", x), arrays.numeric(where, "weight", weight)
     if x.ndim not in (1, 2):
         raise ShapeError(f"{where}: x must have shape (N, IN) or (IN,), got {x.shape}")
-    if weight.ndim != 2 or 0 in weight.shape:
-        raise ShapeError(f"{where}: weight must have shape (OUT, IN) without a zero, got {weight.shape}")
-    if x.shape[-1] != weight.shape[1]:
-        raise ShapeError(f"{where}: weight takes {weight.shape[1]} inputs, x has shape {x.shape}")
+    if weight.ndim != 2:
+        raise ShapeError(WEIGHT_SHAPE, where, weight.shape)
+    check_linear(where, x, weight)
     return x, weight

@@ -8,11 +8,9 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.scalars import number
+from fastconv._engine.loss import ID_OUTSIDE, check_classes, mean_cross_entropy
 from fastconv._runtime.backend import on_numpy
-from fastconv.errors import DTypeError, RangeError, ShapeError
-from fastconv.kernels import elementwise
-
-ID_OUTSIDE = "{}: {} must hold class ids from 0 to {}, got {}"
+from fastconv.errors import DTypeError, RangeError
 
 
 def cross_entropy(
@@ -51,8 +49,7 @@ def cross_entropy_of(
 ) -> tuple[float, np.ndarray]:
     """`cross_entropy` inside the function `where`, whose argument `name` the targets are: its errors say so."""
     logits, target = arrays.numeric(where, "logits", logits), arrays.numeric(where, name, target)
-    if logits.ndim != 2 or logits.shape[1] < 1:
-        raise ShapeError(f"{where}: logits must have shape (N, K) with K at least 1, got {logits.shape}")
+    check_classes(where, logits)
     N, K = logits.shape
     if target.ndim == 1:
         _check_ids(where, name, target, N, K)
@@ -65,18 +62,12 @@ def cross_entropy_of(
     if on_numpy():
         loss, grad = reference.cross_entropy(values, target, label_smoothing=smoothing)
         return loss, grad.astype(dtype, copy=False)
-    if N == 0:
-        return 0.0, np.zeros((0, K), dtype)
-    weights = np.zeros((N, K), compute)
+    weights, grad = np.zeros((N, K), compute), np.empty((N, K), compute)
     if target.ndim == 1:
         weights[np.arange(N), target] = 1
     else:
         weights[...] = target
-    if smoothing:
-        weights = weights * (1 - smoothing) + smoothing / K
-    losses, grad = np.empty(N), np.empty((N, K), compute)
-    elementwise.cross_entropy.sized(N * K)(values, weights, losses, grad)
-    return 0.0 + float(losses.sum()) / N, grad.astype(dtype, copy=False)  # from 0.0, so that it is never -0.0
+    return mean_cross_entropy(values, weights, smoothing, grad), grad.astype(dtype, copy=False)
 
 
 def _check_ids(where: str, name: str, target: np.ndarray, N: int, K: int) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._runtime.jit import kernel, strict_kernel
+from fastconv._runtime.jit import linked, sized_kernel, sized_strict_kernel, strict_helper
 
 
-@kernel
+@sized_kernel
 def moments(x, mean, var):
     """mean[c] and var[c] of channel c over images and pixels; the variance is the mean squared distance to the mean.
 
@@ -36,7 +36,7 @@ def moments(x, mean, var):
         mean[c], var[c] = centre, squares / (N * P)
 
 
-@kernel
+@sized_kernel
 def sums(g, x, mean, plain, weighted):
     """plain[c] = the sum of g over channel c, weighted[c] = that of g * (x - mean[c]).
 
@@ -55,7 +55,7 @@ def sums(g, x, mean, plain, weighted):
         plain[c], weighted[c] = total, total_weighted
 
 
-@strict_kernel
+@sized_strict_kernel
 def scale(x, centre, factor, shift, y):
     """y[n, c] = (x[n, c] - centre[c]) * factor[c] + shift[c].
 
@@ -69,7 +69,7 @@ def scale(x, centre, factor, shift, y):
             y[n, c, p] = (x[n, c, p] - middle) * slope + start
 
 
-@strict_kernel
+@sized_strict_kernel
 def gradient(g, x, centre, of_g, of_x, shift, grad_x):
     """grad_x[n, c] = of_g[c] * g[n, c] + of_x[c] * (x[n, c] - centre[c]) + shift[c].
 
@@ -82,3 +82,34 @@ def gradient(g, x, centre, of_g, of_x, shift, grad_x):
         middle, a, b, start = centre[c], of_g[c], of_x[c], shift[c]
         for p in range(P):
             grad_x[n, c, p] = a * g[n, c, p] + b * (x[n, c, p] - middle) + start
+
+
+@strict_helper
+def scaling(mean, var, weight, bias, eps, numbers):
+    """numbers (3, C) = the centres, factors and shifts with which `scale` normalises; all others (C,) float64."""
+    for c in range(mean.size):
+        numbers[0, c], numbers[1, c], numbers[2, c] = mean[c], weight[c] / np.sqrt(var[c] + eps), bias[c]
+
+
+@strict_helper
+def gradient_numbers(mean, var, weight, eps, plain, weighted, count, grad_weight, numbers):
+    """grad_weight (C,) from the `sums`, and numbers (4, C) = what `gradient` takes for each channel of `count` values.
+
+    Precondition: all but numbers (C,) float64.
+    """
+    for c in range(mean.size):
+        inverse, factor = 1 / np.sqrt(var[c] + eps), weight[c] / np.sqrt(var[c] + eps)
+        grad_weight[c] = weighted[c] * inverse
+        numbers[0, c], numbers[1, c] = mean[c], factor
+        numbers[2, c], numbers[3, c] = -factor * inverse * grad_weight[c] / count, -factor * plain[c] / count
+
+
+@linked
+def move(running, batch, factor, momentum) -> None:
+    """running = (1 - momentum) * running + momentum * factor * batch: for jitted code, as NumPy has it in Python.
+
+    Precondition: both (C,), running of any float type, batch float64.
+    """
+    rest = running.dtype.type(1 - momentum)
+    for c in range(batch.size):
+        running[c] = rest * running[c] + momentum * (batch[c] * factor)

@@ -31,7 +31,7 @@ def chain_of(terms):
     """
     if terms <= CHAIN:
         return max(terms, 1)
-    return ceil_div(terms, int(math.ceil(terms / (20 + 8 * math.sqrt(terms)))))
+    return ceil_div(terms, math.ceil(terms / (20 + 8 * math.sqrt(terms))))
 
 
 @register_jitable

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._runtime.jit import strict_helper, strict_kernel
+from fastconv._runtime.jit import linked, sized_strict_kernel, strict_helper, strict_kernel
 from fastconv._runtime.pointers import array_at, prefetch_write
 
 LINE_BYTES = 64  # of the cache, on x86 and most others
@@ -32,7 +32,7 @@ def relu_backward(g, y, grad_x):
         grad_x[i] = g[i] if y[i] > zero else zero
 
 
-@strict_kernel
+@sized_strict_kernel
 def leak(x, a, slope, y):
     """y = a where x > 0, else slope * a: leaky ReLU for a = x, its gradient for a = that of the result.
 
@@ -42,6 +42,29 @@ def leak(x, a, slope, y):
     for element in prange(x.size):
         i = np.uint64(element)
         y[i] = a[i] if x[i] > zero else slope * a[i]
+
+
+@linked
+def kept(x, mask, factor, y) -> None:
+    """y = factor * x where the mask is set, else 0: dropout in jitted code. Precondition: as for `leak`."""
+    zero = x.dtype.type(0)
+    for element in range(x.size):
+        i = np.uint64(element)
+        y[i] = x[i] * factor if mask[i] else zero
+
+
+@linked
+def one_hot(ids, weights) -> int:
+    """weights[n, ids[n]] = 1, in jitted code; the first n whose id names no class, or -1.
+
+    Precondition: ids (N,) int64, weights (N, K) zeros.
+    """
+    N, K = weights.shape
+    for n in range(N):
+        if ids[n] < 0 or ids[n] >= K:
+            return n
+        weights[n, ids[n]] = 1
+    return -1
 
 
 @strict_helper
@@ -70,7 +93,7 @@ def cross_entropy_row(logits, wanted, count, grad):
     return loss
 
 
-@strict_kernel
+@sized_strict_kernel
 def cross_entropy(logits, weights, losses, grad):
     """losses[n] = -sum over k of weights[n, k] * log_softmax(logits[n])[k], and the gradient of their mean.
 

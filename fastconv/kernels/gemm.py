@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import kernel
+from fastconv._runtime.jit import kernel_of, linked
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.dot import add_dots, lane_sum
 from fastconv.kernels.micro.gemm import add_rows
@@ -18,9 +18,10 @@ from fastconv.kernels.micro.vectors import DOT_ROWS, LANES
 
 ROW_BLOCK = 16  # rows of the result that one task computes
 COLUMN_BLOCK = 192  # columns of the result that one task computes
+PRODUCTS_OF_AN_ELEMENT = 16  # multiply-adds that take as long as one element of a loop over memory does
 
 
-@kernel
+@kernel_of(lambda a, a_row, a_column, b, *others: a.size * b.shape[2] // PRODUCTS_OF_AN_ELEMENT)
 def matmul(a, a_row, a_column, b, bias, fresh, c):
     """c[i] = bias[row] + a @ b[i], or the product added to what c[i] holds unless `fresh`.
 
@@ -47,7 +48,7 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
         )  # fmt: skip
 
 
-@kernel
+@kernel_of(lambda a, b, *others: a.size * len(b) // PRODUCTS_OF_AN_ELEMENT)
 def matmul_transposed(a, b, bias, floor, c):
     """c[m, n] = bias[n] + sum over k of a[m, k] * b[n, k]; results up to `floor` are stored as `floor`.
 
@@ -71,3 +72,15 @@ def matmul_transposed(a, b, bias, floor, c):
                 for j in range(min(4, N - n)):
                     total = bias[n + j] + lane_sum(sums, i, j)
                     c[row + i, n + j] = floor if total <= floor else total
+
+
+@linked
+def column_sums(a, sums) -> None:
+    """sums[n] = the sum over m of a[m, n] in float64, row after row: for jitted code, as NumPy has it in Python."""
+    M, N = a.shape
+    totals = np.zeros(N)
+    for m in range(M):
+        for n in range(N):
+            totals[n] += a[m, n]
+    for n in range(N):
+        sums[n] = totals[n]

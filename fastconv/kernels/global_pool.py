@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastconv._runtime.jit import strict_helper, strict_sized_kernel
+from fastconv._runtime.jit import sized_strict_kernel, strict_helper
 
 BLOCK = 128  # elements; sums of more are added pairwise, those of fewer in eight lanes
 
@@ -42,7 +42,7 @@ def _sum(a, start, n):
     return total
 
 
-@strict_sized_kernel
+@sized_strict_kernel
 def forward(x, y):
     """y[n, c] = the mean of the plane x[n, c].
 
@@ -54,7 +54,7 @@ def forward(x, y):
         means[p] = (zero + _sum(planes, np.int64(p) * size, size)) / x.dtype.type(size)
 
 
-@strict_sized_kernel
+@sized_strict_kernel
 def backward(grad_x, g):
     """grad_x[n, c] = g[n, c] / (H * W), for each pixel.
 
