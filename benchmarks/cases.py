@@ -143,6 +143,22 @@ class Linear(Case):
         return fastconv.linear_backward(self.grad, self.x, self.weight, needs=(False, True, True))
 
 
+class ReLU6(Case):
+    """A rectifier with an upper limit, and its gradient, on the activations of a layer."""
+
+    calls = ("forward", "gradient")
+
+    def __init__(self, name: str, dtype: str):
+        shape = POOL[name].input_shape
+        self.x, self.grad = random(shape, dtype, 1), random(shape, dtype, 2)
+
+    def forward(self) -> Any:
+        return fastconv.relu6(self.x)
+
+    def gradient(self) -> Any:
+        return fastconv.relu6_backward(self.grad, self.x)
+
+
 class LeNet(Case):
     """LeNet-5 and the embedded digits: inference, a training step, an epoch."""
 

@@ -123,4 +123,5 @@ def _training(dtype: np.dtype[Any]) -> None:
     for images in (x, x[:1], x[:7]):
         model(images)
     F.relu_backward(F.relu(x), x)
+    F.relu6_backward(F.relu6(x), x)
     F.leaky_relu_backward(x, x)

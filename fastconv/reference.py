@@ -502,6 +502,16 @@ def relu_backward(grad_output: Array, y: Array) -> Array:
     return _array(np.where(y > 0, grad_output, 0))
 
 
+def relu6(x: Array) -> Array:
+    """Rectifier y = min(max(x, 0), 6), any shape; NaN stays."""
+    return _array(np.minimum(np.maximum(x, 0), 6))
+
+
+def relu6_backward(grad_output: Array, y: Array) -> Array:
+    """Gradient of relu6, grad_output where 0 < y < 6, else 0; y is relu6's result."""
+    return _array(np.where((y > 0) & (y < 6), grad_output, 0))
+
+
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """x where x > 0, else negative_slope * x, any shape."""
     return _array(np.where(x > 0, x, x * negative_slope))

@@ -108,6 +108,7 @@ def test_pooling(kind, data, tmp_path_factory):
 
 LAYERS = {
     "ReLU": (nn.ReLU(), (2, 3, 4, 5)),
+    "ReLU6": (nn.Sequential(nn.Conv2d(3, 8, 1, rng=0), nn.ReLU6()), (2, 3, 4, 5)),
     "Sigmoid": (nn.Sigmoid(), (2, 3, 4, 5)),
     "Tanh": (nn.Tanh(), (2, 3)),
     "Softmax": (nn.Softmax(), (2, 3)),

@@ -90,6 +90,8 @@ CALLS = {
     "leaky_relu": (("x",), fastconv.leaky_relu),
     "leaky_relu_backward": (("y", "x"), fastconv.leaky_relu_backward),
     "relu": (("x",), fastconv.relu),
+    "relu6": (("x",), fastconv.relu6),
+    "relu6_backward": (("x", "x"), fastconv.relu6_backward),
     "relu_backward": (("x", "x"), fastconv.relu_backward),
     "sigmoid": (("x",), fastconv.sigmoid),
     "tanh": (("x",), fastconv.tanh),

@@ -14,7 +14,7 @@ import numpy as np
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_axis
-from fastconv._engine.activation import leaked, relu, relu_backward
+from fastconv._engine.activation import leaked, relu, relu6, relu6_backward, relu_backward
 from fastconv._overloads import arguments
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.register import compiled_as
@@ -78,9 +78,11 @@ def _backward_along(function: Callable, compute: Any) -> None:
 
 
 _forward(functional.relu, relu)
+_forward(functional.relu6, relu6)
 _forward(functional.sigmoid, activation.whole_sigmoid)
 _forward(functional.tanh, activation.whole_tanh)
 _backward(functional.relu_backward, relu_backward)
+_backward(functional.relu6_backward, relu6_backward)
 _backward(functional.sigmoid_backward, activation.sigmoid_backward)
 _backward(functional.tanh_backward, activation.tanh_backward)
 _forward_along(functional.softmax, softmax.softmax)

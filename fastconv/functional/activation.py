@@ -68,6 +68,39 @@ def relu_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(rectifiers.relu_backward(g, result), dtype)
 
 
+def relu6(x: np.ndarray) -> np.ndarray:
+    """min(max(x, 0), 6), NaN where x is NaN, for an array of any shape.
+
+    Raises:
+        TypeError: x is not a numeric array.
+
+    Example:
+        >>> relu6(np.array([-1.0, 2.0, 7.0]))
+        array([0., 2., 6.])
+    """
+    values, dtype = _float("relu6", "x", x)
+    if on_numpy():
+        return np.asarray(reference.relu6(values), dtype)
+    return np.asarray(rectifiers.relu6(values), dtype)
+
+
+def relu6_backward(grad_output: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """grad_output where y = relu6(x) is between 0 and 6, else 0.
+
+    Raises:
+        ShapeError: the shapes differ.
+        TypeError: an argument is not a numeric array.
+
+    Example:
+        >>> relu6_backward(np.array([4.0, 5.0, 6.0]), np.array([0.0, 2.0, 6.0]))
+        array([0., 5., 0.])
+    """
+    g, result, dtype = _both("relu6_backward", grad_output, y)
+    if on_numpy():
+        return np.asarray(reference.relu6_backward(g, result), dtype)
+    return np.asarray(rectifiers.relu6_backward(g, result), dtype)
+
+
 def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
     """x where x > 0, else negative_slope * x, for an array of any shape.
 

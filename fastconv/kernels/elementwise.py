@@ -33,6 +33,30 @@ def relu_backward(g, y, grad_x):
 
 
 @sized_strict_kernel
+def relu6(x, y):
+    """Rectify up to a limit: y = min(max(x, 0), 6), NaN where x is NaN.
+
+    Precondition: flat arrays of one size. Parallel over elements, each of which is written by one iteration.
+    """
+    zero, six = x.dtype.type(0), x.dtype.type(6)
+    for element in prange(x.size):
+        i = np.uint64(element)
+        y[i] = zero if x[i] <= zero else six if x[i] >= six else x[i]
+
+
+@sized_strict_kernel
+def relu6_backward(g, y, grad_x):
+    """Pass on the gradient where nothing was cut off: grad_x = g where 0 < y < 6, else 0.
+
+    Precondition and axis as for `relu6`.
+    """
+    zero, six = g.dtype.type(0), g.dtype.type(6)
+    for element in prange(g.size):
+        i = np.uint64(element)
+        grad_x[i] = g[i] if zero < y[i] < six else zero
+
+
+@sized_strict_kernel
 def leak(x, a, slope, y):
     """y = a where x > 0, else slope * a: leaky ReLU for a = x, its gradient for a = that of the result.
 

@@ -1,7 +1,7 @@
 """Layers: thin objects over the functional API that hold parameters."""
 
 from fastconv.nn import init
-from fastconv.nn.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from fastconv.nn.activation import LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from fastconv.nn.base import Backward, Buffer, Layer, Parameter
 from fastconv.nn.conv import Conv2d, ConvTranspose2d
 from fastconv.nn.dropout import Dropout
@@ -31,6 +31,7 @@ __all__ = [
     "Parameter",
     "PartialConv2d",
     "ReLU",
+    "ReLU6",
     "Residual",
     "Sequential",
     "Sigmoid",

@@ -60,6 +60,17 @@ class Tanh(_Activation):
     function, gradient = F.tanh, F.tanh_backward
 
 
+class ReLU6(_Activation):
+    """min(max(x, 0), 6).
+
+    Example:
+        >>> ReLU6()(np.array([-1.0, 2.0, 7.0]))
+        array([0., 2., 6.])
+    """
+
+    function, gradient = F.relu6, F.relu6_backward
+
+
 class LeakyReLU(Layer):
     """x where x > 0, else negative_slope * x.
 

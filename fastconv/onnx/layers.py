@@ -92,6 +92,11 @@ def _local_response_norm(graph: Graph, layer: nn.LocalResponseNorm, prefix: str,
     return x if size % 2 else graph.add("Conv", x, backwards)
 
 
+def _relu6(graph: Graph, layer: nn.ReLU6, prefix: str, x: str, shape: Shape) -> str:
+    limits = [graph.add_weight(f"{prefix}{name}", np.array(value)) for name, value in (("low", 0), ("high", 6))]
+    return graph.add("Clip", x, *limits)
+
+
 def _leaky_relu(graph: Graph, layer: nn.LeakyReLU, prefix: str, x: str, shape: Shape) -> str:
     return graph.add("LeakyRelu", x, alpha=layer.negative_slope)
 
@@ -150,6 +155,7 @@ WRITERS: dict[type[Layer], Writer] = {
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _avg_pool,
     nn.ReLU: _elementwise("Relu"),
+    nn.ReLU6: _relu6,
     nn.Sigmoid: _elementwise("Sigmoid"),
     nn.Tanh: _elementwise("Tanh"),
     nn.Flatten: _elementwise("Flatten", axis=1),

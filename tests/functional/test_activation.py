@@ -12,7 +12,7 @@ from strategies import DTYPES, assert_identical, real
 import fastconv
 from fastconv import reference
 
-NAMES = ("relu", "sigmoid", "tanh", "softmax", "log_softmax")
+NAMES = ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax")
 
 
 def function(name, where=fastconv):
@@ -99,10 +99,10 @@ def test_nothing_overflows(dtype):
     np.testing.assert_array_equal(fastconv.log_softmax(big[2:]), np.array([-1e30, 0], dtype))
 
 
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "sigmoid", "tanh"])
 def test_special_values(name):
     x = np.array([np.nan, np.inf, -np.inf])
-    limits = {"relu": (np.inf, 0), "sigmoid": (1, 0), "tanh": (1, -1)}[name]
+    limits = {"relu": (np.inf, 0), "relu6": (6, 0), "sigmoid": (1, 0), "tanh": (1, -1)}[name]
     np.testing.assert_array_equal(function(name)[0](x), [np.nan, *limits])
 
 
@@ -115,6 +115,16 @@ def test_numpy_backend_gives_the_same(name):
     with fastconv.use_backend("numpy"):
         assert_close(forward(x), y)
         assert_close(backward(g, y), gradient)
+
+
+@pytest.mark.legs
+@given(finite(-30, 30), st.integers(0, 2**32 - 1))
+def test_relu6_is_exact(x, seed):
+    x.flat[::3], x.flat[1::3] = 0, 6
+    y = fastconv.relu6(x)
+    assert_identical(y, np.clip(x, 0, 6))
+    g = real(np.random.default_rng(seed), x.shape, x.dtype)
+    assert_identical(fastconv.relu6_backward(g, y), np.where((x > 0) & (x < 6), g, 0).astype(x.dtype))
 
 
 @given(finite(), st.floats(-2, 2), st.integers(0, 2**32 - 1))

@@ -54,10 +54,10 @@ CALLS = {
     "max_pool2d_with_indices": ({"x": SMALL}, {"kernel_size": 2}),
     "max_unpool2d": ({"x": POOLED, "indices": INDICES}, {"output_shape": SMALL.shape}),
     "max_unpool2d_backward": ({"grad_output": SMALL, "indices": INDICES}, {}),
-    **{name: ({"x": ROW}, {}) for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")},
+    **{name: ({"x": ROW}, {}) for name in ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax")},
     **{
         f"{name}_backward": ({"grad_output": ROW, "y": ROW}, {})
-        for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")
+        for name in ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax")
     },
 }  # fmt: skip
 BACKENDS = ("numba", "numpy")
@@ -107,7 +107,7 @@ def test_out_of_a_subclass_is_filled_and_returned(name):
     np.testing.assert_array_equal(np.asarray(out), expected)
 
 
-POINTWISE = ("relu", "leaky_relu", "sigmoid", "tanh", "dropout", "dropout_with_mask")
+POINTWISE = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "dropout", "dropout_with_mask")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -121,7 +121,7 @@ def test_an_array_without_dimensions_stays_one(name, dtype, backend):
             assert type(one) is np.ndarray and one.shape == ()
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh"])
 def test_the_reference_gives_arrays_without_dimensions_too(name):
     x = np.asarray(0.5)
     for one in (getattr(reference, name)(x), getattr(reference, f"{name}_backward")(x, x)):
@@ -213,6 +213,7 @@ LAYERS = {
     "AvgPool2d": nn.AvgPool2d(2),
     "GlobalAvgPool2d": nn.GlobalAvgPool2d(),
     "ReLU": nn.ReLU(),
+    "ReLU6": nn.ReLU6(),
     "LeakyReLU": nn.LeakyReLU(),
     "Sigmoid": nn.Sigmoid(),
     "Tanh": nn.Tanh(),

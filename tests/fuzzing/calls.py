@@ -27,6 +27,7 @@ LAYERS: dict[str, Callable[[], nn.Layer]] = {
     "AvgPool2d": lambda: nn.AvgPool2d(2),
     "GlobalAvgPool2d": nn.GlobalAvgPool2d,
     "ReLU": nn.ReLU,
+    "ReLU6": nn.ReLU6,
     "LeakyReLU": nn.LeakyReLU,
     "Sigmoid": nn.Sigmoid,
     "Tanh": nn.Tanh,

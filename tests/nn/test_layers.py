@@ -32,6 +32,7 @@ LAYERS = {
     "AvgPool2d all options": (nn.AvgPool2d((3, 2), 2, 1, True, False), IMAGES),
     "AvgPool2d divisor": (nn.AvgPool2d(2, divisor_override=3), IMAGES),
     "ReLU": (nn.ReLU(), IMAGES),
+    "ReLU6": (nn.ReLU6(), IMAGES),
     "Sigmoid": (nn.Sigmoid(), IMAGES),
     "Tanh": (nn.Tanh(), IMAGES),
     "LeakyReLU": (nn.LeakyReLU(0.3), IMAGES),

@@ -140,7 +140,8 @@ def rectified(x, g):
     """Rectifiers, and dropout without its generator."""
     kept = F.dropout_backward(g, x > 0, 0.25)
     return (
-        F.relu(x), F.relu_backward(g, x), F.leaky_relu(x), F.leaky_relu(x, 1), F.leaky_relu_backward(g, x, 0.25), kept,
+        F.relu(x), F.relu_backward(g, x), F.relu6(x), F.relu6_backward(g, x), F.leaky_relu(x), F.leaky_relu(x, 1),
+        F.leaky_relu_backward(g, x, 0.25), kept,
         F.leaky_relu_backward(g[::-1], x, negative_slope=-2.0), F.dropout_backward(g, x > 0, p=1),
     )  # fmt: skip
 
