@@ -59,7 +59,11 @@ def _forward_along(function: Callable, compute: Any) -> None:
     def make(x: Any, axis: Any) -> Any:
         read = _one(where, x)
         arguments.whole(where, "axis", axis)
-        return lambda x, axis: compute(read(x), check_axis(where, np.int64(axis), x.shape))  # type: ignore[arg-type]
+
+        def compiled(x, axis):
+            return compute(read(x), check_axis(where, np.int64(axis), x.shape))
+
+        return compiled
 
 
 def _backward_along(function: Callable, compute: Any) -> None:

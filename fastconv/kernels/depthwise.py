@@ -98,6 +98,9 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
     g_terms, x_terms = np.empty(OW, np.uint64), np.empty(OW, np.uint64)
     for ox in range(OW):
         g_terms[ox], x_terms[ox] = ox * C, ox * sx * C
+    firsts, lasts = np.empty(KW, np.int64), np.empty(KW, np.int64)
+    for kx in range(KW):
+        firsts[kx], lasts[kx] = valid_range(kx * dx - left, sx, W, OW)
     between = steps_between(N * OH // shards)
     for shard in prange(shards):
         own = flat[np.int64(shard) * T * C : (np.int64(shard) + 1) * T * C]
@@ -118,9 +121,8 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
                     line = (n * H + top + ky * rows[3]) * W
                     for kx in range(KW):
                         start = kx * dx - left
-                        first, end = valid_range(start, sx, W, OW)
-                        first = max(begin, first)
-                        count = min(end, begin + GRADIENT_PIXELS) - first
+                        first = max(begin, firsts[kx])
+                        count = min(lasts[kx], begin + GRADIENT_PIXELS) - first
                         if count > 0:
                             cell = (ky * KW + kx) * C
                             add_products(
