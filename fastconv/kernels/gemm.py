@@ -60,11 +60,11 @@ def matmul_transposed(a, b, bias, floor, c):
     tiles, steps = ceil_div(M, DOT_ROWS), ceil_div(N, ROW_BLOCK)
     flat_a, flat_b, offsets = a.reshape(-1), b.reshape(-1), row_offsets(N, K)
     zero, one = np.int64(0), np.int64(1)
+    left, right = Region(flat_a, K, zero), Panel(flat_b, offsets, zero)
     for task in prange(tiles * steps):
         tile, s = divmod(np.int64(task), steps)
         row, rows = tile * DOT_ROWS, min(DOT_ROWS, M - tile * DOT_ROWS)
         sums = np.empty((DOT_ROWS, 4, LANES), c.dtype)
-        left, right = Region(flat_a, K, zero), Panel(flat_b, offsets, zero)
         for n in range(s * ROW_BLOCK, min((s + 1) * ROW_BLOCK, N), 4):
             sums[:] = 0
             add_dots(sums, rows, left, row * K, right, zero, n, one, K)

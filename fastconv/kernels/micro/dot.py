@@ -12,34 +12,39 @@ from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import helper, inlined
 from fastconv.kernels.blocking import CHAIN
-from fastconv.kernels.micro.records import unpacked
+from fastconv.kernels.micro.records import length_of, unpacked
 from fastconv.kernels.micro.vectors import DOT_ROWS, I64, LANES, MANY_REGISTERS, VECTOR_BYTES, Vectors, data_of, strided
 
 
 @intrinsic(prefer_literal=True)
-def dots_tile(typingctx, rows, t, a, a0, b, b0, b_rows, first, runs, n):
-    """The micro-kernel: t[i, j, lane] += sum over r < runs and q < n of a(i, r, q) * b(j, r, q), from a0 and b0 on.
+def dots_tile(typingctx, rows, t, a, a0, b, b0, j, first, runs, n):
+    """The micro-kernel: t[i, m, lane] += sum over r < runs and q < n of a(i, r, q) * b(j + m, r, q), from a0 and b0 on.
 
-    For first <= i < first + rows and the four rows of b at the offsets b_rows, in place of the panel's own; of the q of
-    that lane, summed before they are added to t. The lanes stay apart, so that a sum over many images is reduced once.
+    For first <= i < first + rows and m < 4, past the last row of b that row again; of the q of that lane, summed before
+    they are added to t. The lanes stay apart, so that a sum over many images is reduced once.
 
     Precondition: `rows` a literal; t (at least first + rows, 4, LANES), C-contiguous, a a Region and b a Panel, all of
-    one float type; b_rows four uint64; the numbers of 64 bits.
+    one float type; the numbers of 64 bits.
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
-    M, N = rows.literal_value, len(b_rows)
+    M, N = rows.literal_value, 4
     number = types.uint64
-    signature = types.void(rows, t, a, number, b, number, b_rows, number, number, number)
+    signature = types.void(rows, t, a, number, b, number, number, number, number, number)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
         a, b = (unpacked(context, builder, kinds[i], args[i]) for i in (2, 4))
         t = data_of(context, builder, kinds[1], args[1])
-        a0, b0, b_rows, first, runs, n = (args[i] for i in (3, 5, 6, 7, 8, 9))
+        a0, b0, j, first, runs, n = (args[i] for i in (3, 5, 6, 7, 8, 9))
         vectors = Vectors(builder, kinds[1].dtype)
+        # loaded here: Numba would count references to the array of offsets
+        last = builder.sub(length_of(context, builder, kinds[4], args[4], "rows"), ir.Constant(I64, 1))
+        indices = [builder.add(j, ir.Constant(I64, m)) for m in range(N)]
+        within = [builder.select(builder.icmp_signed("<", index, last), index, last) for index in indices]
+        b_rows = [builder.load(builder.gep(b.rows, [index])) for index in within]
         lefts_at = strided(builder, a.data, builder.add(a0, builder.mul(first, a.row)), a.row, M)
-        rights_at = [builder.gep(b.data, [builder.add(b0, row)]) for row in cgutils.unpack_tuple(builder, b_rows, N)]
+        rights_at = [builder.gep(b.data, [builder.add(b0, row)]) for row in b_rows]
         place = builder.mul(first, ir.Constant(I64, N * LANES))
         cells = [[builder.add(place, ir.Constant(I64, (i * N + j) * LANES)) for j in range(N)] for i in range(M)]
         sums = [[cgutils.alloca_once(builder, vectors.type) for _ in row] for row in cells]
@@ -73,13 +78,6 @@ def dots_tile(typingctx, rows, t, a, a0, b, b0, b_rows, first, runs, n):
     return signature, codegen
 
 
-@inlined
-def _four(offsets, j):
-    """Four offsets from the j-th on; past the last one, that one again."""
-    last = offsets.size - 1
-    return offsets[j], offsets[min(j + 1, last)], offsets[min(j + 2, last)], offsets[min(j + 3, last)]
-
-
 @helper
 def add_dots(t, rows, a, a0, b, b0, j, runs, n):
     """t[i, m, :] += sum over r < runs and q < n of a(i, r, q) * b(j + m, r, q), for i < rows and m < 4.
@@ -90,7 +88,6 @@ def add_dots(t, rows, a, a0, b, b0, j, runs, n):
     Precondition: a a Region and b a Panel; t (at least rows, 4, LANES), one float type; rows at most DOT_ROWS; the
     numbers int64.
     """
-    starts = _four(b.rows, j)
     if ENABLED:
         # cells and runs at once of which a lane sums up to CHAIN products
         lanes = VECTOR_BYTES // t.itemsize
@@ -104,23 +101,23 @@ def add_dots(t, rows, a, a0, b, b0, j, runs, n):
                 left, right = a0 + r * a.run + q, b0 + r * b.run + q
                 i = 0
                 if MANY_REGISTERS and rows >= DOT_ROWS:
-                    dots_tile(DOT_ROWS, t, a, left, b, right, starts, i, some, m)
+                    dots_tile(DOT_ROWS, t, a, left, b, right, j, i, some, m)
                     i = DOT_ROWS
                 elif MANY_REGISTERS and rows >= 4:
-                    dots_tile(4, t, a, left, b, right, starts, i, some, m)
+                    dots_tile(4, t, a, left, b, right, j, i, some, m)
                     i = 4
                 if rows - i >= 2:
-                    dots_tile(2, t, a, left, b, right, starts, i, some, m)
+                    dots_tile(2, t, a, left, b, right, j, i, some, m)
                     i += 2
                 if rows - i >= 1:
-                    dots_tile(1, t, a, left, b, right, starts, i, some, m)
+                    dots_tile(1, t, a, left, b, right, j, i, some, m)
         return
-    A, B = a.data, b.data
+    A, B, offsets = a.data, b.data, b.rows
     for i in range(rows):
         for m in range(4):
-            total = t[i, m, 0]
+            total, start = t[i, m, 0], offsets[min(j + m, offsets.size - 1)]
             for r in range(runs):
-                first, second = np.uint64(a0 + i * a.row + r * a.run), np.uint64(b0 + r * b.run) + starts[m]
+                first, second = np.uint64(a0 + i * a.row + r * a.run), np.uint64(b0 + r * b.run) + start
                 for q in range(np.uint64(n)):
                     total += A[first + q] * B[second + q]
             t[i, m, 0] = total

@@ -99,6 +99,13 @@ def unpacked(context, builder, kind, record):
     )
 
 
+def length_of(context, builder, kind, record, field):
+    """The number of elements of an array of a record, by the field's name."""
+    place = kind.instance_class._fields.index(field)
+    array = cgutils.unpack_tuple(builder, record)[place]
+    return context.make_array(kind.types[place])(context, builder, value=array).nitems
+
+
 def is_a(kind, record):
     """Whether a Numba type is that of a record."""
     return isinstance(kind, types.BaseTuple) and getattr(kind, "instance_class", None) is record
