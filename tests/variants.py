@@ -262,17 +262,19 @@ def demands() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def assert_as_planned(ran: Ran) -> None:
-    """The kernels that ran are those of the plan, and each was given the layout that the plan tells of."""
+    """The kernels that ran are those of the plan, and they were given the layout that the plan tells of."""
     plan, kernels, arguments = ran
     assert kernels == plan.kernels(), plan.line()
     assert Algorithm(plan.algorithm).name in str(plan)
     layouts = [plan.product.layout] if isinstance(plan, InputGradientPlan) else [plan.layout]
     for name, given in zip(kernels, arguments):
-        for argument in given:
-            if isinstance(argument, Layout):
-                assert argument in layouts, (name, plan.line())
+        (layout,) = layouts
+        if name == "forward":
+            assert given[1:3] == (layout.WP, layout.by_rows), (name, plan.line())
+        if name == "split_and_forward":
+            own = layout.vertical, layout.horizontal, layout.HP, layout.WP, layout.by_rows
+            assert given[2] == own, (name, plan.line())
         if name == "split":
-            (layout,) = layouts
             cell = plan.conv.C if layout.last else 1
             if isinstance(plan, InputGradientPlan):
                 cell = plan.product.conv.C if layout.last else 1

@@ -12,6 +12,7 @@ from fastconv._engine.planes import channels_first, planes_of, to_channels_last
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.layout import column_shifts, term_offsets
 from fastconv._plans.records import BY_IMAGE, DEPTHWISE, PACKED, ForwardPlan
+from fastconv._runtime.host import Blocks
 from fastconv._runtime.jit import jitable, linked, planned
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import depthwise, packing
@@ -90,24 +91,33 @@ def _forward_last(
     convolve_packed(where, plan, x, weight.reshape(-1), steps, bias, lowest, False, y)
 
 
+@jitable
+def direct_blocks(blocks: Blocks) -> tuple[int, int, int, int]:
+    """Those of direct convolution: a kernel is called the faster the fewer numbers it is given."""
+    return blocks.channels, blocks.pixels, blocks.together, blocks.workspace
+
+
 @linked
 def convolve(
     where: str, plan: ForwardPlan, x: np.ndarray, weights: Weights, bias: np.ndarray, lowest: Any, y: np.ndarray
 ) -> None:
     """As `forward`, of images in NCHW order, with weights that lie anywhere."""
-    conv, layout = plan.conv, plan.layout
+    conv, layout, blocks = plan.conv, plan.layout, plan.blocks
     table = weights.array, weights.rows, weights.terms
     if plan.algorithm == PACKED:
         convolve_packed(where, plan, x, weights.array, weights.steps, bias, lowest, False, y)
     elif plan.algorithm == BY_IMAGE:
+        parts = layout.vertical, layout.horizontal, layout.HP, layout.WP, layout.by_rows
         kernels.split_and_forward(
-            x, conv.rows.before, layout, column_shifts(conv.columns, layout), table, bias, lowest,
-            term_offsets(conv, layout), conv.groups, plan.blocks, y,
+            x, conv.rows.before, parts, column_shifts(conv.columns, layout), table, bias, lowest,
+            term_offsets(conv, layout), conv.groups,
+            (blocks.channels, blocks.workspace, blocks.shares), y,
         )  # fmt: skip
     else:
         planes = planes_of(where, conv, layout, x)
         kernels.forward(
-            planes, layout, table, bias, lowest, term_offsets(conv, layout), conv.groups, plan.blocks, y
+            planes, layout.WP, layout.by_rows, table, bias, lowest, term_offsets(conv, layout), conv.groups,
+            direct_blocks(blocks), y,
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._arguments.arrays import empty
-from fastconv._engine.forward import Weights, convolve, own_weights, row_starts, taps_first
+from fastconv._engine.forward import Weights, convolve, direct_blocks, own_weights, row_starts, taps_first
 from fastconv._engine.packed import convolve_packed
 from fastconv._engine.planes import channels_first, planes_of, runs_of, to_channels_last
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
@@ -126,7 +126,16 @@ def _phased(
         table = weight.reshape(-1), starts, terms
         kernels_offsets = offsets[places]
         conv_kernels.forward(
-            planes, layout, table, bias, lowest, kernels_offsets, conv.groups, plan.blocks, parts[phase]
+            planes,
+            layout.WP,
+            layout.by_rows,
+            table,
+            bias,
+            lowest,
+            kernels_offsets,
+            conv.groups,
+            direct_blocks(plan.blocks),
+            parts[phase],
         )
     cells = gathered.rows.out * gathered.columns.out
     return _merged(parts.reshape(-1), cells, plan.N * conv.C * cells, conv, grad)
@@ -161,11 +170,11 @@ def _scattered(
     windows = tap_windows(conv, layout)
     if layout.kind == IN_PLACE:
         planes = grad.reshape((len(grad), conv.C, layout.cells))
-        kernels.input_gradient(flat, table, bias, windows, conv.groups, runs, plan.blocks, planes)
+        kernels.input_gradient(flat, table, bias, windows, conv.groups, runs, plan.blocks.workspace, planes)
         return
     shape = (len(grad), conv.C, layout.cells)
     planes = empty(where, shape, g.dtype, "the padded gradient")
-    kernels.input_gradient(flat, table, bias, windows, conv.groups, runs, plan.blocks, planes)
+    kernels.input_gradient(flat, table, bias, windows, conv.groups, runs, plan.blocks.workspace, planes)
     place = (layout.WP, conv.rows.before, conv.columns.before, 0, 0)
     packing.merge(
         planes.reshape(-1), layout.cells, layout.HP * layout.WP, conv.rows.stride, conv.columns.stride, place,

@@ -61,7 +61,7 @@ def _run(
     plan: ForwardPlan, layout: Layout, planes: np.ndarray, weight: np.ndarray, steps: tuple[int, int, int],
     store: np.ndarray, bias: np.ndarray, lowest: Any, only_finite: bool, y: np.ndarray,
 ) -> bool:  # fmt: skip
-    conv = plan.conv
+    conv, blocks = plan.conv, plan.blocks
     row, tap, channel = steps
     taps, channels = taps_of(conv), conv.C // conv.groups
     start = -min(tap, 0) * (taps - 1)
@@ -73,5 +73,6 @@ def _run(
     return conv_packed.forward_packed(
         planes.reshape(-1), (conv.C * layout.cells, group_step(conv, layout), conv.groups, conv.columns.out), areas,
         weight, (start, row, outer, inner, inners), store, only_finite, bias, lowest, (threads_here(), layout.last),
-        plan.blocks, y.reshape((len(y), pixels[0], pixels[1])),
+        (blocks.packed_terms, blocks.packed_terms_last, blocks.packed_pixels, blocks.ready_pixels),
+        y.reshape((len(y), pixels[0], pixels[1])),
     )  # fmt: skip

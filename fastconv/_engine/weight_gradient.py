@@ -57,8 +57,9 @@ def _computed(
     if algorithm == DOTS_BY_GROUP:
         conv = plan.conv
         kernels.split_and_weight_gradient(
-            g, x, conv.rows.before, layout, column_shifts(conv.columns, layout), term_offsets(conv, layout),
-            conv.groups, plan.blocks, grad.reshape((conv.OC, reduction_length(conv))),
+            g, x, conv.rows.before, (layout.vertical, layout.horizontal, layout.HP, layout.WP),
+            column_shifts(conv.columns, layout), term_offsets(conv, layout), conv.groups, plan.blocks.taps,
+            grad.reshape((conv.OC, reduction_length(conv))),
         )  # fmt: skip
     elif algorithm == DOTS:
         _dots(where, plan, layout, g, x, grad)
@@ -71,12 +72,12 @@ def _computed(
 @linked
 def _dots(where: str, plan: WeightGradientPlan, layout: Layout, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
     """Dot products along the pixels, for few output channels."""
-    conv = plan.conv
+    conv, at_once = plan.conv, (plan.blocks.taps, plan.blocks.dot_cells)
     flat = grad.reshape((conv.OC, reduction_length(conv)))
     planes, offsets = planes_of(where, conv, layout, x), term_offsets(conv, layout)
     for by_rows in (False, True):
         runs, cells = runs_of(where, conv, layout, g, by_rows)
-        kernels.weight_gradient(cells, planes, offsets, conv.groups, runs, plan.blocks, flat)
+        kernels.weight_gradient(cells, planes, offsets, conv.groups, runs, at_once, flat)
         if cells.size == g.size or packing.all_finite(grad.reshape(-1)):
             break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
 
@@ -111,7 +112,8 @@ def _blocked(
     packing.transpose_gradient(_pixels_of(conv, layout, g), layout.last, groups, width, transposed.reshape(-1))
     kernels.weight_gradient_blocked(
         transposed, planes_of(where, conv, layout, x), group_step(conv, layout), term_offsets(conv, layout),
-        pixel_cells(conv, layout), width, plan.blocks, grad.reshape((groups, per_group, K)),
+        pixel_cells(conv, layout), width, (plan.blocks.outer_terms, plan.blocks.outer_tasks),
+        grad.reshape((groups, per_group, K)),
     )  # fmt: skip
 
 
@@ -134,7 +136,7 @@ def _read_in_place(plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad:
     sums = grad.reshape((conv.OC, taps_of(conv), conv.C // conv.groups))
     return conv_nhwc_weight_gradient.weight_gradient_last(
         g, x, conv.rows, tap_rectangles(conv), pixel_steps(conv, conv.columns.size, 1), conv.groups, threads_here(),
-        plan.blocks, sums,
+        plan.blocks.last_pixels, sums,
     )  # fmt: skip
 
 

@@ -76,18 +76,19 @@ def _steps(tasks, most, least):
 
 
 @kernel
-def forward(planes, layout, weights, bias, lowest, offsets, groups, blocks, y):
+def forward(planes, WP, by_rows, weights, bias, lowest, offsets, groups, blocks, y):
     """y[n, oc, q] = bias[oc] + sum over k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
     Where q counts along padded rows. Results are clamped to `lowest`.
 
-    Precondition: planes (N, cells of an image) in that `Layout`; weights (weight, flat; weight_rows (OC,) and
-    weight_terms (K,), uint64); offsets (K,) uint64; bias (OC,); y (N, OC, OH, OW). Parallel over (image, group, block
-    of cells, block of output channels), each of which owns its part of y.
+    Precondition: planes (N, cells of an image), of that row pitch; weights (weight, flat; weight_rows (OC,) and
+    weight_terms (K,), uint64); offsets (K,) uint64; bias (OC,); blocks (channels, pixels, together, workspace) of
+    `Blocks`; y (N, OC, OH, OW). Parallel over (image, group, block of cells, block of output channels), each of which
+    owns its part of y.
     """
     weight, weight_rows, weight_terms = weights
-    image, WP, by_rows, floor = planes.shape[1], layout.WP, layout.by_rows, lowest
-    cells, together_cells, most_channels, scratch = blocks.pixels, blocks.together, blocks.channels, blocks.workspace
+    image, floor = planes.shape[1], lowest
+    most_channels, cells, together_cells, scratch = blocks
     planes = planes.reshape(-1)
     N, OC, OH, OW = y.shape
     P = OH * OW
@@ -127,19 +128,20 @@ def forward(planes, layout, weights, bias, lowest, offsets, groups, blocks, y):
 def split_and_forward(x, top, layout, shifts, weights, bias, lowest, offsets, groups, blocks, y):
     """`split` and `forward`, one group of an image after another, so that its planes stay in the cache.
 
-    Precondition: as for those two, x (N, C, H, W). Parallel over shares of the images' groups, each of which owns its
+    Precondition: as for those two, x (N, C, H, W); layout (vertical, horizontal, HP, WP, by_rows) of `Layout`, blocks
+    (channels, workspace, shares) of `Blocks`. Parallel over shares of the images' groups, each of which owns its
     part of y.
     """
     weight, weight_rows, weight_terms = weights
-    sy, sx, HP, WP, by_rows, floor = layout.vertical, layout.horizontal, layout.HP, layout.WP, layout.by_rows, lowest
-    most_channels, scratch = blocks.channels, blocks.workspace
+    (sy, sx, HP, WP, by_rows), floor = layout, lowest
+    most_channels, scratch, most_shares = blocks
     N, C, H, W = x.shape
     OC, OH, OW = y.shape[1:]
     P = OH * OW
     flat, flat_x = y.reshape(-1), x.reshape(-1)
     channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
     Q = (OH - 1) * WP + OW
-    shares, zero, one = min(N * groups, blocks.shares), np.int64(0), np.int64(1)
+    shares, zero, one = min(N * groups, most_shares), np.int64(0), np.int64(1)
     for share in prange(shares):
         planes = np.empty(channels * plane, x.dtype)
         for item in range(share * N * groups // shares, (share + 1) * N * groups // shares):

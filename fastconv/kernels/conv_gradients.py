@@ -98,8 +98,9 @@ def weight_gradient_blocked(transposed, planes, step, offsets, pixels, width, bl
     per_group, K = grad.shape[1:]
     x, image = planes.reshape(-1), planes.shape[1]
     blocks, P = ceil_div(per_group, width), pixels.size
-    share = -(-K * groups * blocks // blocking.outer_tasks)
-    shares = ceil_div(K, min(blocking.outer_terms, ceil_div(share, TILE_ROWS) * TILE_ROWS))
+    most_terms, least_tasks = blocking
+    share = ceil_div(K * groups * blocks, least_tasks)
+    shares = ceil_div(K, min(most_terms, ceil_div(share, TILE_ROWS) * TILE_ROWS))
     taps = ceil_div(K, shares * TILE_ROWS) * TILE_ROWS
     shares = ceil_div(K, taps)
     flat_transposed, flat_grad = transposed.reshape(-1), grad.reshape(-1)
@@ -142,7 +143,7 @@ def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
     (group, block of output channels, block of taps), each of which owns its part of grad and sums the batch in order.
     """
     runs, run, g_run, planes_run = runs_of_pixels
-    tap_block, dot_cells = blocking.taps, blocking.dot_cells
+    tap_block, dot_cells = blocking
     N, OC, P = g.shape
     image, K = planes.shape[1], offsets.size
     per_group = OC // groups
@@ -184,13 +185,14 @@ def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
 
 
 @kernel
-def split_and_weight_gradient(g, x, top, layout, shifts, offsets, groups, blocking, grad):
+def split_and_weight_gradient(g, x, top, layout, shifts, offsets, groups, tap_block, grad):
     """`split` and `weight_gradient`, one group of an image after another, so that its planes stay in the cache.
 
     Precondition: as for those two, x (N, C, H, W), g (N, OC, OH, OW); OC/groups at most DOT_ROWS, K at most
-    `blocking.taps`. Parallel over groups, each of which owns its part of grad and sums the batch in order.
+    `tap_block`; layout (vertical, horizontal, HP, WP) of `Layout`. Parallel over groups, each of which owns its part of
+    grad and sums the batch in order.
     """
-    sy, sx, HP, WP, tap_block = layout.vertical, layout.horizontal, layout.HP, layout.WP, blocking.taps
+    sy, sx, HP, WP = layout
     N, C, H, W = x.shape
     OC, OH, OW = g.shape[1:]
     flat_x, flat_g, P = x.reshape(-1), g.reshape(-1), OH * OW

@@ -16,7 +16,7 @@ from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 
 
 @kernel
-def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, blocks, planes):
+def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, scratch, planes):
     """planes[n, c, windows[t] + q] = bias[c] + sum of weight[.. c, t, oc] * g[n, oc, q] over oc, taps t and pixels q.
 
     The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
@@ -28,7 +28,6 @@ def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, blocks, pl
     """
     weight, weight_rows, weight_terms = weights
     runs, run, g_run, planes_run = runs_of_pixels
-    scratch = blocks.workspace
     N, OC, Q = g.shape
     _, C, cells = planes.shape
     channels, per_group = C // groups, OC // groups

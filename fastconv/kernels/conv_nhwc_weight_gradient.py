@@ -20,7 +20,7 @@ from fastconv.kernels.micro.vectors import TILE_ROWS, VECTOR_BYTES
 
 
 @kernel
-def weight_gradient_last(g, x, rows, runs, steps, groups, threads, blocking, grad) -> bool:
+def weight_gradient_last(g, x, rows, runs, steps, groups, threads, at_once, grad) -> bool:
     """grad[oc, t, c] = sum over images n and the pixels p that tap t reaches of g[n, p, oc] * x[n, pixel of p, c].
 
     See `borders.tap_rectangles` for `runs` and `pixel_steps` for `steps`, in cells of one channel; rows are the
@@ -39,7 +39,7 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, blocking, gra
     parts = even_parts(groups * blocks, 1, ceil_div(per_group, TILE_ROWS), threads)
     share = ceil_div(per_group, parts * TILE_ROWS) * TILE_ROWS
     parts = ceil_div(per_group, share)
-    lines = max(1, blocking.last_pixels // max(OW, W * rows[2]))  # rows of pixels at once
+    lines = max(1, at_once // max(OW, W * rows[2]))  # rows of pixels at once
     reached = min(H, (lines - 1) * rows[2] + (rows[1] - 1) * rows[3] + 1)
     sums, sources = row_offsets(min(share, per_group), K), row_offsets(min(share, per_group), np.int64(1))
     own, steps = runs.copy(), steps * width

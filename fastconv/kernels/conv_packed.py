@@ -75,14 +75,15 @@ def forward_packed(
     Precondition: x flat; images (cells of an image, of a group, groups, pixels of a row); tables are `Areas`, one area
     unless weights are packed once; weight flat; steps_of_weights (weight0, row, outer, inner, inners); packed (groups,
     blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,); sharing (threads that share the work evenly,
-    whether channels are last); y (N, OC, P), or (N, P, OC) with channels last. Parallel over (group, block of output
-    channels, some terms), each of which owns its part of packed, then over (images or block of pixels, group, block of
-    output channels), each of which owns its part of y.
+    whether channels are last); blocking (packed_terms, packed_terms_last, packed_pixels, ready_pixels) of `Blocks`; y
+    (N, OC, P), or (N, P, OC) with channels last. Parallel over (group, block of output channels, some terms), each of
+    which owns its part of packed, then over (images or block of pixels, group, block of output channels), each of which
+    owns its part of y.
     """
     (image, group_step, groups, columns), (threads, last), floor = images, sharing, lowest
     areas, terms, offsets, steps = tables
     weight0, row, outer, inner, inners = steps_of_weights
-    at_least, at_last, ready_pixels = blocking.packed_terms, blocking.packed_terms_last, blocking.ready_pixels
+    at_least, at_last, own_pixels, ready_pixels = blocking
     ready, odd = packed.size > 0, 0
     for task in prange(packed.shape[0] * packed.shape[1] * ceil_div(packed.shape[2], at_least)):
         odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_least)
@@ -91,7 +92,7 @@ def forward_packed(
     N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
     blocks, width = tile_blocks(per_group, lanes)
-    pixels = ready_pixels if ready else blocking.packed_pixels
+    pixels = ready_pixels if ready else own_pixels
     together = ceil_div(N, even_parts(groups * blocks, ceil_div(N, max(1, pixels // P)), N, threads))
     # twice as many fill more of the tiles at the corners, if threads still share them evenly
     if ready and together * P <= ready_pixels and N % (2 * together) == 0:
