@@ -48,8 +48,12 @@ def forward(x, y):
 
     Precondition: x (N, C, H, W), at least one pixel; y (N, C, 1, 1). Parallel over planes, each of one mean.
     """
-    size, planes, means, zero = x.shape[2] * x.shape[3], x.reshape(-1), y.reshape(-1), x.dtype.type(0)
-    for p in prange(means.size):
+    N, C, H, W = x.shape
+    size, zero = H * W, x.dtype.type(0)
+    # by itself: of a row of assignments Numba's parallel loop wrote to a copy
+    planes = x.reshape(-1)
+    means = y.reshape(-1)
+    for p in prange(N * C):
         # added to zero, as by NumPy: the mean of minus zeros is zero
         means[p] = (zero + _sum(planes, np.int64(p) * size, size)) / x.dtype.type(size)
 
@@ -60,8 +64,11 @@ def backward(grad_x, g):
 
     Precondition: grad_x (N, C, H, W), overwritten; g (N, C, 1, 1). Parallel over planes, each of one value.
     """
-    size, planes, shares = grad_x.shape[2] * grad_x.shape[3], grad_x.reshape(-1), g.reshape(-1)
-    for p in prange(shares.size):
+    N, C, H, W = grad_x.shape
+    size = H * W
+    planes = grad_x.reshape(-1)
+    shares = g.reshape(-1)
+    for p in prange(N * C):
         share = shares[p] / g.dtype.type(size)
         for i in range(np.uint64(np.int64(p) * size), np.uint64((np.int64(p) + 1) * size)):
             planes[i] = share
