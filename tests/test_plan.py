@@ -180,7 +180,7 @@ print(sum(sum(f.stats.cache_hits.values()) for f in forms), sum(sum(f.stats.cach
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=True,
         ).stdout
         for what in ("warm", "train")
