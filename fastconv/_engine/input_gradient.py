@@ -124,7 +124,7 @@ def _phased(
         a, b = divmod(phase, conv.columns.stride)
         terms, places = phase_terms(conv, a, b)
         table = weight.reshape(-1), starts, terms
-        kernels_offsets = offsets[places]
+        reached = offsets[places]
         conv_kernels.forward(
             planes,
             layout.WP,
@@ -132,7 +132,7 @@ def _phased(
             table,
             bias,
             lowest,
-            kernels_offsets,
+            reached,
             conv.groups,
             direct_blocks(plan.blocks),
             parts[phase],

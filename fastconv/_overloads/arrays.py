@@ -16,8 +16,8 @@ from numba.np.numpy_support import as_dtype
 
 from fastconv._arguments.arrays import check_memory, empty, same_shape
 from fastconv._engine.planes import channels_first, to_channels_last
-from fastconv._overloads.register import STRICT, compiled_as
-from fastconv._runtime.jit import linked, strict_helper
+from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import STRICT, linked, strict_helper
 from fastconv._runtime.threads import threads_here
 from fastconv.errors import DTypeError, ShapeError
 
@@ -241,7 +241,3 @@ def _reach_of(a):
         low += min((a.shape[i] - 1) * a.strides[i], 0)
         high += max((a.shape[i] - 1) * a.strides[i], 0)
     return low, high + a.itemsize
-
-
-# what modules of pooling, of which each has its own number of axes, call `new_array`
-new_images = new_matrix = new_matrices = new_array

@@ -16,12 +16,12 @@ from fastconv._overloads import arguments
 from fastconv._overloads.arguments import int2, known, margins, value_of
 from fastconv._overloads.arrays import reader
 from fastconv._overloads.conv import NOTHING, backward_of, forward_of, sizes
-from fastconv._overloads.register import STRICT, compiled_as
-from fastconv._runtime.jit import linked, strict_helper
+from fastconv._overloads.register import compiled_as
+from fastconv._runtime.jit import jitable, linked, strict_helper
 from fastconv.errors import ShapeError
 from fastconv.functional.correlate import checked_mode, covers, padding_of
 
-register_jitable(**STRICT)(covers)
+jitable(covers)
 RANK = "2 dimensions without a zero, got shape"
 
 

@@ -12,7 +12,7 @@ from fastconv._arguments.arrays import same_shape
 from fastconv._engine.global_pool import share_out
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import images_order
-from fastconv._overloads.arrays import delivery, images_reader, new_images, shape_of, sizes_of
+from fastconv._overloads.arrays import delivery, images_reader, new_array, shape_of, sizes_of
 from fastconv._overloads.register import compiled_as
 from fastconv._overloads.shaped import shaped
 from fastconv.errors import ShapeError
@@ -41,7 +41,7 @@ def _global_avg_pool2d(x: Any, layout: Any) -> Any:
     def compiled(x, layout):
         check(x)
         images = read(x)
-        y = new_images(where, (images.shape[0], images.shape[1], 1, 1), zero)
+        y = new_array(where, (images.shape[0], images.shape[1], 1, 1), zero)
         forward(images, y)
         return deliver(y, None)
 

@@ -17,7 +17,7 @@ from fastconv._engine.unpool import scatter
 from fastconv._geometry.axes import check_steps, pool_axes
 from fastconv._overloads import arguments
 from fastconv._overloads.arguments import images_order, int2, is_none, margins
-from fastconv._overloads.arrays import check_out, delivery, images_reader, new_images, shape_of, sizes_of, target
+from fastconv._overloads.arrays import check_out, delivery, images_reader, new_array, shape_of, sizes_of, target
 from fastconv._overloads.register import compiled_as
 from fastconv._overloads.shaped import indices_reader, shaped
 from fastconv._runtime.jit import linked
@@ -71,7 +71,7 @@ def _max_pool(
     def pooled(x, kernel_size, stride, padding, dilation, ceil_mode, out):
         shape, rows, columns = find(image_sizes(x.shape), kernel_size, stride, padding, dilation, ceil_mode)
         y = begin(where, shape, out, x, None, None)
-        indices = new_images(where, shape if keep else (1, 0, 0, 0), np.int64(0))
+        indices = new_array(where, shape if keep else (1, 0, 0, 0), np.int64(0))
         max_pool(read(x), rows, columns, lowest, keep, y, indices)
         return narrow(deliver(y, out)), places(indices, None)
 

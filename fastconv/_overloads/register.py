@@ -7,12 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from numba.extending import overload, register_jitable
+from numba.extending import overload
 
 from fastconv._arguments import arrays, scalars, sizes
-
-# what fastmath, or another model of errors, of the user's function would change
-STRICT = {"fastmath": False, "error_model": "numpy"}
+from fastconv._runtime.jit import STRICT, jitable
 
 
 def compiled_as(function: Callable, literal: bool = True) -> Callable:
@@ -44,4 +42,4 @@ def compiled_as(function: Callable, literal: bool = True) -> Callable:
 
 
 for _function in (arrays.check_memory, arrays.same_shape, scalars.check_limits, sizes.check_range, sizes.check_axis):
-    register_jitable(**STRICT)(_function)
+    jitable(_function)

@@ -58,10 +58,13 @@ def strict_helper(function: Callable) -> Any:
     return _compiled(function, fastmath=False)
 
 
+# what fastmath, or another model of errors, of the user's function would change
+STRICT: dict[str, Any] = {"fastmath": False, "error_model": "numpy"}
+
+
 def jitable(function: Callable) -> Callable:
     """Have jitted code compile a small function that Python runs as it stands, as a part of what calls it."""
-    # what fastmath, or another model of errors, of the user's function would change
-    return register_jitable(fastmath=False, error_model="numpy")(function)
+    return register_jitable(**STRICT)(function)
 
 
 # what a function returns, by its annotation: told, so that it need not be compiled to know
