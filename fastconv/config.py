@@ -36,7 +36,7 @@ def facts() -> dict[str, Any]:
         >>> facts()["fastconv"] == VERSION
         True
     """
-    cache = getattr(getattr(conv.forward.parallel, "_cache", None), "cache_path", None)
+    cache = getattr(getattr(conv.forward.entry, "_cache", None), "cache_path", None)
     return {
         "fastconv": VERSION,
         "python": platform.python_version(),

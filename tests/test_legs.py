@@ -1,7 +1,7 @@
 """The kernels once more in two other forms: as plain Python, and as serial code that checks every index.
 
-Plain Python raises on what compiled code reads or wraps in silence; the bounds check does nothing inside `prange`,
-so it runs on the serial twins.
+Plain Python raises on what compiled code reads or wraps in silence; the bounds check runs on the calling thread, whose
+errors reach Python.
 """
 
 from __future__ import annotations

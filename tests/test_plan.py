@@ -169,7 +169,7 @@ modules = (
     small_batch, conv_packed, conv_nhwc_weight_gradient, global_pool, unpool,
 )
 kernels = [k for module in modules for k in vars(module).values()]
-forms = [f for k in kernels if isinstance(k, jit.Kernel) for f in (k.parallel, k.serial)]
+forms = [f for k in kernels if isinstance(k, jit.Kernel) for f in k.forms]
 print(sum(sum(f.stats.cache_hits.values()) for f in forms), sum(sum(f.stats.cache_misses.values()) for f in forms))
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -503,16 +503,15 @@ def test_two_threads_at_once():
 
 
 def threads_of_a_launch(call):
-    """Numba's number of threads inside the launches of kernels that a call makes."""
+    """On how many threads the launches of kernels are that a call makes."""
     seen = []
-    for_launch = threads.apply
+    asked = threads.threads_of_a_launch
 
-    def apply():
-        before = for_launch()
-        seen.append(numba.get_num_threads())
-        return before
+    def asking():
+        seen.append(asked())
+        return seen[-1]
 
-    with mock.patch.object(threads, "apply", apply):
+    with mock.patch.object(threads, "threads_of_a_launch", asking):
         call()
     assert seen
     return set(seen)
@@ -559,7 +558,7 @@ def test_numbas_number_of_threads_is_put_back(numbas_number):
             assert threads_of_a_launch(relu) == {3}
             assert (fastconv.get_num_threads(), numba.get_num_threads()) == (3, own)
         fails = mock.Mock(side_effect=ZeroDivisionError)
-        with mock.patch.object(elementwise.relu, "parallel", fails), pytest.raises(ZeroDivisionError):
+        with mock.patch.object(elementwise.relu, "entry", fails), pytest.raises(ZeroDivisionError):
             relu()
         assert numba.get_num_threads() == own
 
@@ -584,6 +583,7 @@ def test_one_signature_for_each_dtype():
 import numpy as np
 import test_promises as t
 from fastconv import nn, optim
+from fastconv._runtime import linking
 from fastconv.kernels.micro import copy, depthwise, dot, gemm, interleaved_pool, pooled_sums
 for dtype in (np.float32, np.float64):
     arrays = t.sample(dtype)
@@ -595,13 +595,13 @@ for dtype in (np.float32, np.float64):
     optim.Adam([p]).step()
 ran = 0
 for kernel in t.KERNELS:
-    for form in (kernel.parallel, kernel.serial):  # small arrays take the serial one
+    for form in kernel.forms:
         assert len(form.signatures) in (0, 2), (kernel.__name__, form.signatures)
-    ran += bool(kernel.parallel.signatures or kernel.serial.signatures)
-modules = copy, depthwise, dot, gemm, interleaved_pool, pooled_sums
-helpers = [h for m in modules for h in vars(m).values() if hasattr(h, "signatures")]
+    ran += bool(kernel.entry.signatures)
+names = [name for name in linking._compiled_forms if name.startswith("fastconv.kernels.micro.")]
+helpers = [linking.compiled_form(name) for name in names]
 for helper in helpers:  # a literal among the arguments would compile one more
-    assert len(helper.signatures) <= 2, (helper.__name__, helper.signatures)
+    assert len(helper.signatures) <= 2, (helper.py_func, helper.signatures)
 print(ran, len(helpers))
 """
     ran, helpers = map(int, run(script).stdout.split())

@@ -132,7 +132,7 @@ modules = *modules, conv_packed, global_pool, packing, unpool
 kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10
-assert not any(k.parallel.signatures or k.serial.signatures for k in kernels)
+assert not any(form.signatures for k in kernels for form in k.forms)
 assert "fastconv._overloads" not in sys.modules  # Numba imports it when something is compiled
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """

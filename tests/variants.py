@@ -226,7 +226,7 @@ def _rows_of(plan: ForwardPlan) -> Layout:
 @contextlib.contextmanager
 def as_in_jitted_code() -> Iterator[None]:
     """Make Python call the serial kernels that jitted code calls, so that no others need be compiled."""
-    serial = mock.patch.object(jit.Kernel, "__call__", lambda kernel, *arguments: kernel.serial(*arguments))
+    serial = mock.patch.object(jit.Kernel, "__call__", lambda kernel, *arguments: kernel.entry(1, *arguments))
     with serial:
         yield
 

@@ -60,7 +60,7 @@ def _kernel_digest() -> str:
 
 @functools.cache
 def serial_only() -> bool:
-    """FASTCONV_SERIAL=1 runs the serial twins, which NUMBA_BOUNDSCHECK=1 can check (it cannot inside `prange`)."""
+    """FASTCONV_SERIAL=1 runs kernels on the calling thread, as plain loops, which NUMBA_BOUNDSCHECK=1 can check."""
     return os.environ.get("FASTCONV_SERIAL", "0") not in ("", "0")
 
 

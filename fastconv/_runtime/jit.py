@@ -6,16 +6,18 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import llvmlite.binding
 import numba
 from numba import types
 from numba.extending import register_jitable
 
 from fastconv._runtime import forks, threads
 from fastconv._runtime.cache import PackageCache, serial_only
-from fastconv._runtime.linking import link
+from fastconv._runtime.launch import ALONE, RESULTS, launcher, link_kernel, started
+from fastconv._runtime.linking import compiled_form, link, name_of, register
 
 # contract: a product and a sum may become one fused multiply-add; reassoc: a dot product may be summed in lanes.
 # Never nnan or ninf: NaN and infinity are results that users may rely on.
@@ -29,13 +31,15 @@ _launched = False
 _one_at_a_time: contextlib.AbstractContextManager[Any] | None = None
 
 
-def _compiled(function: Callable, fastmath: bool, parallel: bool = False, inline: str = "never") -> Any:
-    options = {"fastmath": FASTMATH if fastmath else False, "parallel": parallel, "inline": inline}
+def _compiled(function: Callable, fastmath: bool, inline: str = "never", entry: bool = False) -> Any:
+    options = {"fastmath": FASTMATH if fastmath else False, "inline": inline}
+    if not entry:  # only compiled code calls it
+        options.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
     dispatcher = numba.njit(function, error_model="numpy", nogil=True, **options)
     if not numba.config.DISABLE_JIT:
         # a read-only or home-less install has no folder for a cache: then every process compiles anew
         with contextlib.suppress(Exception):
-            dispatcher._cache = PackageCache(function, f"fastmath={fastmath} parallel={parallel}")
+            dispatcher._cache = PackageCache(function, f"fastmath={fastmath}")
     return dispatcher
 
 
@@ -53,6 +57,18 @@ def inlined(function: Callable) -> Any:
     return _compiled(function, fastmath=True, inline="always")
 
 
+def linked_helper(function: Callable) -> Callable:
+    """Compile a `helper` apart, which kernels call where it lies.
+
+    Otherwise each kernel has a copy, which is compiled with it: the micro-kernels take longer than the loops around
+    them.
+    """
+    result = RESULTS[function.__annotations__.get("return", "None")]
+    if not numba.config.DISABLE_JIT:
+        link(function, lambda: helper(function), result)
+    return function
+
+
 def strict_helper(function: Callable) -> Any:
     """Compile a serial function that kernels call, with IEEE order and NaN comparisons to the letter."""
     return _compiled(function, fastmath=False)
@@ -62,13 +78,13 @@ def strict_helper(function: Callable) -> Any:
 STRICT: dict[str, Any] = {"fastmath": False, "error_model": "numpy"}
 
 
+# told results of linked functions besides those that kernels have
+FLOAT = {"float": types.float64}
+
+
 def jitable(function: Callable) -> Callable:
     """Have jitted code compile a small function that Python runs as it stands, as a part of what calls it."""
     return register_jitable(**STRICT)(function)
-
-
-# what a function returns, by its annotation: told, so that it need not be compiled to know
-RESULTS = {"None": types.none, "bool": types.boolean, "int": types.int64, "float": types.float64}
 
 
 def linked(function: Callable) -> Callable:
@@ -86,92 +102,130 @@ def planned(function: Callable) -> Callable:
 
 def _link(called: Callable, function: Callable) -> None:
     if not numba.config.DISABLE_JIT:
-        link(called, lambda: strict_helper(function), RESULTS.get(function.__annotations__.get("return", "")))
+        link(called, lambda: strict_helper(function), (RESULTS | FLOAT).get(function.__annotations__.get("return", "")))
 
 
 class Kernel:
-    """A compiled function with a parallel form and a serial twin; calling it runs it on threads, where there are any.
+    """A function whose `prange` loops threads share, compiled once (see `launch`); calling it runs it on threads.
 
-    Jitted code that calls it runs the serial twin, since it may be in a parallel loop of its own.
+    Jitted code that calls it runs it on the calling thread, since it may be in a parallel loop of its own.
 
     Attributes:
-        function: the Python function itself.
-        parallel: its compiled form with `prange` loops on threads.
-        serial: its compiled form on the calling thread; also what other compiled code may call.
+        functions: the Python functions, of which each is run when the one before has ended; the first argument of each
+            is the team.
+        fastmath: whether products may fuse and sums be reordered.
     """
 
-    def __init__(self, function: Callable, fastmath: bool, work: Callable[..., int] | None = None):
-        functools.update_wrapper(self, function)
-        self.function = function
-        self.parallel = _compiled(function, fastmath, parallel=True)
-        self.serial = _compiled(function, fastmath)
-        self._work = work
+    def __init__(self, functions: Sequence[Callable], fastmath: bool, work: Callable[..., int] | None = None):
+        functools.update_wrapper(self, functions[-1])
+        self.functions, self.fastmath, self._work = functions, fastmath, work
+        self._result = RESULTS[functions[-1].__annotations__.get("return", "None")]
         if not numba.config.DISABLE_JIT:
-            link(self, lambda: self.serial, RESULTS[function.__annotations__.get("return", "None")])
+            for function in functions:
+                register(name_of(function), functools.partial(_compiled, function, fastmath))
+            link_kernel(self, [name_of(function) for function in functions], self._result)
+
+    @functools.cached_property
+    def entry(self) -> Any:
+        """What Python calls of it: (team_size, *arguments), compiled."""
+        if numba.config.DISABLE_JIT:
+            return self._interpreted
+        launch = launcher([name_of(function) for function in self.functions], self._result)
+        return _compiled(_entry(self.functions[-1], launch), False, entry=True)
+
+    @property
+    def forms(self) -> list[Any]:
+        """All that is compiled of it, and counts what has been: the entry, and the functions."""
+        return [self.entry, *(compiled_form(name_of(function)) for function in self.functions)]
 
     def sized(self, elements: int) -> Callable:
         """The form for a loop over `elements` elements: few are done before threads would have started."""
-        return self if elements >= SERIAL_ELEMENTS else self.serial
+        return self if elements >= SERIAL_ELEMENTS else functools.partial(self.entry, 1)
 
     def __call__(self, *args: Any) -> Any:
-        if numba.config.DISABLE_JIT or serial_only() or (self._work and self._work(*args) < SERIAL_ELEMENTS):
-            return self.serial(*args)
-        if not _launched:
-            _launch()
-        before = threads.apply()
-        try:
-            if _one_at_a_time is None:
-                return self.parallel(*args)
-            with _one_at_a_time:
-                return self.parallel(*args)
-        finally:
-            if before:
-                threads.restore(before)
+        if serial_only() or (self._work and self._work(*args) < SERIAL_ELEMENTS):
+            return self.entry(1, *args)
+        count = threads.threads_of_a_launch() if _launched else _launch()
+        if _one_at_a_time is None or count == 1:
+            return self.entry(count, *args)
+        with _one_at_a_time:
+            return self.entry(count, *args)
+
+    def _interpreted(self, threads: int, *args: Any) -> Any:
+        result = None
+        for function in self.functions:
+            result = function(ALONE, *args)
+            if result is not None and result != (self._result is types.boolean):
+                break
+        return result
+
+
+def _entry(kernel: Callable, launch: Any) -> Callable:
+    """The function (team_size, *arguments) that launches a kernel, and lies where that lies, for the cache."""
+    code = kernel.__code__
+    arguments = ", ".join(code.co_varnames[1 : code.co_argcount])
+    lines = "\n" * (code.co_firstlineno - 1)
+    text = f"{lines}def entry(team_size, {arguments}): return launch(team_size, ({arguments},))"
+    scope: dict[str, Any] = {"launch": launch, "__name__": kernel.__module__}
+    exec(compile(text, code.co_filename, "exec"), scope)
+    entry: Callable = scope["entry"]
+    entry.__qualname__ = f"{kernel.__qualname__}.entry"
+    return entry
 
 
 def kernel(function: Callable) -> Kernel:
     """Make a kernel whose products may fuse and whose dot products may be summed in lanes."""
-    return Kernel(function, fastmath=True)
+    return Kernel([function], fastmath=True)
+
+
+def kernel_after(first: Kernel) -> Callable[[Callable], Kernel]:
+    """Make a kernel that runs `first` before, with the same arguments; not itself where that counts or says no."""
+    return lambda function: Kernel([*first.functions, function], first.fastmath)
 
 
 def sized_kernel(function: Callable) -> Kernel:
     """Make a `kernel` that stays on the calling thread where its first array has few elements."""
-    return Kernel(function, fastmath=True, work=_elements)
+    return Kernel([function], fastmath=True, work=_elements)
 
 
 def kernel_of(work: Callable[..., int]) -> Callable[[Callable], Kernel]:
     """Make a `kernel` that stays on the calling thread where `work` of its arguments is that of few elements."""
-    return lambda function: Kernel(function, fastmath=True, work=work)
+    return lambda function: Kernel([function], fastmath=True, work=work)
 
 
 def strict_kernel(function: Callable) -> Kernel:
     """Make a kernel that keeps IEEE order and NaN comparisons to the letter (pooling needs them)."""
-    return Kernel(function, fastmath=False)
+    return Kernel([function], fastmath=False)
 
 
 def sized_strict_kernel(function: Callable) -> Kernel:
     """Make a `strict_kernel` that stays on the calling thread where its first array has few elements."""
-    return Kernel(function, fastmath=False, work=_elements)
+    return Kernel([function], fastmath=False, work=_elements)
 
 
 def _elements(first: Any, *others: Any) -> int:
     return first.size
 
 
-def _launch() -> None:
-    """Start Numba's threads and note whether its threading layer may be entered by two threads at once."""
+def _launch() -> int:
+    """Start Numba's threads and note whether its threading layer may be entered by two threads at once.
+
+    Returns as many threads as are to be used.
+    """
     global _launched, _one_at_a_time
     from numba.np.ufunc.parallel import _launch_threads
 
     with forks.launching:
         if _launched:  # by another thread meanwhile, whose lock must stay the only one
-            return
+            return threads.threads_of_a_launch()
         _launch_threads()
+        started(llvmlite.binding.address_of_symbol(forks.LOOP))
         forks.stay_alone_in_children()
         if numba.threading_layer() == "workqueue":
             # two threads inside the workqueue layer abort the process
             _one_at_a_time = threading.RLock()
         _launched = True
+    return threads.threads_of_a_launch()
 
 
 def _after_fork() -> None:

@@ -43,9 +43,7 @@ class _Cell:
 
     def compiled(self) -> Any:
         """What the function is compiled to, here or in the process that left it in the cache."""
-        if self.name not in _compiled_forms:
-            importlib.import_module(self.name.partition(":")[0])
-        dispatcher = _compiled_forms[self.name]()
+        dispatcher = compiled_form(self.name)
         if self.signature not in dispatcher.overloads:
             dispatcher.compile(self.signature)
         return dispatcher.overloads[self.signature]
@@ -103,44 +101,84 @@ def _needed(stamp: bytes, name: str, signature: tuple[types.Type, ...]) -> Need:
     return Need(_cell(name, signature))
 
 
+def register(name: str, compiled: Callable[[], Any]) -> None:
+    """Have `name` stand for what the dispatcher that `compiled()` gives is compiled to."""
+    _compiled_forms[name] = functools.cache(compiled)
+
+
+def compiled_form(name: str) -> Any:
+    """The dispatcher of what is registered by a name."""
+    if name not in _compiled_forms:
+        importlib.import_module(name.partition(":")[0])
+    return _compiled_forms[name]()
+
+
 def link(function: Any, compiled: Callable[[], Any], result: types.Type | None = None) -> None:
     """Have jitted code that calls `function` call what is compiled of it, by the dispatcher that `compiled()` gives.
 
     Where the `result`'s type is told, nothing is compiled before it is called.
     """
-    name = f"{function.__module__}:{function.__qualname__}"
-    _compiled_forms[name] = functools.cache(compiled)
+    name = name_of(function)
+    register(name, compiled)
 
     def typed(typingctx: Any, *args: Any) -> Any:
         kinds = tuple(types.unliteral(kind) for kind in args)
-        cell = _cell(name, kinds)
-        returned = cell.compiled().signature.return_type if result is None else result
+        callee = Callee(name, kinds, result)
 
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            context.get_env_manager(builder).add_const(Need(cell))
-            convention = context.call_conv
-            pointer = convention.get_function_type(returned, kinds).as_pointer()
-            place = _declared(builder.module, cell.symbol)
-            with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(place))):
-                filling = ir.FunctionType(ir.VoidType(), [_POINTER])
-                fill = cgutils.get_or_insert_function(builder.module, filling, FILL)
-                builder.call(fill, [builder.bitcast(place, _POINTER)])
-                with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(place))):
-                    # Python has shown the error; or the code was loaded without its needs, by another kind of cache
-                    convention.return_user_exc(builder, RuntimeError, (f"fastconv: {name} could not be compiled",))
-            called = builder.bitcast(builder.load(place), pointer)
-            parts = cgutils.unpack_tuple(builder, values[0]) if kinds else []
-            status, value = convention.call_function(builder, called, returned, kinds, parts)
-            with cgutils.if_unlikely(builder, status.is_error):
-                convention.return_status_propagate(builder, status)
-            return value
+            return callee.call(context, builder, cgutils.unpack_tuple(builder, values[0]) if kinds else [])
 
-        return returned(types.StarArgTuple(kinds)), codegen
+        return callee.result(types.StarArgTuple(kinds)), codegen
 
     infer_global(function, types.Function(make_intrinsic_template(function, typed, function.__name__)))
 
 
-def _declared(module: ir.Module, symbol: str) -> ir.Value:
+def name_of(function: Any) -> str:
+    """By what a function is registered: in another process the same one has the same name."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+class Callee:
+    """A registered function for arguments of some types, as compiled code calls it through its cell.
+
+    Attributes:
+        kinds: the arguments' types.
+        result: the result's type; found by compiling the function if it is not told.
+    """
+
+    def __init__(self, name: str, kinds: tuple[types.Type, ...], result: types.Type | None):
+        self._cell, self.kinds = _cell(name, kinds), kinds
+        self.result: Any = self._cell.compiled().signature.return_type if result is None else result
+
+    def pointer(self, context: Any, builder: ir.IRBuilder) -> ir.Value:
+        """Where its code lies; compiled code that finds an empty cell has it filled."""
+        cell, convention = self._cell, context.call_conv
+        context.get_env_manager(builder).add_const(Need(cell))
+        place = declared(builder.module, cell.symbol)
+        with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(place))):
+            filling = ir.FunctionType(ir.VoidType(), [_POINTER])
+            fill = cgutils.get_or_insert_function(builder.module, filling, FILL)
+            builder.call(fill, [builder.bitcast(place, _POINTER)])
+            with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(place))):
+                # Python has shown the error; or the code was loaded without its needs, by another kind of cache
+                convention.return_user_exc(builder, RuntimeError, (f"fastconv: {cell.name} could not be compiled",))
+        kind = convention.get_function_type(self.result, self.kinds)
+        return builder.bitcast(builder.load(place), kind.as_pointer())
+
+    def call(self, context: Any, builder: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
+        """Its result for these arguments; its error is the caller's."""
+        status, value = self.call_at(context, builder, self.pointer(context, builder), values)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return value
+
+    def call_at(self, context: Any, builder: ir.IRBuilder, pointer: ir.Value, values: list[ir.Value]) -> Any:
+        """Whether it went wrong, and its result."""
+        return context.call_conv.call_function(builder, pointer, self.result, self.kinds, values)
+
+
+def declared(module: ir.Module, symbol: str) -> ir.Value:
+    """A symbol of the process that holds an address, in a module that uses it."""
     if symbol not in module.globals:
         ir.GlobalVariable(module, _POINTER, symbol)
     return module.globals[symbol]

@@ -27,8 +27,8 @@ ORDERS: dict[str, Callable[[int, int, int], tuple[int, ...]]] = {
     "cols": lambda N, K, P: (K, P * N),
     "unfold": lambda N, K, P: (N, K, P),
 }
-COPY = {"rows": kernels.im2col_rows, "cols": kernels.im2col_cols, "unfold": kernels.im2col_unfold}
-ADD = {"rows": kernels.col2im_rows, "cols": kernels.col2im_cols, "unfold": kernels.col2im_unfold}
+COPY: dict[str, Callable] = {"rows": kernels.im2col_rows, "cols": kernels.im2col_cols, "unfold": kernels.im2col_unfold}
+ADD: dict[str, Callable] = {"rows": kernels.col2im_rows, "cols": kernels.col2im_cols, "unfold": kernels.col2im_unfold}
 
 
 def _shape(order: str, N: int, conv: Conv) -> tuple[int, ...]:

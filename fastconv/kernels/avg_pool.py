@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import strict_helper, strict_kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.micro.mean_planes import mean_tile
 
 
 @strict_kernel
-def forward(x, window, rows, columns, y):
+def forward(team, x, window, rows, columns, y):
     """y[p, oy, ox] = the sum of the window's pixels, row by row, divided by rows[oy] * columns[ox].
 
     The product is taken in integers, so that it is rounded once.
@@ -24,7 +24,7 @@ def forward(x, window, rows, columns, y):
     P, H, W = x.shape
     OH, OW = y.shape[1:]
     flat, flat_x = y.reshape(-1), x.reshape(-1)
-    for p in prange(P):
+    for p in prange(team, P):
         for oy in range(OH):
             y0 = oy * sy - top
             if ENABLED and sx <= 2:
@@ -45,7 +45,7 @@ def forward(x, window, rows, columns, y):
 
 
 @strict_kernel
-def backward(g, window, rows, columns, grad_x):
+def backward(team, g, window, rows, columns, grad_x):
     """grad_x[p, iy, ix] = the sum of g[p, oy, ox] / (rows[oy] * columns[ox]) over the windows that hold the pixel.
 
     The windows of a row are added up once for all rows of pixels that they reach, and these in double precision: a
@@ -58,7 +58,7 @@ def backward(g, window, rows, columns, grad_x):
     OH = g.shape[1]
     flat = grad_x.reshape(-1)
     kept = ceil_div(KH, sy)  # rows of windows that reach the same pixel, at most
-    for p in prange(P):
+    for p in prange(team, P):
         shares, total, done = np.empty((kept, W)), np.empty(W), 0
         for iy in range(H):
             first, last = max(0, ceil_div(top + iy + 1 - KH, sy)), min(OH, (iy + top) // sy + 1)

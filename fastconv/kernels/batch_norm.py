@@ -6,19 +6,19 @@ Sums are taken in float64, so that the mean of a large batch is right to the las
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._runtime.jit import linked, sized_kernel, sized_strict_kernel, strict_helper
+from fastconv._runtime.launch import prange
 
 
 @sized_kernel
-def moments(x, mean, var):
+def moments(team, x, mean, var):
     """mean[c] and var[c] of channel c over images and pixels; the variance is the mean squared distance to the mean.
 
     Precondition: x (N, C, P) with N * P at least 1; mean and var (C,) float64. Parallel over C, which owns its channel.
     """
     N, C, P = x.shape
-    for c in prange(C):
+    for c in prange(team, C):
         total = 0.0
         for n in range(N):
             part = 0.0
@@ -37,13 +37,13 @@ def moments(x, mean, var):
 
 
 @sized_kernel
-def sums(g, x, mean, plain, weighted):
+def sums(team, g, x, mean, plain, weighted):
     """plain[c] = the sum of g over channel c, weighted[c] = that of g * (x - mean[c]).
 
     Precondition: g and x (N, C, P); mean, plain and weighted (C,) float64. Parallel over C, which owns its channel.
     """
     N, C, P = x.shape
-    for c in prange(C):
+    for c in prange(team, C):
         total = total_weighted = 0.0
         for n in range(N):
             part = part_weighted = 0.0
@@ -56,29 +56,29 @@ def sums(g, x, mean, plain, weighted):
 
 
 @sized_strict_kernel
-def scale(x, centre, factor, shift, y):
+def scale(team, x, centre, factor, shift, y):
     """y[n, c] = (x[n, c] - centre[c]) * factor[c] + shift[c].
 
     Precondition: x and y (N, C, P); the others (C,), of its dtype. Parallel over planes, each of which owns its part.
     """
     N, C, P = x.shape
-    for plane in prange(N * C):
-        n, c = divmod(np.int64(plane), C)
+    for plane in prange(team, N * C):
+        n, c = divmod(plane, C)
         middle, slope, start = centre[c], factor[c], shift[c]
         for p in range(P):
             y[n, c, p] = (x[n, c, p] - middle) * slope + start
 
 
 @sized_strict_kernel
-def gradient(g, x, centre, of_g, of_x, shift, grad_x):
+def gradient(team, g, x, centre, of_g, of_x, shift, grad_x):
     """grad_x[n, c] = of_g[c] * g[n, c] + of_x[c] * (x[n, c] - centre[c]) + shift[c].
 
     Precondition: g, x and grad_x (N, C, P); the others (C,), of their dtype. Parallel over planes, each of which owns
     its part.
     """
     N, C, P = x.shape
-    for plane in prange(N * C):
-        n, c = divmod(np.int64(plane), C)
+    for plane in prange(team, N * C):
+        n, c = divmod(plane, C)
         middle, a, b, start = centre[c], of_g[c], of_x[c], shift[c]
         for p in range(P):
             grad_x[n, c, p] = a * g[n, c, p] + b * (x[n, c, p] - middle) + start

@@ -7,10 +7,10 @@ vector holds pixels. The gradient of the input is such a convolution too.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import inlined, kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import CHAIN
 from fastconv.kernels.micro.copy import copy_rows
 from fastconv.kernels.micro.gemm import add_rows
@@ -76,7 +76,7 @@ def _steps(tasks, most, least):
 
 
 @kernel
-def forward(planes, WP, by_rows, weights, bias, lowest, offsets, groups, blocks, y):
+def forward(team, planes, WP, by_rows, weights, bias, lowest, offsets, groups, blocks, y):
     """y[n, oc, q] = bias[oc] + sum over k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
     Where q counts along padded rows. Results are clamped to `lowest`.
@@ -104,9 +104,9 @@ def forward(planes, WP, by_rows, weights, bias, lowest, offsets, groups, blocks,
         steps = 1
     length = ceil_div(OH, steps) * WP if by_rows else ceil_div(Q, steps * LANES) * LANES
     steps = ceil_div(Q, length)  # rounded up, the steps may be fewer; empty ones would all be the last thread's
-    for task in prange(parts * groups * steps * bands):
+    for task in prange(team, parts * groups * steps * bands):
         # all channels of a block of cells before the next cells: its part of the planes stays in the L2 cache
-        rest, block = divmod(np.int64(task), bands)
+        rest, block = divmod(task, bands)
         rest, s = divmod(rest, steps)
         part, group = divmod(rest, groups)
         n = part * together
@@ -125,7 +125,7 @@ def forward(planes, WP, by_rows, weights, bias, lowest, offsets, groups, blocks,
 
 
 @kernel
-def split_and_forward(x, top, layout, shifts, weights, bias, lowest, offsets, groups, blocks, y):
+def split_and_forward(team, x, top, layout, shifts, weights, bias, lowest, offsets, groups, blocks, y):
     """`split` and `forward`, one group of an image after another, so that its planes stay in the cache.
 
     Precondition: as for those two, x (N, C, H, W); layout (vertical, horizontal, HP, WP, by_rows) of `Layout`, blocks
@@ -142,7 +142,7 @@ def split_and_forward(x, top, layout, shifts, weights, bias, lowest, offsets, gr
     channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
     Q = (OH - 1) * WP + OW
     shares, zero, one = min(N * groups, most_shares), np.int64(0), np.int64(1)
-    for share in prange(shares):
+    for share in prange(team, shares):
         planes = np.empty(channels * plane, x.dtype)
         for item in range(share * N * groups // shares, (share + 1) * N * groups // shares):
             n, group = divmod(item, groups)

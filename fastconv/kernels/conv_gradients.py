@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import kernel, sized_kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import CHAIN, aligned, block_sum, set_aside, steps_between
 from fastconv.kernels.indirection import repeated, row_offsets
 from fastconv.kernels.micro.copy import transpose
@@ -18,7 +18,7 @@ from fastconv.kernels.packing import split_plane, transpose_block
 
 
 @kernel
-def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, width, parts):
+def weight_gradient_sharded(team, g, last, planes, offsets, pixels, step_of_group, width, parts):
     """parts[s, group, k, oc] = sum over the pixels p of shard s of planes[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
     A shard is a run of blocks of pixels, through the batch; each is transposed before it is used.
@@ -40,8 +40,8 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
     nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
     zero, one = np.int64(0), np.int64(1)
     offsets_of_pixels = row_offsets(size * together, width)
-    for task in prange(shards * groups):
-        shard, group = divmod(np.int64(task), groups)
+    for task in prange(team, shards * groups):
+        shard, group = divmod(task, groups)
         begin, end = shard * steps // shards, (shard + 1) * steps // shards
         parts[shard, group] = 0
         own = flat_parts[task * K * per_group : (task + 1) * K * per_group]
@@ -72,11 +72,11 @@ def weight_gradient_sharded(g, last, planes, offsets, pixels, step_of_group, wid
 
 
 @sized_kernel
-def add_parts(parts, total):
+def add_parts(team, parts, total):
     """Sum parts (S, n) over the first axis into total (n,), in order. Parallel over n."""
     S, n = parts.shape
     blocks = ceil_div(n, 1024)
-    for block in prange(blocks):
+    for block in prange(team, blocks):
         first, last = np.uint64(block * 1024), np.uint64(min((block + 1) * 1024, n))
         for i in range(first, last):
             total[i] = parts[0, i]
@@ -86,7 +86,7 @@ def add_parts(parts, total):
 
 
 @kernel
-def weight_gradient_blocked(transposed, planes, step, offsets, pixels, width, blocking, grad):
+def weight_gradient_blocked(team, transposed, planes, step, offsets, pixels, width, blocking, grad):
     """grad[group, oc, k] = sum over images n and pixels p of x[n, offsets[k] + pixels[p]] * g[n, oc, p].
 
     Precondition: transposed (N, groups, cells), g as `transpose_gradient` leaves it, `width` channels a block; x the
@@ -109,8 +109,8 @@ def weight_gradient_blocked(transposed, planes, step, offsets, pixels, width, bl
     inputs, places = repeated(pixels, image, together), repeated(row_offsets(P, width), groups * cells, together)
     between = steps_between(ceil_div(N, together))
     zero, one = np.int64(0), np.int64(1)
-    for task in prange(groups * shares * blocks):
-        rest, block = divmod(np.int64(task), blocks)
+    for task in prange(team, groups * shares * blocks):
+        rest, block = divmod(task, blocks)
         group, s = divmod(rest, shares)
         k, oc = s * taps, block * width
         rows, channels = min(taps, K - k), min(width, per_group - oc)
@@ -133,7 +133,7 @@ def weight_gradient_blocked(transposed, planes, step, offsets, pixels, width, bl
 
 
 @kernel
-def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
+def weight_gradient(team, g, planes, offsets, groups, runs_of_pixels, blocking, grad):
     """grad[oc, k] = sum over images n and pixels of g[n, oc] * planes[n, offsets[k]].
 
     The pixels of a plane lie in `runs` runs of `run` cells each, `g_run` apart in g and `planes_run` apart in planes,
@@ -155,8 +155,8 @@ def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
     together = images if runs == 1 else max(1, dot_cells // run)
     steps = ceil_div(N, images) * (1 if runs == 1 else ceil_div(runs, together)) * ceil_div(run, dot_cells)
     between = steps_between(steps)
-    for task in prange(groups * tiles * blocks):
-        rest, block = divmod(np.int64(task), blocks)
+    for task in prange(team, groups * tiles * blocks):
+        rest, block = divmod(task, blocks)
         group, tile = divmod(rest, tiles)
         oc = group * per_group + tile * DOT_ROWS
         rows = min(DOT_ROWS, per_group - tile * DOT_ROWS)
@@ -185,7 +185,7 @@ def weight_gradient(g, planes, offsets, groups, runs_of_pixels, blocking, grad):
 
 
 @kernel
-def split_and_weight_gradient(g, x, top, layout, shifts, offsets, groups, tap_block, grad):
+def split_and_weight_gradient(team, g, x, top, layout, shifts, offsets, groups, tap_block, grad):
     """`split` and `weight_gradient`, one group of an image after another, so that its planes stay in the cache.
 
     Precondition: as for those two, x (N, C, H, W), g (N, OC, OH, OW); OC/groups at most DOT_ROWS, K at most
@@ -199,8 +199,8 @@ def split_and_weight_gradient(g, x, top, layout, shifts, offsets, groups, tap_bl
     channels, per_group, plane = C // groups, OC // groups, sy * shifts.size * HP * WP
     runs, run = (1, P) if WP == OW else (OH, OW)
     zero, between = np.int64(0), steps_between(N)
-    for task in prange(groups):
-        group = np.int64(task)
+    for task in prange(team, groups):
+        group = task
         planes = np.empty(channels * plane, x.dtype)
         sums = np.zeros((tap_block // 4, DOT_ROWS, 4, LANES), grad.dtype)
         aside = np.zeros(sums.size if N > between else 0, grad.dtype)
@@ -221,14 +221,14 @@ def split_and_weight_gradient(g, x, top, layout, shifts, offsets, groups, tap_bl
 
 
 @kernel
-def bias_gradient(g, grad):
+def bias_gradient(team, g, grad):
     """grad[oc] = sum of g[n, oc, p] over images n and pixels p.
 
     Precondition: g (N, OC, P), grad (OC,). Parallel over OC, each of which owns its sum.
     """
     N, OC, P = g.shape
     flat = g.reshape(-1)
-    for oc in prange(OC):
+    for oc in prange(team, OC):
         total = 0.0
         for n in range(N):
             total += block_sum(flat, (n * OC + oc) * P, P)
@@ -236,15 +236,15 @@ def bias_gradient(g, grad):
 
 
 @sized_kernel
-def bias_gradient_last(g, parts):
+def bias_gradient_last(team, g, parts):
     """parts[s, oc] = sum of g[p, oc] over the pixels p of shard s.
 
     Precondition: g (P, OC); parts (shards, OC) float64. Parallel over shards, each of which owns its part.
     """
     P, OC = g.shape
     shards, flat = len(parts), g.reshape(-1)
-    for shard in prange(shards):
-        begin, end = np.int64(shard) * P // shards, (np.int64(shard) + 1) * P // shards
+    for shard in prange(team, shards):
+        begin, end = shard * P // shards, (shard + 1) * P // shards
         sums = np.empty(OC, g.dtype)
         parts[shard] = 0
         for first in range(begin, end, CHAIN):

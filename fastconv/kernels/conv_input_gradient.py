@@ -6,9 +6,9 @@ It is otherwise a convolution of the output gradient, with transposed weights (`
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._runtime.jit import kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import CHAIN, set_aside, steps_between
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.gemm import add_rows
@@ -16,7 +16,7 @@ from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 
 
 @kernel
-def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, scratch, planes):
+def input_gradient(team, g, weights, bias, windows, groups, runs_of_pixels, scratch, planes):
     """planes[n, c, windows[t] + q] = bias[c] + sum of weight[.. c, t, oc] * g[n, oc, q] over oc, taps t and pixels q.
 
     The weight of (c, t, oc) lies at weight_rows[c] + t + weight_terms[oc]; the runs of pixels are as for
@@ -35,8 +35,8 @@ def input_gradient(g, weights, bias, windows, groups, runs_of_pixels, scratch, p
     offsets, lowest = row_offsets(per_group, Q), g.dtype.type(-np.inf)
     together = max(1, scratch // run)
     at_once = windows.size if windows.size <= CHAIN else steps_between(windows.size)
-    for task in prange(N * groups):
-        n, group = divmod(np.int64(task), groups)
+    for task in prange(team, N * groups):
+        n, group = divmod(task, groups)
         first = group * channels
         target, source = (n * C + first) * cells, (n * OC + group * per_group) * Q
         own = flat[target : target + channels * cells]

@@ -6,11 +6,11 @@ The sums of some output channels and of vectors of input channels stay in regist
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.partition import block_begin, even_parts, tile_blocks
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import list_pixels, row_offsets
 from fastconv.kernels.micro.copy import copy_rows
@@ -20,7 +20,7 @@ from fastconv.kernels.micro.vectors import TILE_ROWS, VECTOR_BYTES
 
 
 @kernel
-def weight_gradient_last(g, x, rows, runs, steps, groups, threads, at_once, grad) -> bool:
+def weight_gradient_last(team, g, x, rows, runs, steps, groups, threads, at_once, grad) -> bool:
     """grad[oc, t, c] = sum over images n and the pixels p that tap t reaches of g[n, p, oc] * x[n, pixel of p, c].
 
     See `borders.tap_rectangles` for `runs` and `pixel_steps` for `steps`, in cells of one channel; rows are the
@@ -49,8 +49,8 @@ def weight_gradient_last(g, x, rows, runs, steps, groups, threads, at_once, grad
     for r in range(len(runs)):
         if (runs[r, 3] - runs[r, 2]) * (runs[r, 5] - runs[r, 4]) == OH * OW:
             everywhere = runs[r, 0]
-    for task in prange(groups * blocks * parts):
-        rest, block = divmod(np.int64(task), blocks)
+    for task in prange(team, groups * blocks * parts):
+        rest, block = divmod(task, blocks)
         group, part = divmod(rest, parts)
         begin = block_begin(channels, blocks, block, lanes)
         n_channels = block_begin(channels, blocks, block + 1, lanes) - begin

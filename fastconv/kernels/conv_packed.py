@@ -6,11 +6,11 @@ The image need not be padded: at the border, the taps that lie in the padding ar
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.partition import block_begin, even_part, even_parts, tile_blocks
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import inlined, kernel
+from fastconv._runtime.jit import inlined, kernel, kernel_after
+from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import list_pixels, row_offsets
 from fastconv.kernels.micro.copy import copy_rows, transpose
@@ -44,7 +44,7 @@ def _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_once
     """Pack some terms of a block of channels, for `forward_packed`; 0, or 1 if not all of them are finite."""
     groups, blocks, K, width = packed.shape
     per_group, lanes = weight.size // (groups * K), VECTOR_BYTES // weight.itemsize
-    rest, share = divmod(np.int64(task), ceil_div(K, at_once))
+    rest, share = divmod(task, ceil_div(K, at_once))
     group, block = divmod(rest, blocks)
     begin = block_begin(per_group, blocks, block, lanes)
     channels = block_begin(per_group, blocks, block + 1, lanes) - begin
@@ -62,8 +62,23 @@ def _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_once
 
 
 @kernel
+def _pack_weights(
+    team, x, images, tables, weight, steps_of_weights, packed, only_finite, bias, lowest, sharing, blocking, y
+) -> bool:
+    """Pack the weights of `forward_packed`, if they are packed once; whether it may go on.
+
+    Parallel over (group, block of output channels, some terms), each of which owns its part of packed.
+    """
+    weight0, row, outer, inner, inners = steps_of_weights
+    odd, at_least = 0, blocking[0]
+    for task in prange(team, packed.shape[0] * packed.shape[1] * ceil_div(packed.shape[2], at_least)):
+        odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_least)
+    return odd == 0 or not only_finite
+
+
+@kernel_after(_pack_weights)
 def forward_packed(
-    x, images, tables, weight, steps_of_weights, packed, only_finite, bias, lowest, sharing, blocking, y
+    team, x, images, tables, weight, steps_of_weights, packed, only_finite, bias, lowest, sharing, blocking, y
 ) -> bool:
     """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offset of k].
 
@@ -76,19 +91,14 @@ def forward_packed(
     unless weights are packed once; weight flat; steps_of_weights (weight0, row, outer, inner, inners); packed (groups,
     blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,); sharing (threads that share the work evenly,
     whether channels are last); blocking (packed_terms, packed_terms_last, packed_pixels, ready_pixels) of `Blocks`; y
-    (N, OC, P), or (N, P, OC) with channels last. Parallel over (group, block of output channels, some terms), each of
-    which owns its part of packed, then over (images or block of pixels, group, block of output channels), each of which
-    owns its part of y.
+    (N, OC, P), or (N, P, OC) with channels last. Parallel over (images or block of pixels, group, block of output
+    channels), each of which owns its part of y.
     """
     (image, group_step, groups, columns), (threads, last), floor = images, sharing, lowest
     areas, terms, offsets, steps = tables
     weight0, row, outer, inner, inners = steps_of_weights
     at_least, at_last, own_pixels, ready_pixels = blocking
-    ready, odd = packed.size > 0, 0
-    for task in prange(packed.shape[0] * packed.shape[1] * ceil_div(packed.shape[2], at_least)):
-        odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_least)
-    if only_finite and odd > 0:
-        return False
+    ready = packed.size > 0
     N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
     blocks, width = tile_blocks(per_group, lanes)
@@ -116,8 +126,8 @@ def forward_packed(
         ends[area + 1] = count
     length = -(-together * P // slices)
     slices = -(-together * P // length)
-    for task in prange(parts * groups * slices * blocks):
-        rest, block = divmod(np.int64(task), blocks)
+    for task in prange(team, parts * groups * slices * blocks):
+        rest, block = divmod(task, blocks)
         rest, s = divmod(rest, slices)
         part, group = divmod(rest, groups)
         begin = block_begin(per_group, blocks, block, lanes)

@@ -6,10 +6,10 @@ The image is read as it is; a pixel near the border takes the taps that lie insi
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.jit import inlined, kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import set_aside, steps_between
 from fastconv.kernels.micro.depthwise import add_products
 from fastconv.kernels.micro.records import Epilogue, Panel, Region
@@ -49,7 +49,7 @@ def _pixels(y, y0, x, x0, weight, epilogue, top, first, last, rows, columns):
 
 
 @kernel
-def depthwise(x, rows, columns, weight, bias, floor, y):
+def depthwise(team, x, rows, columns, weight, bias, floor, y):
     """y[n, oy, ox, c] = bias[c] + sum over the taps t inside the image of weight[t, c] * x[n, .., .., c].
 
     Results up to `floor` are stored as `floor`. Axes as in `axes.Axis`.
@@ -63,8 +63,8 @@ def depthwise(x, rows, columns, weight, bias, floor, y):
     blocks = ceil_div(OH, TASK_ROWS)
     begin, end = _interior(columns, OW)
     zero = np.int64(0)
-    for task in prange(N * blocks):
-        n, block = divmod(np.int64(task), blocks)
+    for task in prange(team, N * blocks):
+        n, block = divmod(task, blocks)
         x_terms, w_terms = np.empty(len(weight), np.uint64), np.empty(len(weight), np.uint64)
         y_pixels, x_pixels = Region(flat_y, C, zero), Panel(flat_x, x_terms, columns[2] * C)
         taps, epilogue = Panel(flat_w, w_terms, zero), Epilogue(bias, np.bool_(True), floor)
@@ -81,7 +81,7 @@ def depthwise(x, rows, columns, weight, bias, floor, y):
 
 
 @kernel
-def depthwise_weight_gradient(g, x, rows, columns, parts):
+def depthwise_weight_gradient(team, g, x, rows, columns, parts):
     """parts[s, t, c] = sum over the pixels of shard s that the tap t reaches of g[n, oy, ox, c] * x[n, .., .., c].
 
     A shard is a run of rows of pixels, through the batch; axes are as for `depthwise`.
@@ -102,8 +102,8 @@ def depthwise_weight_gradient(g, x, rows, columns, parts):
     for kx in range(KW):
         firsts[kx], lasts[kx] = valid_range(kx * dx - left, sx, W, OW)
     between = steps_between(N * OH // shards)
-    for shard in prange(shards):
-        own = flat[np.int64(shard) * T * C : (np.int64(shard) + 1) * T * C]
+    for shard in prange(team, shards):
+        own = flat[shard * T * C : (shard + 1) * T * C]
         own[:] = 0
         sums, epilogue = Region(own, C, zero), Epilogue(own, np.bool_(False), lowest)
         x_pixels, g_pixels = Panel(flat_x, x_terms, zero), Panel(flat_g, g_terms, zero)

@@ -6,64 +6,64 @@ Indices are unsigned, as in `micro/gemm.py`.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._runtime.jit import linked, sized_strict_kernel, strict_helper, strict_kernel
+from fastconv._runtime.launch import prange
 from fastconv._runtime.pointers import array_at, prefetch_write
 
 LINE_BYTES = 64  # of the cache, on x86 and most others
 
 
 @strict_kernel
-def relu(x, y):
+def relu(team, x, y):
     """y = x where x > 0 or x is NaN, else 0. Precondition: flat arrays. Parallel over elements."""
     zero = x.dtype.type(0)
-    for element in prange(x.size):
+    for element in prange(team, x.size):
         i = np.uint64(element)
         y[i] = zero if x[i] <= zero else x[i]
 
 
 @strict_kernel
-def relu_backward(g, y, grad_x):
+def relu_backward(team, g, y, grad_x):
     """grad_x = g where y > 0, else 0. Precondition: flat arrays. Parallel over elements."""
     zero = g.dtype.type(0)
-    for element in prange(g.size):
+    for element in prange(team, g.size):
         i = np.uint64(element)
         grad_x[i] = g[i] if y[i] > zero else zero
 
 
 @sized_strict_kernel
-def relu6(x, y):
+def relu6(team, x, y):
     """Rectify up to a limit: y = min(max(x, 0), 6), NaN where x is NaN.
 
     Precondition: flat arrays of one size. Parallel over elements, each of which is written by one iteration.
     """
     zero, six = x.dtype.type(0), x.dtype.type(6)
-    for element in prange(x.size):
+    for element in prange(team, x.size):
         i = np.uint64(element)
         y[i] = zero if x[i] <= zero else six if x[i] >= six else x[i]
 
 
 @sized_strict_kernel
-def relu6_backward(g, y, grad_x):
+def relu6_backward(team, g, y, grad_x):
     """Pass on the gradient where nothing was cut off: grad_x = g where 0 < y < 6, else 0.
 
     Precondition and axis as for `relu6`.
     """
     zero, six = g.dtype.type(0), g.dtype.type(6)
-    for element in prange(g.size):
+    for element in prange(team, g.size):
         i = np.uint64(element)
         grad_x[i] = g[i] if zero < y[i] < six else zero
 
 
 @sized_strict_kernel
-def leak(x, a, slope, y):
+def leak(team, x, a, slope, y):
     """y = a where x > 0, else slope * a: leaky ReLU for a = x, its gradient for a = that of the result.
 
     Precondition: flat arrays, slope of their dtype. Parallel over elements.
     """
     zero = x.dtype.type(0)
-    for element in prange(x.size):
+    for element in prange(team, x.size):
         i = np.uint64(element)
         y[i] = a[i] if x[i] > zero else slope * a[i]
 
@@ -118,23 +118,23 @@ def cross_entropy_row(logits, wanted, count, grad):
 
 
 @sized_strict_kernel
-def cross_entropy(logits, weights, losses, grad):
+def cross_entropy(team, logits, weights, losses, grad):
     """losses[n] = -sum over k of weights[n, k] * log_softmax(logits[n])[k], and the gradient of their mean.
 
     Precondition: logits, weights, grad (N, K), losses (N,) float64. Parallel over N.
     """
     N = len(logits)
-    for n in prange(N):
+    for n in prange(team, N):
         losses[n] = cross_entropy_row(logits[n], weights[n], N, grad[n])
 
 
 @strict_kernel
-def copy(targets, sources, tasks, byte):
+def copy(team, targets, sources, tasks, byte):
     """Copy arrays of any dtypes.
 
     Precondition: addresses (arrays,); tasks as for `sgd`, in bytes. Parallel over tasks.
     """
-    for task in prange(tasks.shape[0]):
+    for task in prange(team, tasks.shape[0]):
         p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
         target, source = array_at(targets[p], first + count, byte), array_at(sources[p], first + count, byte)
         for i in range(np.uint64(first), np.uint64(first + count)):
@@ -168,14 +168,14 @@ def sgd_part(value, grad, velocity, first, count, numbers):
 
 
 @strict_kernel
-def sgd(values, grads, velocities, tasks, numbers):
+def sgd(team, values, grads, velocities, tasks, numbers):
     """One step of SGD with momentum, in place, of all parameters.
 
     Precondition: values, grads, velocities (P,) addresses of flat arrays of numbers' dtype; tasks (T, 3) the parameter,
     its first element and how many, each once; numbers as for `sgd_part`. Parallel over tasks, each of which owns its
     elements.
     """
-    for task in prange(tasks.shape[0]):
+    for task in prange(team, tasks.shape[0]):
         p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
         value = array_at(values[p], first + count, numbers)
         grad, velocity = array_at(grads[p], first + count, numbers), array_at(velocities[p], first + count, numbers)
@@ -183,7 +183,7 @@ def sgd(values, grads, velocities, tasks, numbers):
 
 
 @strict_kernel
-def adam(values, grads, means, squares, tasks, numbers):
+def adam(team, values, grads, means, squares, tasks, numbers):
     """One step of Adam, in place, of all parameters.
 
     Precondition and axis as for `sgd`; numbers (9,) the learning rate, beta1, beta2, eps, the weight decay,
@@ -191,7 +191,7 @@ def adam(values, grads, means, squares, tasks, numbers):
     """
     lr, beta1, beta2, eps, weight_decay = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     scale1, scale2, rest1, rest2 = numbers[5], numbers[6], numbers[7], numbers[8]
-    for task in prange(tasks.shape[0]):
+    for task in prange(team, tasks.shape[0]):
         p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
         value, grad = array_at(values[p], first + count, numbers), array_at(grads[p], first + count, numbers)
         m, v = array_at(means[p], first + count, numbers), array_at(squares[p], first + count, numbers)

@@ -6,10 +6,10 @@ BLAS is not called on purpose: its threads and Numba's spin against each other (
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import kernel_of, linked
+from fastconv._runtime.launch import prange
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.dot import add_dots, lane_sum
 from fastconv.kernels.micro.gemm import add_rows
@@ -22,7 +22,7 @@ PRODUCTS_OF_AN_ELEMENT = 16  # multiply-adds that take as long as one element of
 
 
 @kernel_of(lambda a, a_row, a_column, b, *others: a.size * b.shape[2] // PRODUCTS_OF_AN_ELEMENT)
-def matmul(a, a_row, a_column, b, bias, fresh, c):
+def matmul(team, a, a_row, a_column, b, bias, fresh, c):
     """c[i] = bias[row] + a @ b[i], or the product added to what c[i] holds unless `fresh`.
 
     The element [row, k] of a is a[row * a_row + k * a_column].
@@ -36,8 +36,8 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
     rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
     flat_b, flat_c, lowest = b.reshape(-1), c.reshape(-1), c.dtype.type(-np.inf)
     zero, one = np.int64(0), np.int64(1)
-    for task in prange(B * blocks * steps):
-        rest, s = divmod(np.int64(task), steps)
+    for task in prange(team, B * blocks * steps):
+        rest, s = divmod(task, steps)
         i, block = divmod(rest, blocks)
         row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
         end = min(row + ROW_BLOCK, M)
@@ -49,7 +49,7 @@ def matmul(a, a_row, a_column, b, bias, fresh, c):
 
 
 @kernel_of(lambda a, b, *others: a.size * len(b) // PRODUCTS_OF_AN_ELEMENT)
-def matmul_transposed(a, b, bias, floor, c):
+def matmul_transposed(team, a, b, bias, floor, c):
     """c[m, n] = bias[n] + sum over k of a[m, k] * b[n, k]; results up to `floor` are stored as `floor`.
 
     Precondition: a (M, K), b (N, K), bias (N,), c (M, N). Parallel over (block of rows, block of columns), each of
@@ -61,8 +61,8 @@ def matmul_transposed(a, b, bias, floor, c):
     flat_a, flat_b, offsets = a.reshape(-1), b.reshape(-1), row_offsets(N, K)
     zero, one = np.int64(0), np.int64(1)
     left, right = Region(flat_a, K, zero), Panel(flat_b, offsets, zero)
-    for task in prange(tiles * steps):
-        tile, s = divmod(np.int64(task), steps)
+    for task in prange(team, tiles * steps):
+        tile, s = divmod(task, steps)
         row, rows = tile * DOT_ROWS, min(DOT_ROWS, M - tile * DOT_ROWS)
         sums = np.empty((DOT_ROWS, 4, LANES), c.dtype)
         for n in range(s * ROW_BLOCK, min((s + 1) * ROW_BLOCK, N), 4):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._runtime.jit import sized_strict_kernel, strict_helper
+from fastconv._runtime.launch import prange
 
 BLOCK = 128  # elements; sums of more are added pairwise, those of fewer in eight lanes
 
@@ -43,7 +43,7 @@ def _sum(a, start, n):
 
 
 @sized_strict_kernel
-def forward(x, y):
+def forward(team, x, y):
     """y[n, c] = the mean of the plane x[n, c].
 
     Precondition: x (N, C, H, W), at least one pixel; y (N, C, 1, 1). Parallel over planes, each of one mean.
@@ -53,13 +53,13 @@ def forward(x, y):
     # by itself: of a row of assignments Numba's parallel loop wrote to a copy
     planes = x.reshape(-1)
     means = y.reshape(-1)
-    for p in prange(N * C):
+    for p in prange(team, N * C):
         # added to zero, as by NumPy: the mean of minus zeros is zero
-        means[p] = (zero + _sum(planes, np.int64(p) * size, size)) / x.dtype.type(size)
+        means[p] = (zero + _sum(planes, p * size, size)) / x.dtype.type(size)
 
 
 @sized_strict_kernel
-def backward(grad_x, g):
+def backward(team, grad_x, g):
     """grad_x[n, c] = g[n, c] / (H * W), for each pixel.
 
     Precondition: grad_x (N, C, H, W), overwritten; g (N, C, 1, 1). Parallel over planes, each of one value.
@@ -68,7 +68,7 @@ def backward(grad_x, g):
     size = H * W
     planes = grad_x.reshape(-1)
     shares = g.reshape(-1)
-    for p in prange(N * C):
+    for p in prange(team, N * C):
         share = shares[p] / g.dtype.type(size)
-        for i in range(np.uint64(np.int64(p) * size), np.uint64((np.int64(p) + 1) * size)):
+        for i in range(np.uint64(p * size), np.uint64((p + 1) * size)):
             planes[i] = share

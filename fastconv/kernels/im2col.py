@@ -7,14 +7,13 @@ a pixel in their order, so that the sums of all orders have the same bits.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from fastconv._geometry.ranges import ceil_div, valid_range
+from fastconv._geometry.ranges import valid_range
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import inlined, strict_kernel
-from fastconv.kernels.micro.copy import add_tile, copy_tile, transpose
-
-PIXELS = 512  # pixels of images that are brought side by side, or apart, by one task
+from fastconv._runtime.jit import inlined, linked, strict_kernel
+from fastconv._runtime.launch import prange
+from fastconv.kernels.micro.copy import add_tile, copy_tile
+from fastconv.kernels.packing import transposed
 
 
 @inlined
@@ -27,19 +26,19 @@ def _taps_inside(OW, KW, left, sx, dx, W):
 
 
 @strict_kernel
-def im2col_rows(x, window, cols):
+def im2col_rows(team, x, window, cols):
     """Copy every window of x to a row: cols (n, p, k). Parallel over rows of windows, each of which owns its rows."""
     N, C, H, W = x.shape
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
     source, taps = x.reshape(-1), KH * KW
     firsts, lasts = _taps_inside(OW, KW, left, sx, dx, W)
-    for line in prange(N * OH):
-        n, oy = divmod(np.int64(line), OH)
+    for line in prange(team, N * OH):
+        n, oy = divmod(line, OH)
         low, high = valid_range(oy * sy - top, dy, H, KH)
         for ox in range(OW):
             first, last = firsts[ox], lasts[ox]
             for c in range(C):
-                start = ((np.int64(line) * OW + ox) * C + c) * taps
+                start = ((line * OW + ox) * C + c) * taps
                 for cell in range(start, start + low * KW):
                     cols[cell] = 0
                 for cell in range(start + high * KW, start + taps):
@@ -55,13 +54,13 @@ def im2col_rows(x, window, cols):
 
 
 @strict_kernel
-def col2im_rows(cols, window, x):
+def col2im_rows(team, cols, window, x):
     """x[n, c, pixel of (k, p)] = the sum of cols (n, p, k). Parallel over (n, c), each of which owns its plane."""
     N, C, H, W = x.shape
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
     firsts, lasts = _taps_inside(OW, KW, left, sx, dx, W)
-    for plane in prange(N * C):
-        n, c = divmod(np.int64(plane), C)
+    for plane in prange(team, N * C):
+        n, c = divmod(plane, C)
         image = x[n, c].reshape(-1)
         image[:] = 0
         # the first taps of a pixel are of the last windows that have it
@@ -79,18 +78,18 @@ def col2im_rows(cols, window, x):
 
 
 @strict_kernel
-def im2col_unfold(x, window, cols):
+def im2col_unfold(team, x, window, cols):
     """Copy every window of x to a column of its image: cols (n, k, p). Parallel over (n, k), which owns its row."""
     N, C, H, W = x.shape
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
     flat, P, K = x.reshape(-1), OH * OW, C * KH * KW
-    for row in prange(N * K):
-        n, k = divmod(np.int64(row), K)
+    for row in prange(team, N * K):
+        n, k = divmod(row, K)
         c, tap = divmod(k, KH * KW)
         ky, kx = divmod(tap, KW)
         low, high = valid_range(ky * dy - top, sy, H, OH)
         first, last = valid_range(kx * dx - left, sx, W, OW)
-        pixels = cols[np.int64(row) * P : (np.int64(row) + 1) * P]
+        pixels = cols[row * P : (row + 1) * P]
         pixels[: low * OW] = 0
         pixels[high * OW :] = 0
         for oy in range(low, high):
@@ -107,12 +106,12 @@ def im2col_unfold(x, window, cols):
 
 
 @strict_kernel
-def col2im_unfold(cols, window, x):
+def col2im_unfold(team, cols, window, x):
     """x[n, c, pixel of (k, p)] = the sum of cols (n, k, p). Parallel over (n, c), each of which owns its plane."""
     N, C, H, W = x.shape
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
-    for plane in prange(N * C):
-        n, c = divmod(np.int64(plane), C)
+    for plane in prange(team, N * C):
+        n, c = divmod(plane, C)
         image = x[n, c].reshape(-1)
         image[:] = 0
         for tap in range(KH * KW):
@@ -121,7 +120,7 @@ def col2im_unfold(cols, window, x):
             first, last = valid_range(kx * dx - left, sx, W, OW)
             for oy in range(low, high):
                 pixel = np.uint64((oy * sy + ky * dy - top) * W + first * sx + kx * dx - left)
-                cell = np.uint64(((np.int64(plane) * KH * KW + tap) * OH + oy) * OW + first)
+                cell = np.uint64(((plane * KH * KW + tap) * OH + oy) * OW + first)
                 if sx == 1:
                     for i in range(np.uint64(last - first)):
                         image[pixel + i] += cols[cell + i]
@@ -130,25 +129,32 @@ def col2im_unfold(cols, window, x):
                         image[pixel + i * np.uint64(sx)] += cols[cell + i]
 
 
-@strict_kernel
-def im2col_cols(x, window, cols):
-    """Copy every window of x to a column: cols (k, p, n).
-
-    Parallel over pixels, which are brought side by side for all images, then over k, each of which owns its row.
-    """
+@linked
+def im2col_cols(x, window, cols) -> None:
+    """Copy every window of x (N, C, H, W) to a column: cols (k, p, n). Pixels are first brought side by side."""
     N, C, H, W = x.shape
+    pixels = x.reshape(-1)
+    if N > 1:
+        pixels = np.empty(x.size, x.dtype)
+        transposed(x.reshape((1, N, C * H * W)), pixels.reshape((1, C * H * W, N)))
+    _im2col_cols(pixels, x.shape, window, cols)
+
+
+@strict_kernel
+def _im2col_cols(team, pixels, shape, window, cols):
+    """Copy every window to a column: cols (k, p, n).
+
+    Precondition: pixels (c, y, x, n), flat. Parallel over k, each of which owns its row.
+    """
+    N, C, H, W = shape
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
-    flat, size, length = x.reshape(-1), C * H * W, OH * OW * N
-    aside = flat if N == 1 else np.empty(size * N, x.dtype)  # (c, y, x, n)
-    for task in prange(0 if N == 1 else ceil_div(size, PIXELS)):
-        start = np.int64(task) * PIXELS
-        transpose(aside, start * N, flat, start, N, min(PIXELS, size - start), N, size)
-    for k in prange(C * KH * KW):
-        c, tap = divmod(np.int64(k), KH * KW)
+    length = OH * OW * N
+    for k in prange(team, C * KH * KW):
+        c, tap = divmod(k, KH * KW)
         ky, kx = divmod(tap, KW)
         low, high = valid_range(ky * dy - top, sy, H, OH)
         first, last = valid_range(kx * dx - left, sx, W, OW)
-        row = cols[np.int64(k) * length : (np.int64(k) + 1) * length]
+        row = cols[k * length : (k + 1) * length]
         row[: low * OW * N] = 0
         row[high * OW * N :] = 0
         for oy in range(low, high):
@@ -160,22 +166,32 @@ def im2col_cols(x, window, cols):
                 target = np.uint64((oy * OW + ox) * N)
                 source = np.uint64((((c * H + oy * sy + ky * dy - top) * W) + ox * sx + kx * dx - left) * N)
                 for i in range(np.uint64(together * N)):
-                    row[target + i] = aside[source + i]
+                    row[target + i] = pixels[source + i]
+
+
+@linked
+def col2im_cols(cols, window, x) -> None:
+    """x[n, c, pixel of (k, p)] = the sum of cols (k, p, n). Pixels side by side are then brought apart."""
+    N, C, H, W = x.shape
+    if N == 1:
+        _col2im_cols(cols, x.shape, window, x.reshape(-1))
+        return
+    pixels = np.empty(x.size, x.dtype)
+    _col2im_cols(cols, x.shape, window, pixels)
+    transposed(pixels.reshape((1, C * H * W, N)), x.reshape((1, N, C * H * W)))
 
 
 @strict_kernel
-def col2im_cols(cols, window, x):
-    """x[n, c, pixel of (k, p)] = the sum of cols (k, p, n).
+def _col2im_cols(team, cols, shape, window, pixels):
+    """pixels (c, y, x, n) = the sums of cols (k, p, n).
 
-    Parallel over rows (c, y) of pixels, for all images side by side, then over pixels, which are brought apart.
+    Precondition: pixels flat. Parallel over rows (c, y) of pixels, for all images side by side, which own their sums.
     """
-    N, C, H, W = x.shape
+    N, C, H, W = shape
     OH, OW, KH, KW, top, left, sy, sx, dy, dx = window
-    flat, size = x.reshape(-1), C * H * W
-    aside = flat if N == 1 else np.empty(size * N, x.dtype)  # (c, y, x, n)
-    for line in prange(C * H):
-        c, iy = divmod(np.int64(line), H)
-        row = aside[np.int64(line) * W * N : (np.int64(line) + 1) * W * N]
+    for line in prange(team, C * H):
+        c, iy = divmod(line, H)
+        row = pixels[line * W * N : (line + 1) * W * N]
         row[:] = 0
         for tap in range(KH * KW):
             ky, kx = divmod(tap, KW)
@@ -189,6 +205,3 @@ def col2im_cols(cols, window, x):
                 source = np.uint64((((c * KH * KW + tap) * OH + oy) * OW + ox) * N)
                 for i in range(np.uint64(together * N)):
                     row[target + i] += cols[source + i]
-    for task in prange(0 if N == 1 else ceil_div(size, PIXELS)):
-        start = np.int64(task) * PIXELS
-        transpose(flat, start, aside, start * N, min(PIXELS, size - start), N, size, N)

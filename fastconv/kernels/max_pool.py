@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.jit import jitable, strict_helper, strict_kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.micro.max_planes import max_tile
 
 
@@ -18,7 +18,7 @@ def planes(images):
 
 
 @strict_kernel
-def forward(x, window, lowest, y):
+def forward(team, x, window, lowest, y):
     """y[p, oy, ox] = the maximum of the window's pixels, NaN if there is one.
 
     A row of results at a time, tap by tap: the comparison becomes a selection, where window by window it was a branch
@@ -31,7 +31,7 @@ def forward(x, window, lowest, y):
     x, y = planes(x), planes(y)
     P, H, W = x.shape
     OH, OW = y.shape[1:]
-    for p in prange(P):
+    for p in prange(team, P):
         for oy in range(OH):
             for ox in range(OW):
                 y[p, oy, ox] = lowest
@@ -53,13 +53,13 @@ def _wins(value, best):
 
 
 @strict_kernel
-def forward_with_indices(x, window, y, indices):
+def forward_with_indices(team, x, window, y, indices):
     """As `forward`, and indices[p, oy, ox] = iy * W + ix of that maximum: the first of equals, the first of NaNs."""
     KH, KW, top, left, sy, sx, dy, dx = window
     x, y, indices = planes(x), planes(y), planes(indices)
     P, H, W = x.shape
     OH, OW = y.shape[1:]
-    for p in prange(P):
+    for p in prange(team, P):
         for oy in range(OH):
             for ox in range(OW):
                 y[p, oy, ox] = 0
@@ -79,7 +79,7 @@ def forward_with_indices(x, window, y, indices):
 
 
 @strict_kernel
-def forward_in_vectors(x, window, y, indices, keep):
+def forward_in_vectors(team, x, window, y, indices, keep):
     """As `forward_with_indices`, a vector of results at a time; the indices are stored where `keep`.
 
     Precondition: as there, and a horizontal stride of 1 or 2, floats, planes of less than 2^31 pixels; indices as y.
@@ -88,7 +88,7 @@ def forward_in_vectors(x, window, y, indices, keep):
     N, C, H, W = x.shape
     OH, OW = y.shape[2:]
     flat_x, flat_y, flat_indices = x.reshape(-1), y.reshape(-1), indices.reshape(-1)
-    for p in prange(N * C):
+    for p in prange(team, N * C):
         for oy in range(OH):
             # `valid_range` by hand: 5 % of the time of small planes
             skipped = max(0, -((oy * sy - top) // dy))
@@ -103,7 +103,7 @@ def forward_in_vectors(x, window, y, indices, keep):
 
 
 @strict_kernel
-def backward(g, indices, gate, gated, grad_x) -> int:
+def backward(team, g, indices, gate, gated, grad_x) -> int:
     """grad_x[p, indices[p, o]] += g[p, o], where `gated` only if gate[p, o] > 0, the gradient of a ReLU before.
 
     Returns how many indices lay outside the plane (and were left out).
@@ -117,8 +117,8 @@ def backward(g, indices, gate, gated, grad_x) -> int:
     size, cells = g.shape[2] * g.shape[3], H * W
     values, places, gates, grad = g.reshape(-1), indices.reshape(-1), gate.reshape(-1), grad_x.reshape(-1)
     outside, zero = 0, g.dtype.type(0)
-    for p in prange(N * C):
-        first, own = np.int64(p) * cells, np.int64(p) * size
+    for p in prange(team, N * C):
+        first, own = p * cells, p * size
         for i in range(np.uint64(first), np.uint64(first + cells)):
             grad[i] = zero
         for o in range(np.uint64(own), np.uint64(own + size)):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._geometry.ranges import ceil_div, valid_range
 from fastconv._runtime.jit import inlined, kernel, sized_kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.micro.copy import copy_rows, transpose
 
-BLOCK = 768  # columns that one task transposes
+BLOCK = 768  # rows and columns that one task transposes
 
 
 @inlined
@@ -30,7 +30,7 @@ def split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
 
 
 @kernel
-def split(x, top, sy, shifts, sx, planes):
+def split(team, x, top, sy, shifts, sx, planes):
     """Copy each image into padded planes: plane (a, b, i, j) is pixel (i * sy + a - top, j * sx + shifts[b]), or zero.
 
     Precondition: x (P, H, W), planes (P, sy, shifts, HP, WP). Parallel over P, which owns its plane.
@@ -38,12 +38,12 @@ def split(x, top, sy, shifts, sx, planes):
     P, H, W = x.shape
     copies, HP, WP = planes.shape[2:]
     flat, flat_x = planes.reshape(-1), x.reshape(-1)
-    for p in prange(P):
+    for p in prange(team, P):
         split_plane(flat_x, p * H * W, H, W, top, sy, shifts, sx, flat, p * sy * copies * HP * WP, HP, WP)
 
 
 @kernel
-def merge(planes, plane, phase, sy, sx, place, x) -> int:
+def merge(team, planes, plane, phase, sy, sx, place, x) -> int:
     """Take each pixel from its phase: x[p, iy, ix] = phase (a, b) of p at row i - first_row, column j - first_column.
 
     Where iy = i*sy + a - top and ix = j*sx + b - left, a phase's rows are `columns` long, and `place` is (columns, top,
@@ -59,7 +59,7 @@ def merge(planes, plane, phase, sy, sx, place, x) -> int:
     columns, top, left, first_row, first_column = place
     flat = x.reshape(-1)
     odd = 0
-    for p in prange(P):
+    for p in prange(team, P):
         check = x.dtype.type(0)
         for iy in range(H):
             a, i = (iy + top) % sy, (iy + top) // sy - first_row
@@ -86,7 +86,7 @@ def merge(planes, plane, phase, sy, sx, place, x) -> int:
 
 
 @kernel
-def widen(g, WP, wide):
+def widen(team, g, WP, wide):
     """Copy gradient planes into wide rows, zero between the rows of pixels.
 
     Precondition: g (P, OH, OW), wide (P, Q). Parallel over P, which owns its row.
@@ -95,13 +95,13 @@ def widen(g, WP, wide):
     Q = wide.shape[1]
     flat, flat_g = wide.reshape(-1), g.reshape(-1)
     zero, one = np.int64(0), np.int64(1)
-    for p in prange(P):
+    for p in prange(team, P):
         copy_rows(OH - 1, flat, p * Q, WP, flat_g, p * OH * OW, OW, one, zero, OW, WP)
         copy_rows(one, flat, p * Q + (OH - 1) * WP, zero, flat_g, (p * OH + OH - 1) * OW, zero, one, zero, OW, OW)
 
 
 @kernel
-def gather_weights(weight, row_phases, row_positions, column_phases, column_positions, by_phase):
+def gather_weights(team, weight, row_phases, row_positions, column_phases, column_positions, by_phase):
     """by_phase[group, c, a, b, oc, ty, tx] = weight[group, oc, c, ky, kx] of the tap that reaches phase (a, b) there.
 
     Precondition: weight (groups, OC, C, KH, KW); by_phase (groups, C, sy, sx, OC, TH, TW). Parallel over (group, block
@@ -109,8 +109,8 @@ def gather_weights(weight, row_phases, row_positions, column_phases, column_posi
     """
     groups, OC, C, KH, KW = weight.shape
     blocks = ceil_div(C, 16)  # that number of channels of one kernel lie side by side in `weight`
-    for task in prange(groups * blocks):
-        group, block = divmod(np.int64(task), blocks)
+    for task in prange(team, groups * blocks):
+        group, block = divmod(task, blocks)
         first, last = block * 16, min(block * 16 + 16, C)
         by_phase[group, first:last] = 0
         for oc in range(OC):
@@ -123,7 +123,7 @@ def gather_weights(weight, row_phases, row_positions, column_phases, column_posi
 
 
 @kernel
-def transpose_gradient(g, last, groups, width, moved):
+def transpose_gradient(team, g, last, groups, width, moved):
     """moved[n, group, block, p, j] = g[n, channel block * width + j of the group, p]: pixels one behind the other.
 
     Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; moved flat, N * groups * blocks * P * width
@@ -133,8 +133,8 @@ def transpose_gradient(g, last, groups, width, moved):
     per_group = OC // groups
     blocks = ceil_div(per_group, width)
     flat = g.reshape(-1)
-    for task in prange(N * groups * blocks):
-        rest, block = divmod(np.int64(task), blocks)
+    for task in prange(team, N * groups * blocks):
+        rest, block = divmod(task, blocks)
         n, group = divmod(rest, groups)
         first, columns = group * per_group + block * width, min(width, per_group - block * width)
         transpose_block(moved, task * P * width, flat, n, first, np.int64(0), P, columns, OC, P, last, width)
@@ -151,23 +151,25 @@ def transpose_block(moved, start, g, n, first, p, pixels, columns, OC, P, last, 
 
 
 @sized_kernel
-def transposed(a, b):
-    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over (n, block of rows of b), its own."""
+def transposed(team, a, b):
+    """b[n] = a[n].T. Precondition: a (N, M, P), b (N, P, M). Parallel over blocks of b, each its own."""
     N, M, P = a.shape
-    blocks = ceil_div(P, BLOCK)
+    bands, blocks = ceil_div(M, BLOCK), ceil_div(P, BLOCK)
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
-    for task in prange(N * blocks):
-        n, block = divmod(np.int64(task), blocks)
-        first = block * BLOCK
-        transpose(flat_b, (n * P + first) * M, flat_a, n * M * P + first, M, min(BLOCK, P - first), M, P)
+    for task in prange(team, N * bands * blocks):
+        rest, block = divmod(task, blocks)
+        n, band = divmod(rest, bands)
+        m, p = band * BLOCK, block * BLOCK
+        target, source = (n * P + p) * M + m, (n * M + m) * P + p
+        transpose(flat_b, target, flat_a, source, min(BLOCK, M - m), min(BLOCK, P - p), M, P)
 
 
 @sized_kernel
-def all_finite(a) -> bool:
+def all_finite(team, a) -> bool:
     """Whether no element of a flat array is NaN or infinite. Parallel over blocks."""
     blocks = ceil_div(a.size, 4096)
     odd = 0
-    for block in prange(blocks):
+    for block in prange(team, blocks):
         check = a.dtype.type(0)
         for i in range(np.uint64(block * 4096), np.uint64(min((block + 1) * 4096, a.size))):
             check += a[i] * 0  # NaN from what is not finite

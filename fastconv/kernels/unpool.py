@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastconv._runtime.jit import strict_kernel
+from fastconv._runtime.launch import prange
 
 
 @strict_kernel
-def put(values, indices, y) -> int:
+def put(team, values, indices, y) -> int:
     """y[p, indices[p, o]] = values[p, o] in each plane p, of equal indices the last, and zero elsewhere.
 
     Returns how many indices lay outside the plane (and were left out).
@@ -21,8 +21,8 @@ def put(values, indices, y) -> int:
     size, cells = values.shape[2] * values.shape[3], H * W
     source, places, target = values.reshape(-1), indices.reshape(-1), y.reshape(-1)
     outside, zero = 0, y.dtype.type(0)
-    for p in prange(N * C):
-        first, own = np.int64(p) * cells, np.int64(p) * size
+    for p in prange(team, N * C):
+        first, own = p * cells, p * size
         for i in range(np.uint64(first), np.uint64(first + cells)):
             target[i] = zero
         for o in range(np.uint64(own), np.uint64(own + size)):
@@ -35,7 +35,7 @@ def put(values, indices, y) -> int:
 
 
 @strict_kernel
-def take(g, indices, grad_x) -> int:
+def take(team, g, indices, grad_x) -> int:
     """grad_x[p, o] = g[p, indices[p, o]] in each plane p.
 
     Returns how many indices lay outside the plane (and were left out).
@@ -46,8 +46,8 @@ def take(g, indices, grad_x) -> int:
     size, cells = grad_x.shape[2] * grad_x.shape[3], H * W
     source, places, target = g.reshape(-1), indices.reshape(-1), grad_x.reshape(-1)
     outside = 0
-    for p in prange(N * C):
-        first, own = np.int64(p) * cells, np.int64(p) * size
+    for p in prange(team, N * C):
+        first, own = p * cells, p * size
         for o in range(np.uint64(own), np.uint64(own + size)):
             index = places[o]
             if 0 <= index < cells:

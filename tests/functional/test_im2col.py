@@ -9,7 +9,7 @@ from strategies import assert_identical, conv_cases, inner, integers, real
 
 import fastconv
 from fastconv import reference
-from fastconv.kernels import im2col as kernels
+from fastconv.kernels import packing
 from fastconv.kernels.micro import vectors
 
 ORDERS = ("rows", "cols", "unfold")
@@ -44,7 +44,7 @@ AROUND_LANES = (1, 2, vectors.LANES - 1, vectors.LANES, vectors.LANES + 1, 2 * v
 SIZES = [
     # images side by side, and the pixels that one task brings there
     *[((n, 2, 3, 4), (2, 3), {}) for n in AROUND_LANES],
-    *[((2, 1, 1, kernels.PIXELS + n), (1, 2), {}) for n in (-1, 0, 1, kernels.PIXELS + 5)],
+    *[((2, 1, 1, packing.BLOCK + n), (1, 2), {}) for n in (-1, 0, 1, packing.BLOCK + 5)],
     # rows of taps, of one vector and of several, partly outside
     *[((2, 1, 3, n + 2), (2, n), {"padding": (1, 2)}) for n in (*AROUND_LANES, 65)],
     *[((2, 2, 7, 3 * n + 1), (3, n), {"dilation": (2, 3), "padding": ((3, 1), (0, 4))}) for n in AROUND_LANES[:4]],

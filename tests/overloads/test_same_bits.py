@@ -34,7 +34,7 @@ def last_backward(g, x, weight, stride, padding, dilation, groups):
 @settings(max_examples=200)
 @given(planned_convolutions())
 def test_jitted_code_has_the_bits_of_python(drawn):
-    """Of the parallel kernels that Python runs, and the serial twins that jitted code runs."""
+    """Of kernels on threads, as Python runs them, and on the calling thread, as jitted code does."""
     N, image, kernel, options, layout, dtype = drawn
     rng = np.random.default_rng(0)
     x, weight = (in_layout(rng.standard_normal(shape), layout).astype(dtype) for shape in ((N, *image), kernel))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import helper, linked_helper
 from fastconv.kernels.activation import sigmoid, tanh
 from fastconv.kernels.fused.records import RELU, SIGMOID, TANH
 
@@ -15,7 +15,7 @@ def lowest_of(kind, like):
     return like.dtype.type(0 if kind == RELU else -np.inf)
 
 
-@helper
+@linked_helper
 def activate(kind, a, start, n):
     """a[start : start + n] = activation of it; ReLU has been applied to the sums already."""
     if kind == SIGMOID:
@@ -24,7 +24,7 @@ def activate(kind, a, start, n):
         tanh(a, start, n)
 
 
-@helper
+@linked_helper
 def through_activation(kind, g, g0, y, y0, n):
     """g[g0 + i] *= the activation's derivative, from its result y[y0 + i], for i < n."""
     zero, one = g.dtype.type(0), g.dtype.type(1)

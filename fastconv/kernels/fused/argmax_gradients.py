@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import helper, linked_helper
 from fastconv.kernels.blocking import CHAIN, block_sum
 from fastconv.kernels.micro.argmax import as_integers
 from fastconv.kernels.micro.argmax_drivers import (
@@ -28,7 +28,7 @@ from fastconv.kernels.micro.copy import transpose
 from fastconv.kernels.micro.vectors import LANES, VECTOR_BYTES
 
 
-@helper
+@linked_helper
 def shift_weights(stage, tables, weight, patterns):
     """The weights as patches with the channels last, shifted in zeros to each pixel of a window."""
     regions, K, OC = stage.argmax.regions, stage.convolution.K, stage.sums.C
@@ -42,7 +42,7 @@ def shift_weights(stage, tables, weight, patterns):
                 patterns[place] = weight[np.uint64(oc * K) + k]
 
 
-@helper
+@linked_helper
 def separate_images(stage, tables, arena, scratch):
     """Put the gradients of the maxima, their numbers and the input into the scratch image by image, channels last."""
     images, g = stage.argmax.images, stage.gradients.output
@@ -63,7 +63,7 @@ def _bias_gradient(stage, scratch, partial, block):
         partial[block, first + oc] = block_sum(scratch, g.start * LANES + oc * pixels, pixels)
 
 
-@helper
+@linked_helper
 def weight_gradient_by_window(stage, arena, scratch, partial, block):
     """The gradients of a convolution's weights and bias, summed over the images of a block, which stay interleaved."""
     x, g, side, argmax = stage.padded, stage.gradients.output, stage.convolution.KH, as_integers(arena)
@@ -85,7 +85,7 @@ def weight_gradient_by_window(stage, arena, scratch, partial, block):
     _bias_gradient(stage, scratch, partial, block)
 
 
-@helper
+@linked_helper
 def weight_gradient_by_image(stage, tables, scratch, partial, block, count):
     """The gradients of a convolution's weights and bias, summed over `count` images, after `separate_images`."""
     images, patches, g = stage.argmax.images, stage.argmax.patches, stage.gradients.output
@@ -109,7 +109,7 @@ def weight_gradient_by_image(stage, tables, scratch, partial, block, count):
     _bias_gradient(stage, scratch, partial, block)
 
 
-@helper
+@linked_helper
 def input_gradient_by_image(stage, tables, patterns, scratch, count):
     """The gradient of a stage's input for `count` images, after `separate_images` and `shift_weights`."""
     images, regions, g, C = stage.argmax.images, stage.argmax.regions, stage.gradients.output, stage.padded.C

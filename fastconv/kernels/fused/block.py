@@ -5,7 +5,7 @@ These are the helpers that the kernels of `network` call where they lie.
 
 from __future__ import annotations
 
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import helper, linked_helper
 from fastconv.kernels.elementwise import cross_entropy_row
 from fastconv.kernels.fused.argmax_gradients import (
     input_gradient_by_image,
@@ -33,7 +33,7 @@ def _interleave(images, n, count, x, arena):
             transpose(arena, target, images, n * size + (c * x.H + r) * x.W, count, x.W, LANES, size)
 
 
-@helper
+@linked_helper
 def forward_block(network, images, n, count, arena, scratch):
     """The results of all stages for `count` images from the n-th on, left in the arena, a block's row of it."""
     _interleave(images, n, count, network.stages[0].input, arena)
@@ -45,7 +45,7 @@ def forward_block(network, images, n, count, arena, scratch):
             transpose(arena, samples, arena, stage.padded.start * LANES, K, LANES, K, LANES)
 
 
-@helper
+@linked_helper
 def cross_entropies(stage, batch, n, count, arena, scratch):
     """The cross-entropies of `count` images' results, and their mean's gradient, image by image in the scratch."""
     logits, grads, first = stage.loss.logits * LANES, stage.loss.grad * LANES, stage.loss.wanted * LANES
@@ -62,7 +62,7 @@ def cross_entropies(stage, batch, n, count, arena, scratch):
         wanted[label] = 0
 
 
-@helper
+@linked_helper
 def backward_block(network, need_x, count, arena, scratch, patterns, partial, block):
     """From the last stage's gradient in the scratch to those of all inputs, and the sums for the parameters."""
     tables = network.tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import linked_helper
 from fastconv.kernels.fused.activation import activate, lowest_of
 from fastconv.kernels.fused.records import MAX, NO_POOL
 from fastconv.kernels.indirection import row_offsets
@@ -16,7 +16,7 @@ from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import LANES
 
 
-@helper
+@linked_helper
 def _max_row(stage, sums, first, py, arena):
     """One row of maxima, of all channels, from the rows of sums that begin in cell `first`."""
     y, pool, row, argmax = stage.output, stage.pool, stage.sums.row * LANES, as_integers(arena)
@@ -28,7 +28,7 @@ def _max_row(stage, sums, first, py, arena):
         )  # fmt: skip
 
 
-@helper
+@linked_helper
 def _mean_row(stage, sums, first, py, arena):
     """One row of means, of all channels, from the rows of sums that begin in cell `first`."""
     y, pool, row = stage.output, stage.pool, stage.sums.row * LANES
@@ -49,7 +49,7 @@ def _mean_row(stage, sums, first, py, arena):
                     arena[cell + lane] += part[lane] * share
 
 
-@helper
+@linked_helper
 def _pooled_in_registers(stage, taps, weight, epilogue, arena):
     """The maxima of windows of 2 x 2 sums that are never stored."""
     x, y = stage.padded, stage.output
@@ -62,7 +62,7 @@ def _pooled_in_registers(stage, taps, weight, epilogue, arena):
         )  # fmt: skip
 
 
-@helper
+@linked_helper
 def forward_stage(stage, tables, weight, bias, arena, scratch):
     """The result of a stage for the images of a block."""
     convolution, pool, x, s = stage.convolution, stage.pool, stage.padded, stage.sums

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import helper, linked_helper
 from fastconv.kernels.blocking import block_sum
 from fastconv.kernels.fused.activation import through_activation
 from fastconv.kernels.fused.records import MAX, NO_POOL
@@ -18,7 +18,7 @@ from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import DOT_ROWS, LANES
 
 
-@helper
+@linked_helper
 def output_through_activation(stage, arena, scratch):
     """The gradient of the output, times the activation's derivative there: at the maxima where they are pooled."""
     y, g = stage.output, stage.gradients.output
@@ -53,7 +53,7 @@ def _share_row(stage, corner, source, scratch, sums):
                 sums[target + lane] = scratch[g + lane] * share
 
 
-@helper
+@linked_helper
 def spread(stage, arena, scratch, sums):
     """The gradient of the sums, zero beside the pixels, from that of the output."""
     pool, y, s = stage.pool, stage.gradients.output, stage.gradients.sums
@@ -74,7 +74,7 @@ def spread(stage, arena, scratch, sums):
             _sums_through_activation(stage, c, arena, sums)
 
 
-@helper
+@linked_helper
 def weight_gradient(stage, tables, arena, sums, partial, block):
     """The gradients of a convolution's weights and bias, summed over the images of a block."""
     convolution, x, g = stage.convolution, stage.padded, stage.gradients.sums
@@ -96,7 +96,7 @@ def weight_gradient(stage, tables, arena, sums, partial, block):
         partial[block, to + OC * K + c] = block_sum(sums, first, g.plane * LANES)
 
 
-@helper
+@linked_helper
 def input_gradient(stage, tables, weight, nothing, sums, scratch):
     """The gradient of a stage's input: for each of its rows, the taps that reach it."""
     convolution, gradients, x, g = stage.convolution, stage.gradients, stage.gradients.input, stage.gradients.sums

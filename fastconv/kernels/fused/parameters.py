@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.jit import helper, inlined
+from fastconv._runtime.jit import inlined, linked_helper
 from fastconv._runtime.pointers import array_at
 from fastconv.kernels.elementwise import sgd_part
 from fastconv.kernels.indirection import row_offsets
@@ -35,7 +35,7 @@ def _target(parameter, targets):
     return targets.grads[parameter], targets.fresh[parameter]
 
 
-@helper
+@linked_helper
 def _sum_blocks(stage, first, count, nothing, partial, blocks, targets):
     """Some of a convolution's gradients: the blocks' sums for its weights, then for its biases."""
     OC, K = stage.sums.C, stage.convolution.K
@@ -58,7 +58,7 @@ def _sum_blocks(stage, first, count, nothing, partial, blocks, targets):
             grad[place] = (nothing[0] if fresh else grad[place]) + partial[0, begin + np.uint64(i)]
 
 
-@helper
+@linked_helper
 def _multiply_samples(stage, first, count, nothing, arena, blocks, targets):
     """The gradients of some of a linear layer's features: products of what all blocks have kept."""
     OC, K, g = stage.sums.C, stage.convolution.K, stage.gradients.sums.start
@@ -88,7 +88,7 @@ def _multiply_samples(stage, first, count, nothing, arena, blocks, targets):
             grad[o] = total
 
 
-@helper
+@linked_helper
 def _step(stage, first, count, values, targets):
     """A step of SGD of the weights and biases whose gradients a task has computed."""
     convolution = stage.convolution
@@ -106,7 +106,7 @@ def _step(stage, first, count, values, targets):
             sgd_part(value, grad, array_at(targets.velocities[p], end, numbers), begin, length, numbers)
 
 
-@helper
+@linked_helper
 def update_task(network, tasks, task, arena, partial, blocks, targets):
     """Some of the gradients of a stage's parameters, and the step that is taken with them."""
     stage, first, count = network.stages[tasks[task, 0]], tasks[task, 1], tasks[task, 2]

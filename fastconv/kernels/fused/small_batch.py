@@ -7,9 +7,9 @@ and along the inputs of linear layers.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from fastconv._runtime.jit import helper, kernel
+from fastconv._runtime.jit import helper, kernel, linked_helper
+from fastconv._runtime.launch import prange
 from fastconv.kernels.fused.activation import activate, lowest_of
 from fastconv.kernels.fused.network import sizes
 from fastconv.kernels.fused.parameters import bias_of, weight_of
@@ -19,7 +19,7 @@ from fastconv.kernels.micro.gemm import add_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 
 
-@helper
+@linked_helper
 def _multiply(stage, weight, bias, lowest, arena):
     """The result of a linear layer."""
     K, x, y = np.uint64(stage.convolution.K), np.uint64(stage.padded.start), stage.output
@@ -52,7 +52,7 @@ def _pool_row(stage, sums, py, arena):
             arena[target + px] = best if pool.kind == MAX else total
 
 
-@helper
+@linked_helper
 def _convolve(stage, tables, weight, bias, lowest, arena, scratch):
     """The result of a convolution, with its activation and its pooling."""
     convolution, pool, x, s = stage.convolution, stage.pool, stage.padded, stage.sums
@@ -77,20 +77,20 @@ def _convolve(stage, tables, weight, bias, lowest, arena, scratch):
 
 
 @kernel
-def forward_few(network, images, arena, scratch, results):
+def forward_few(team, network, images, arena, scratch, results):
     """The results of a network for images (N, ...), flat.
 
     Precondition: as for `network.forward`, but arena (N, cells) or more, and scratch (N, elements of a band of sums).
     Parallel over images, each of which owns its row of both.
     """
     size, features = sizes(network.stages)
-    for n in prange(images.size // size):
+    for n in prange(team, images.size // size):
         x, y = network.stages[0].input, network.stages[network.stages.size - 1].output
         cells, own = arena[n], scratch[n]
         for c in range(x.C):
             for r in range(x.H):
                 target = x.start + c * x.plane + r * x.row
-                source = np.int64(n) * size + (c * x.H + r) * x.W
+                source = n * size + (c * x.H + r) * x.W
                 cells[target : target + x.W] = images[source : source + x.W]
         for s in range(network.stages.size):
             stage = network.stages[s]
@@ -101,4 +101,4 @@ def forward_few(network, images, arena, scratch, results):
             else:
                 _convolve(stage, network.tables, weight, bias, lowest, cells, own)
         for i in range(features):
-            results[np.int64(n) * features + i] = cells[y.start + i]
+            results[n * features + i] = cells[y.start + i]

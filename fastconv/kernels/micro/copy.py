@@ -8,7 +8,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import linked_helper
 from fastconv.kernels.micro.vectors import I32, I64, VECTOR_BYTES, Vectors, data_of, strided
 
 
@@ -123,7 +123,7 @@ def transpose_tile(typingctx, d, d0, d_row, s, s0, s_row, rows, columns):
     return signature, codegen
 
 
-@helper
+@linked_helper
 def copy_rows(rows, d, d0, d_row, s, s0, s_row, stride, first, last, n):
     """d[d0 + i*d_row + q] = s[s0 + i*s_row + q*stride] where first <= q < last, otherwise 0, for i < rows and q < n.
 
@@ -149,7 +149,7 @@ def copy_rows(rows, d, d0, d_row, s, s0, s_row, stride, first, last, n):
                 d[target + q] = 0
 
 
-@helper
+@linked_helper
 def transpose(d, d0, s, s0, rows, columns, d_row, s_row):
     """d[d0 + j*d_row + i] = s[s0 + i*s_row + j] for i < rows and j < columns.
 

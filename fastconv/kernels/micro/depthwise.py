@@ -9,7 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import linked_helper
 from fastconv.kernels.blocking import chain_of
 from fastconv.kernels.micro.records import Terms, unpacked
 from fastconv.kernels.micro.vectors import I64, VECTOR_BYTES, Vectors, by_width, strided
@@ -75,7 +75,7 @@ def products_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, bias0, terms
     return signature, codegen
 
 
-@helper
+@linked_helper
 def add_products(y, y0, x, x0, w, w0, epilogue, K, pixels, n):
     """y(p, 0, q) += sum over k < K of x(k, p, q) * w(k, 0, q), for p < pixels and q < n, from y0, x0 and w0 on.
 

@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import helper, inlined
+from fastconv._runtime.jit import helper, inlined, linked_helper
 from fastconv.kernels.blocking import CHAIN
 from fastconv.kernels.micro.records import length_of, unpacked
 from fastconv.kernels.micro.vectors import DOT_ROWS, I64, LANES, MANY_REGISTERS, VECTOR_BYTES, Vectors, data_of, strided
@@ -78,7 +78,7 @@ def dots_tile(typingctx, rows, t, a, a0, b, b0, j, first, runs, n):
     return signature, codegen
 
 
-@helper
+@linked_helper
 def add_dots(t, rows, a, a0, b, b0, j, runs, n):
     """t[i, m, :] += sum over r < runs and q < n of a(i, r, q) * b(j + m, r, q), for i < rows and m < 4.
 

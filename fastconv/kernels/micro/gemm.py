@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import helper, inlined
+from fastconv._runtime.jit import helper, inlined, linked_helper
 from fastconv.kernels.blocking import term_part
 from fastconv.kernels.micro.records import Panel, Region, Terms, is_a, unpacked
 from fastconv.kernels.micro.vectors import (
@@ -184,7 +184,7 @@ def _tiles_of_rows(rows, c, c0, a, a0, b, b0, epilogue, terms, n, wide):
         rows_tile(1, c, c0, a, a0, b, b0, epilogue, terms, i, n)
 
 
-@helper
+@linked_helper
 def _add_region(c, c0, d, rows, runs, n, lowest):
     """c(i, r, q) += d(i, r, q), regions, from c0 and 0 on; up to `lowest` it is `lowest`."""
     C, D = c.data, d.data
@@ -197,7 +197,7 @@ def _add_region(c, c0, d, rows, runs, n, lowest):
                 C[target + q] = lowest if total <= lowest else total
 
 
-@helper
+@linked_helper
 def add_rows(c, c0, a, a0, b, b0, epilogue, runs, n):
     """c(i, r, q) += sum over k of a(i, k) * b(k, r, q), for all rows of a, r < runs and q < n.
 
@@ -243,7 +243,7 @@ def add_rows(c, c0, a, a0, b, b0, epilogue, runs, n):
                 C[target + q] = epilogue.lowest if total <= epilogue.lowest else total
 
 
-@helper
+@linked_helper
 def add_to_rows(c, c0, a, a0, b, b0, epilogue, chain, n):
     """As `add_rows`, one run, to rows that lie anywhere: c(i, 0, q) += sum over k of a(i, k) * b(k, 0, q).
 

@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import linked_helper
 from fastconv.kernels.micro.vectors import I64, LANES, Vectors, data_of
 from fastconv.kernels.micro.windows import better
 
@@ -112,7 +112,7 @@ def _spread_cells(typingctx, s, s0, g, g0, argmax, n0, rows, columns, row_step, 
     return signature, codegen
 
 
-@helper
+@linked_helper
 def max_windows(y, y0, argmax, n0, s, s0, rows, columns, row_step, width):
     """The largest number of each lane in `width` windows of cells side by side, and the tap that it is at.
 
@@ -136,7 +136,7 @@ def max_windows(y, y0, argmax, n0, s, s0, rows, columns, row_step, width):
             y[y0 + cell], argmax[n0 + cell] = best, at
 
 
-@helper
+@linked_helper
 def spread_windows(s, s0, g, g0, argmax, n0, rows, columns, row_step, width):
     """The way back of `max_windows`: each g goes to the tap that its argmax tells, and 0 to the others.
 

@@ -9,7 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import helper
+from fastconv._runtime.jit import linked_helper
 from fastconv.kernels.blocking import chain_of
 from fastconv.kernels.micro.records import unpacked
 from fastconv.kernels.micro.vectors import (
@@ -117,7 +117,7 @@ def _pooled_sums_tile(typingctx, rows, y, y0, argmax, n0, weight, x, x0, epilogu
     return signature, codegen
 
 
-@helper
+@linked_helper
 def pooled_sums(y, y0, argmax, n0, weight, x, x0, epilogue, rows, width):
     """The largest of the sums of each window of 2 x 2 pixels, and its number, for all LANES of `width` windows.
 

@@ -82,11 +82,10 @@ class Program:
         arena, scratch = lease.memory.arena, lease.memory.scratch[: get_num_threads()]
         y = np.empty((len(x), *self.plan.result_shape), self.dtype)
         flat, size = ready(x, self.dtype).reshape(-1), math.prod(self.shape)
-        entries = kernels.entries_of(self.dtype, False)
         for part in parts(len(x), self.plan.multiplications, LANES):
             cells = arena[part.start // LANES :] if keep else arena
             images = flat[part.start * size : part.stop * size]
-            kernels.forward(entries, self._network, images, keep, cells, scratch, y[part].reshape(-1))
+            kernels.forward(self._network, images, keep, cells, scratch, y[part].reshape(-1))
         return y, lease
 
     def backward(self, grad_y: np.ndarray, lease: Lease, need_x: bool) -> np.ndarray | None:
@@ -116,7 +115,7 @@ class Program:
         fresh = np.array([parameter.begin() if parameter.trainable else False for parameter in parameters])
         velocities, numbers = update or (np.empty(0, np.int64), self._empty)
         kernels.backward(
-            kernels.entries_of(self.dtype, True), self._network, batch,
+            self._network, batch,
             Workspace(memory.arena, memory.scratch[: get_num_threads()], memory.patterns, memory.partial),
             self.plan.tasks, Targets(grads, fresh, velocities, numbers), grad_x,
         )  # fmt: skip

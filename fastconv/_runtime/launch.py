@@ -1,0 +1,201 @@
+"""Kernels on threads: compiled once, and run by each thread for its own part of the `prange` loops.
+
+Numba's parallel loops are compiled three times over: as a function of a part, as the wrapper of it, and as part of the
+function they stand in; and once more for the calling thread alone. Here a kernel is one compiled function, which each
+thread of a team calls (as in a parallel region of OpenMP). Its first argument `team` = (the thread's number, how many
+they are), and its loops `for i in prange(team, n)` run over that thread's part of 0 ... n - 1. A team of one is the
+calling thread alone. So both are the same code with the same bits, and jitted code calls it too.
+
+What a kernel does outside of its `prange` loops every thread does for itself: it sets up what is its own, and writes to
+nothing that others read. Where a loop needs what another has written, they are two kernels (see `jit.kernel_after`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import infer_global, make_intrinsic_template
+from numba.extending import intrinsic, register_jitable
+
+from fastconv._runtime.linking import Callee, declared
+
+# what a kernel returns, by its annotation: nothing; whether all threads say so; the sum of what they count
+RESULTS: dict[str, types.Type] = {"None": types.none, "bool": types.boolean, "int": types.int64}
+TEAM = types.UniTuple(types.int64, 2)
+ALONE = (0, 1)  # the calling thread
+
+# where compiled code finds the function that runs a loop on threads: filled when the threads have started
+LOOP = "fastconv.loop"
+_loop = ctypes.c_void_p()
+llvmlite.binding.add_symbol(LOOP, ctypes.addressof(_loop))
+
+_BYTES, _NUMBER = ir.IntType(8).as_pointer(), ir.IntType(64)
+
+
+@register_jitable(fastmath=False, error_model="numpy")
+def prange(team: tuple[int, int], n: int) -> range:
+    """A thread's part of 0 ... n - 1, in a balanced partition among its team."""
+    return range(team[0] * n // team[1], (team[0] + 1) * n // team[1])
+
+
+def started(loop: int) -> None:
+    """Note the address of the function that runs a loop on threads, which have started."""
+    _loop.value = loop
+
+
+def link_kernel(kernel: Any, names: Sequence[str], result: types.Type) -> None:
+    """Have jitted code that calls a kernel call its functions, registered by these names, on the calling thread."""
+
+    def typed(typingctx: Any, *args: Any) -> Any:
+        kinds = tuple(types.unliteral(kind) for kind in args)
+        callees = [Callee(name, (TEAM, *kinds), result) for name in names]
+
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            parts = cgutils.unpack_tuple(builder, values[0])
+            return _Launch(context, builder, callees, result, parts).alone()
+
+        return result(types.StarArgTuple(kinds)), codegen
+
+    infer_global(kernel, types.Function(make_intrinsic_template(kernel, typed, kernel.__name__)))
+
+
+def launcher(names: Sequence[str], result: types.Type) -> Any:
+    """For compiled code: `launch(threads, arguments)` runs functions registered by these names on so many threads."""
+
+    @intrinsic
+    def launch(typingctx, threads, arguments):  # type: ignore[no-untyped-def]
+        kinds = tuple(types.unliteral(kind) for kind in arguments)
+        callees = [Callee(name, (TEAM, *kinds), result) for name in names]
+
+        def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            parts = cgutils.unpack_tuple(builder, values[1])
+            return _Launch(context, builder, callees, result, parts).on(values[0])
+
+        return result(types.int64, types.Tuple(kinds)), codegen
+
+    return launch
+
+
+class _Launch:
+    """The code of a launch, for the functions of a kernel and the values of its arguments.
+
+    The total is of what the threads count, or of those that say no; where it is not 0, the functions that are left are
+    not run.
+    """
+
+    def __init__(
+        self, context: Any, builder: ir.IRBuilder, callees: list[Callee], result: types.Type, values: list[ir.Value]
+    ):
+        self._context, self._builder, self._callees, self._result = context, builder, callees, result
+        self._values, self._nothing = values, ir.Constant(_NUMBER, 0)
+        self._total = cgutils.alloca_once_value(builder, self._nothing)
+
+    def on(self, threads: ir.Value) -> ir.Value:
+        """Run each of them on a team of threads, or on the calling thread where it has one."""
+        builder = self._builder
+        with builder.if_else(builder.icmp_signed("<=", threads, ir.Constant(_NUMBER, 1))) as (one, several):
+            with one:
+                self.alone()
+            with several:
+                self._in_turn(lambda callee: self._on_threads(callee, threads))
+        return self.value()
+
+    def alone(self) -> ir.Value:
+        """Run them on the calling thread."""
+        builder = self._builder
+        team = self._context.get_constant_generic(builder, TEAM, ALONE)
+
+        def run(callee: Callee) -> None:
+            counted = self._counted(builder, callee.call(self._context, builder, [team, *self._values]))
+            if counted:
+                builder.store(builder.add(builder.load(self._total), counted), self._total)
+
+        self._in_turn(run)
+        return self.value()
+
+    def value(self) -> ir.Value:
+        """What the kernel returns."""
+        if self._result == types.none:
+            return self._context.get_dummy_value()
+        total = self._builder.load(self._total)
+        return self._builder.icmp_signed("==", total, self._nothing) if self._result == types.boolean else total
+
+    def _counted(self, builder: ir.IRBuilder, value: ir.Value) -> ir.Value | None:
+        """What a thread adds to the total."""
+        if self._result == types.none:
+            return None
+        return builder.zext(builder.not_(value), _NUMBER) if self._result == types.boolean else value
+
+    def _in_turn(self, run: Callable[[Callee], None]) -> None:
+        with contextlib.ExitStack() as nested:
+            for callee in self._callees:
+                run(callee)
+                if self._result != types.none:
+                    on = self._builder.icmp_signed("==", self._builder.load(self._total), self._nothing)
+                    nested.enter_context(self._builder.if_then(on))
+
+    def _on_threads(self, callee: Callee, threads: ir.Value) -> None:
+        """What Numba makes of a parallel loop: void loop(function, places, counts, steps, data, 0, 1, threads).
+
+        Each of its threads calls function(places, counts, steps, data) for some successive numbers: counts[0] of them,
+        from places[0] on, which begins at a null pointer and goes on in steps of one byte.
+        """
+        builder, nothing = self._builder, self._nothing
+        values = cgutils.pack_struct(builder, self._values)
+        failures = cgutils.alloca_once_value(builder, nothing)
+        pointer = callee.pointer(self._context, builder)
+        data = cgutils.alloca_once_value(
+            builder, cgutils.pack_struct(builder, [values, pointer, threads, self._total, failures])
+        )
+        part = self._part(callee, data.type)
+        place = cgutils.alloca_once_value(builder, ir.Constant(_BYTES, None))
+        count = cgutils.alloca_once_value(builder, threads)
+        step = cgutils.alloca_once_value(builder, ir.Constant(_NUMBER, 1))
+        loop = ir.FunctionType(
+            ir.VoidType(),
+            [part.type, place.type, count.type, step.type, _BYTES, _NUMBER, _NUMBER, _NUMBER],
+        )
+        builder.call(
+            builder.bitcast(builder.load(declared(builder.module, LOOP)), loop.as_pointer()),
+            [part, place, count, step, builder.bitcast(data, _BYTES), nothing, ir.Constant(_NUMBER, 1), threads],
+        )
+        with cgutils.if_unlikely(builder, builder.icmp_signed("!=", builder.load(failures), nothing)):
+            # kernels raise nothing themselves; what a thread may lack is memory of its own
+            self._context.call_conv.return_user_exc(
+                builder, MemoryError, ("fastconv: a thread has no memory for its part",)
+            )
+
+    def _part(self, callee: Callee, data: ir.PointerType) -> ir.Function:
+        """The function that Numba's threads call."""
+        module = self._builder.module
+        numbers = _NUMBER.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [_BYTES.as_pointer(), numbers, numbers, _BYTES])
+        name = module.get_unique_name("fastconv.part")
+        function = ir.Function(module, kind, name)
+        function.linkage = "internal"
+        builder = ir.IRBuilder(function.append_basic_block())
+        places, counts, _, given = function.args
+        values, pointer, threads, total, failures = cgutils.unpack_tuple(
+            builder, builder.load(builder.bitcast(given, data))
+        )
+        first = builder.ptrtoint(builder.load(places), _NUMBER)
+        with cgutils.for_range(builder, builder.load(counts)) as loop:
+            team = cgutils.pack_array(builder, [builder.add(first, loop.index), threads])
+            arguments = [team, *cgutils.unpack_tuple(builder, values)]
+            status, value = callee.call_at(self._context, builder, pointer, arguments)
+            with builder.if_else(status.is_error) as (failed, done):
+                with failed:
+                    builder.atomic_rmw("add", failures, ir.Constant(_NUMBER, 1), "monotonic")
+                with done:
+                    counted = self._counted(builder, value)
+                    if counted:
+                        builder.atomic_rmw("add", total, counted, "monotonic")
+        builder.ret_void()
+        return function
