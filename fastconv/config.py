@@ -11,10 +11,10 @@ import llvmlite
 import numba
 import numpy as np
 
+from fastconv._runtime import store
 from fastconv._runtime.backend import get_backend
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.threads import get_num_threads
-from fastconv.kernels import conv
 from fastconv.kernels.micro import vectors
 
 VERSION = "0.1.0"
@@ -36,7 +36,7 @@ def facts() -> dict[str, Any]:
         >>> facts()["fastconv"] == VERSION
         True
     """
-    cache = getattr(getattr(conv.forward.entry, "_cache", None), "cache_path", None)
+    cache = None if numba.config.DISABLE_JIT else store.of_user().folder()
     return {
         "fastconv": VERSION,
         "python": platform.python_version(),

@@ -16,11 +16,11 @@ import pytest
 from numba import types
 
 import fastconv
-from fastconv._runtime import cache
+from fastconv._runtime import store
 
 pytestmark = pytest.mark.process
 
-# max-pooling of integers without indices: one kernel with one helper, so that each process compiles little
+# max-pooling of integers without indices: one kernel, and what Python calls of it, so that each process compiles little
 SCRIPT = """
 import numpy as np
 import fastconv
@@ -31,8 +31,8 @@ COUNTED = (
     SCRIPT
     + """
 from fastconv.kernels import max_pool
-stats = [form.stats for form in max_pool.forward.forms]
-print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.values()) for s in stats))
+forms = max_pool.forward.forms
+print(sum(form.loaded for form in forms), sum(form.compiled for form in forms))
 """
 )
 RIGHT = "5 7 13 15 21 23 29 31"
@@ -80,7 +80,7 @@ def test_a_warm_cache_compiles_nothing(copy):
     assert copy.run() == RIGHT
     files = copy.files()
     assert files
-    assert copy.run(COUNTED).splitlines() == [RIGHT, "1 0"]
+    assert copy.run(COUNTED).splitlines() == [RIGHT, "2 0"]
     assert copy.files() == files
     assert not list(copy.cache.rglob("*.tmp"))
 
@@ -184,45 +184,60 @@ def test_two_processes_fill_it_at_once(copy):
 
 def test_an_entry_with_any_bit_flipped_is_not_looked_at(tmp_path):
     """A single bit of machine code, or of a pickle, may end the process: nothing is read that fails its checksum."""
-    files = cache.KeyedFiles(str(tmp_path), "kernel")
-    files.save(("key", 1), {"code": bytes(range(40))})
+    files = store.Store([tmp_path])
+    files.save("kernel", "key 1", {"code": bytes(range(40))})
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
-    assert files.load(("key", 1)) == {"code": bytes(range(40))}
+    assert files.load("kernel", "key 1") == {"code": bytes(range(40))}
     with mock.patch.object(pickle, "loads") as unpickle:
         for bit in range(0, 8 * len(whole), 11):
             changed = bytearray(whole)
             changed[bit // 8] ^= 1 << bit % 8
             path.write_bytes(changed)
-            assert files.load(("key", 1)) is None
+            assert files.load("kernel", "key 1") is None
         unpickle.assert_not_called()
     path.write_bytes(whole)
-    assert files.load(("key", 2)) is None
-    path.rename(files._path(repr(("key", 2))))  # a whole entry under another's name
-    assert files.load(("key", 2)) is None
+    assert files.load("kernel", "key 2") is None
+    path.rename(files._path(tmp_path, "kernel", "key 2"))  # a whole entry under another's name
+    assert files.load("kernel", "key 2") is None
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):
-    files = cache.KeyedFiles(str(tmp_path), "kernel")
+    files = store.Store([tmp_path])
     old, new, others = (tmp_path / name for name in ("kernel-a.tmp", "kernel-b.tmp", "other-a.tmp"))
     for path in (old, new, others):
         path.write_bytes(b"half")
     for path in (old, others):
         os.utime(path, (0, 0))
-    files.save("key", 1)
+    files.save("kernel", "key", 1)
     assert [path.exists() for path in (old, new, others)] == [False, True, True]
-    assert files.load("key") == 1
+    assert files.load("kernel", "key") == 1
+
+
+def test_the_first_folder_that_can_be_written_to_is_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    files = store.Store([tmp_path / "file" / "nowhere", tmp_path / "second", tmp_path / "third"])
+    assert files.load("kernel", "key") is None
+    assert files.folder() == tmp_path / "second"
+    files.save("kernel", "key", 1)
+    assert files.load("kernel", "key") == 1
+    (path,) = (tmp_path / "second").iterdir()
+    (tmp_path / "third").mkdir()
+    path.rename(tmp_path / "third" / path.name)  # as where a folder has become read-only since
+    assert files.load("kernel", "key") == 1
+    assert store.Store([tmp_path / "file" / "nowhere"]).folder() is None
+    store.Store([tmp_path / "file" / "nowhere"]).save("kernel", "key", 1)
 
 
 def test_a_need_that_is_damaged_or_of_other_sources_is_compiled_again():
     """FileNotFoundError is the one that Numba takes for an entry that is not there."""
     import fastconv._overloads
-    from fastconv._runtime import linking
+    from fastconv._runtime import cells
 
     assert fastconv._overloads
     name, signature = "fastconv.kernels.packing:all_finite", (types.Array(types.float64, 1, "C"),)
-    cell = linking._cell(name, signature)
-    build, (stamp, found, kinds) = linking.Need(cell).__reduce__()
+    cell = cells.cell(name, signature)
+    build, (stamp, found, kinds) = cells.Need(cell).__reduce__()
     assert build(stamp, found, kinds).cell is cell and (found, kinds) == (name, signature)
     wrong = bytes([stamp[0] ^ 1]) + stamp[1:]
     for arguments in ((wrong, name, kinds), (stamp, name[:-1], kinds), (stamp, name, kinds * 2)):
@@ -235,25 +250,22 @@ def test_a_package_without_sources_has_a_cache(copy):
     for path in (copy.root / "fastconv").rglob("*.py"):
         path.unlink()
     environment = {"NUMBA_CACHE_DIR": None, "HOME": str(copy.root), "XDG_CACHE_HOME": None}
-    assert copy.run(COUNTED, **environment).splitlines() == [RIGHT, "0 1"]
+    assert copy.run(COUNTED, **environment).splitlines() == [RIGHT, "0 2"]
     assert list((copy.root / "fastconv" / "__pycache__").glob("*.nbc"))
-    assert copy.run(COUNTED, **environment).splitlines() == [RIGHT, "1 0"]
+    assert copy.run(COUNTED, **environment).splitlines() == [RIGHT, "2 0"]
 
 
 def test_a_package_in_an_archive_has_a_cache_in_the_users_folder(tmp_path, monkeypatch):
     archive = tmp_path / "packed.zip"
     archive.write_bytes(b"content")
-    monkeypatch.setattr(cache, "PACKAGE", archive / "fastconv")
+    monkeypatch.setattr(store, "PACKAGE", archive / "fastconv")
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert cache.kernel_sources() == [archive]
-    locator = cache._WithoutSources.from_function(cache.digest, str(archive / "fastconv" / "cache.py"))
-    assert Path(locator.get_cache_path()).parent == tmp_path / "home" / "numba"
-    assert Path(locator.get_cache_path()).is_dir()
+    assert store.kernel_sources() == [archive]
+    files = store.Store(store.folders())
+    assert files.folder().parent == tmp_path / "home" / "numba"
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "asked"))
-    locator = cache._WithoutSources.from_function(cache.digest, "not there")
-    assert Path(locator.get_cache_path()).parent == tmp_path / "asked"
-    assert cache._WithoutSources.from_function(cache.digest, __file__) is None  # Numba's own find those with sources
+    assert store.Store(store.folders()).folder().parent == tmp_path / "asked"
 
 
 def test_other_compiled_files_are_other_sources(copy):
@@ -261,15 +273,15 @@ def test_other_compiled_files_are_other_sources(copy):
     assert compileall.compile_dir(package, quiet=1, legacy=True)
     for path in package.rglob("*.py"):
         path.unlink()
-    with mock.patch.object(cache, "PACKAGE", package):
-        files = cache.kernel_sources()
+    with mock.patch.object(store, "PACKAGE", package):
+        files = store.kernel_sources()
         assert {path.suffix for path in files} == {".pyc"}
         assert package / "kernels" / "micro" / "gemm.pyc" in files
-        before = cache.digest(files)
+        before = store.digest(files)
         (package / "kernels" / "micro" / "gemm.pyc").write_bytes(b"other")
-        assert cache.digest(files) != before
+        assert store.digest(files) != before
 
 
 def test_modules_that_are_no_files_have_no_cache(tmp_path):
-    with mock.patch.object(cache, "PACKAGE", tmp_path / "nowhere"), pytest.raises(FileNotFoundError, match="nowhere"):
-        cache.kernel_sources()
+    with mock.patch.object(store, "PACKAGE", tmp_path / "nowhere"), pytest.raises(FileNotFoundError, match="nowhere"):
+        store.kernel_sources()

@@ -583,7 +583,7 @@ def test_one_signature_for_each_dtype():
 import numpy as np
 import test_promises as t
 from fastconv import nn, optim
-from fastconv._runtime import linking
+from fastconv._runtime import cells
 from fastconv.kernels.micro import copy, depthwise, dot, gemm, interleaved_pool, pooled_sums
 for dtype in (np.float32, np.float64):
     arrays = t.sample(dtype)
@@ -597,11 +597,10 @@ ran = 0
 for kernel in t.KERNELS:
     for form in kernel.forms:
         assert len(form.signatures) in (0, 2), (kernel.__name__, form.signatures)
-    ran += bool(kernel.entry.signatures)
-names = [name for name in linking._compiled_forms if name.startswith("fastconv.kernels.micro.")]
-helpers = [linking.compiled_form(name) for name in names]
+    ran += bool(kernel.forms[0].signatures)
+helpers = [form for name, form in cells._compiled.items() if name.startswith("fastconv.kernels.micro.")]
 for helper in helpers:  # a literal among the arguments would compile one more
-    assert len(helper.signatures) <= 2, (helper.py_func, helper.signatures)
+    assert len(helper.signatures) <= 2, (helper.name, helper.signatures)
 print(ran, len(helpers))
 """
     ran, helpers = map(int, run(script).stdout.split())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastconv
-from fastconv._runtime.cache import kernel_sources
+from fastconv._runtime.store import kernel_sources
 
 PACKAGE = Path(fastconv.__file__).parent
 # from low to high; modules of one line may not import each other

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
@@ -15,9 +15,10 @@ from numba import types
 from numba.extending import register_jitable
 
 from fastconv._runtime import forks, threads
-from fastconv._runtime.cache import PackageCache, serial_only
+from fastconv._runtime.forms import Form, name_of
 from fastconv._runtime.launch import ALONE, RESULTS, launcher, link_kernel, started
-from fastconv._runtime.linking import compiled_form, link, name_of, register
+from fastconv._runtime.linking import link
+from fastconv._runtime.store import serial_only
 
 # contract: a product and a sum may become one fused multiply-add; reassoc: a dot product may be summed in lanes.
 # Never nnan or ninf: NaN and infinity are results that users may rely on.
@@ -35,12 +36,11 @@ def _compiled(function: Callable, fastmath: bool, inline: str = "never", entry: 
     options = {"fastmath": FASTMATH if fastmath else False, "inline": inline}
     if not entry:  # only compiled code calls it
         options.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
-    dispatcher = numba.njit(function, error_model="numpy", nogil=True, **options)
-    if not numba.config.DISABLE_JIT:
-        # a read-only or home-less install has no folder for a cache: then every process compiles anew
-        with contextlib.suppress(Exception):
-            dispatcher._cache = PackageCache(function, f"fastmath={fastmath}")
-    return dispatcher
+    return numba.njit(function, error_model="numpy", nogil=True, **options)
+
+
+def _form(function: Callable, fastmath: bool, entry: bool = False) -> Form:
+    return Form(name_of(function), lambda: _compiled(function, fastmath, entry=entry))
 
 
 def helper(function: Callable) -> Any:
@@ -65,7 +65,7 @@ def linked_helper(function: Callable) -> Callable:
     """
     result = RESULTS[function.__annotations__.get("return", "None")]
     if not numba.config.DISABLE_JIT:
-        link(function, lambda: helper(function), result)
+        link(function, _form(function, True), result)
     return function
 
 
@@ -102,7 +102,7 @@ def planned(function: Callable) -> Callable:
 
 def _link(called: Callable, function: Callable) -> None:
     if not numba.config.DISABLE_JIT:
-        link(called, lambda: strict_helper(function), (RESULTS | FLOAT).get(function.__annotations__.get("return", "")))
+        link(called, _form(function, False), (RESULTS | FLOAT).get(function.__annotations__.get("return", "")))
 
 
 class Kernel:
@@ -116,27 +116,32 @@ class Kernel:
         fastmath: whether products may fuse and sums be reordered.
     """
 
-    def __init__(self, functions: Sequence[Callable], fastmath: bool, work: Callable[..., int] | None = None):
-        functools.update_wrapper(self, functions[-1])
-        self.functions, self.fastmath, self._work = functions, fastmath, work
-        self._result = RESULTS[functions[-1].__annotations__.get("return", "None")]
+    def __init__(
+        self, function: Callable, fastmath: bool, work: Callable[..., int] | None = None, first: Kernel | None = None
+    ):
+        functools.update_wrapper(self, function)
+        self.functions: list[Callable] = [*(first.functions if first else []), function]
+        self.fastmath, self._work = fastmath, work
+        self._result = RESULTS[function.__annotations__.get("return", "None")]
         if not numba.config.DISABLE_JIT:
-            for function in functions:
-                register(name_of(function), functools.partial(_compiled, function, fastmath))
-            link_kernel(self, [name_of(function) for function in functions], self._result)
+            self._forms: list[Form] = [*(first._forms if first else []), _form(function, fastmath)]
+            link_kernel(self, self._forms, self._result)
 
     @functools.cached_property
     def entry(self) -> Any:
         """What Python calls of it: (team_size, *arguments), compiled."""
         if numba.config.DISABLE_JIT:
             return self._interpreted
-        launch = launcher([name_of(function) for function in self.functions], self._result)
-        return _compiled(_entry(self.functions[-1], launch), False, entry=True)
+        return self._entry.of_python()
+
+    @functools.cached_property
+    def _entry(self) -> Form:
+        return _form(_entry_of(self.functions[-1], launcher(self._forms, self._result)), False, entry=True)
 
     @property
-    def forms(self) -> list[Any]:
-        """All that is compiled of it, and counts what has been: the entry, and the functions."""
-        return [self.entry, *(compiled_form(name_of(function)) for function in self.functions)]
+    def forms(self) -> list[Form]:
+        """What is compiled of it: the entry, and the functions."""
+        return [self._entry, *self._forms]
 
     def sized(self, elements: int) -> Callable:
         """The form for a loop over `elements` elements: few are done before threads would have started."""
@@ -160,14 +165,12 @@ class Kernel:
         return result
 
 
-def _entry(kernel: Callable, launch: Any) -> Callable:
-    """The function (team_size, *arguments) that launches a kernel, and lies where that lies, for the cache."""
+def _entry_of(kernel: Callable, launch: Any) -> Callable:
+    """The function (team_size, *arguments) that launches a kernel."""
     code = kernel.__code__
     arguments = ", ".join(code.co_varnames[1 : code.co_argcount])
-    lines = "\n" * (code.co_firstlineno - 1)
-    text = f"{lines}def entry(team_size, {arguments}): return launch(team_size, ({arguments},))"
     scope: dict[str, Any] = {"launch": launch, "__name__": kernel.__module__}
-    exec(compile(text, code.co_filename, "exec"), scope)
+    exec(f"def entry(team_size, {arguments}): return launch(team_size, ({arguments},))", scope)
     entry: Callable = scope["entry"]
     entry.__qualname__ = f"{kernel.__qualname__}.entry"
     return entry
@@ -175,32 +178,32 @@ def _entry(kernel: Callable, launch: Any) -> Callable:
 
 def kernel(function: Callable) -> Kernel:
     """Make a kernel whose products may fuse and whose dot products may be summed in lanes."""
-    return Kernel([function], fastmath=True)
+    return Kernel(function, fastmath=True)
 
 
 def kernel_after(first: Kernel) -> Callable[[Callable], Kernel]:
     """Make a kernel that runs `first` before, with the same arguments; not itself where that counts or says no."""
-    return lambda function: Kernel([*first.functions, function], first.fastmath)
+    return lambda function: Kernel(function, first.fastmath, first=first)
 
 
 def sized_kernel(function: Callable) -> Kernel:
     """Make a `kernel` that stays on the calling thread where its first array has few elements."""
-    return Kernel([function], fastmath=True, work=_elements)
+    return Kernel(function, fastmath=True, work=_elements)
 
 
 def kernel_of(work: Callable[..., int]) -> Callable[[Callable], Kernel]:
     """Make a `kernel` that stays on the calling thread where `work` of its arguments is that of few elements."""
-    return lambda function: Kernel([function], fastmath=True, work=work)
+    return lambda function: Kernel(function, fastmath=True, work=work)
 
 
 def strict_kernel(function: Callable) -> Kernel:
     """Make a kernel that keeps IEEE order and NaN comparisons to the letter (pooling needs them)."""
-    return Kernel([function], fastmath=False)
+    return Kernel(function, fastmath=False)
 
 
 def sized_strict_kernel(function: Callable) -> Kernel:
     """Make a `strict_kernel` that stays on the calling thread where its first array has few elements."""
-    return Kernel([function], fastmath=False, work=_elements)
+    return Kernel(function, fastmath=False, work=_elements)
 
 
 def _elements(first: Any, *others: Any) -> int:

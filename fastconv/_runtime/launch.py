@@ -24,6 +24,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import infer_global, make_intrinsic_template
 from numba.extending import intrinsic, register_jitable
 
+from fastconv._runtime.forms import Form
 from fastconv._runtime.linking import Callee, declared
 
 # what a kernel returns, by its annotation: nothing; whether all threads say so; the sum of what they count
@@ -50,12 +51,12 @@ def started(loop: int) -> None:
     _loop.value = loop
 
 
-def link_kernel(kernel: Any, names: Sequence[str], result: types.Type) -> None:
-    """Have jitted code that calls a kernel call its functions, registered by these names, on the calling thread."""
+def link_kernel(kernel: Any, forms: Sequence[Form], result: types.Type) -> None:
+    """Have jitted code that calls a kernel call its functions on the calling thread."""
 
     def typed(typingctx: Any, *args: Any) -> Any:
         kinds = tuple(types.unliteral(kind) for kind in args)
-        callees = [Callee(name, (TEAM, *kinds), result) for name in names]
+        callees = [Callee(form, (TEAM, *kinds), result) for form in forms]
 
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             parts = cgutils.unpack_tuple(builder, values[0])
@@ -66,13 +67,13 @@ def link_kernel(kernel: Any, names: Sequence[str], result: types.Type) -> None:
     infer_global(kernel, types.Function(make_intrinsic_template(kernel, typed, kernel.__name__)))
 
 
-def launcher(names: Sequence[str], result: types.Type) -> Any:
-    """For compiled code: `launch(threads, arguments)` runs functions registered by these names on so many threads."""
+def launcher(forms: Sequence[Form], result: types.Type) -> Any:
+    """For compiled code: `launch(threads, arguments)` runs the functions of a kernel on a team of threads."""
 
     @intrinsic
     def launch(typingctx, threads, arguments):  # type: ignore[no-untyped-def]
         kinds = tuple(types.unliteral(kind) for kind in arguments)
-        callees = [Callee(name, (TEAM, *kinds), result) for name in names]
+        callees = [Callee(form, (TEAM, *kinds), result) for form in forms]
 
         def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
             parts = cgutils.unpack_tuple(builder, values[1])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.jit import linked, sized_kernel, sized_strict_kernel, strict_helper
+from fastconv._runtime.jit import linked, sized_kernel, sized_strict_kernel
 from fastconv._runtime.launch import prange
 
 
@@ -84,20 +84,23 @@ def gradient(team, g, x, centre, of_g, of_x, shift, grad_x):
             grad_x[n, c, p] = a * g[n, c, p] + b * (x[n, c, p] - middle) + start
 
 
-@strict_helper
-def scaling(mean, var, weight, bias, eps, numbers):
-    """numbers (3, C) = the centres, factors and shifts with which `scale` normalises; all others (C,) float64."""
-    for c in range(mean.size):
+@sized_strict_kernel
+def scaling(team, mean, var, weight, bias, eps, numbers):
+    """numbers (3, C) = the centres, factors and shifts with which `scale` normalises; all others (C,) float64.
+
+    Parallel over C.
+    """
+    for c in prange(team, mean.size):
         numbers[0, c], numbers[1, c], numbers[2, c] = mean[c], weight[c] / np.sqrt(var[c] + eps), bias[c]
 
 
-@strict_helper
-def gradient_numbers(mean, var, weight, eps, plain, weighted, count, grad_weight, numbers):
+@sized_strict_kernel
+def gradient_numbers(team, mean, var, weight, eps, plain, weighted, count, grad_weight, numbers):
     """grad_weight (C,) from the `sums`, and numbers (4, C) = what `gradient` takes for each channel of `count` values.
 
-    Precondition: all but numbers (C,) float64.
+    Precondition: all but numbers (C,) float64. Parallel over C.
     """
-    for c in range(mean.size):
+    for c in prange(team, mean.size):
         inverse, factor = 1 / np.sqrt(var[c] + eps), weight[c] / np.sqrt(var[c] + eps)
         grad_weight[c] = weighted[c] * inverse
         numbers[0, c], numbers[1, c] = mean[c], factor

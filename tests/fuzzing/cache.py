@@ -43,22 +43,22 @@ class Refused(Exception):
 def call(names: list[str]) -> None:
     """Make calls; say what they gave, which entries they loaded and which they saved."""
     import fastconv
-    from fastconv._runtime import cache
+    from fastconv._runtime.store import Store
 
     loaded, saved = [], []
-    load, save = cache.KeyedFiles.load, cache.KeyedFiles.save
+    load, save = Store.load, Store.save
 
-    def noted_load(self: Any, key: object) -> Any:
-        found = load(self, key)
+    def noted_load(self: Any, name: str, key: str) -> Any:
+        found = load(self, name, key)
         if found is not None:
-            loaded.append(str(self._path(repr(key))))
+            loaded.append(str(self._path(self.folder(), name, key)))
         return found
 
-    def noted_save(self: Any, key: object, data: Any) -> None:
-        save(self, key, data)
-        saved.append(str(self._path(repr(key))))
+    def noted_save(self: Any, name: str, key: str, data: Any) -> None:
+        save(self, name, key, data)
+        saved.append(str(self._path(self.folder(), name, key)))
 
-    cache.KeyedFiles.load, cache.KeyedFiles.save = noted_load, noted_save  # type: ignore[method-assign]
+    Store.load, Store.save = noted_load, noted_save  # type: ignore[method-assign]
     given = [_told(CALLS[name](fastconv)) for name in names]
     print(json.dumps({"given": given, "loaded": loaded, "saved": saved}))
 

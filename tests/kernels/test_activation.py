@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
+import numba
 import numpy as np
 import pytest
 
@@ -11,7 +12,16 @@ import fastconv
 from fastconv._runtime import numpy_loops
 from fastconv.kernels.activation import sigmoid, tanh
 
-FUNCTIONS = {"sigmoid": (sigmoid, fastconv.sigmoid), "tanh": (tanh, fastconv.tanh)}
+
+@numba.njit
+def in_place(a, start, n, name):
+    if name == "sigmoid":
+        sigmoid(a, start, n)
+    else:
+        tanh(a, start, n)
+
+
+FUNCTIONS = {"sigmoid": fastconv.sigmoid, "tanh": fastconv.tanh}
 DTYPES = (np.float32, np.float64)
 
 
@@ -23,15 +33,14 @@ def values(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_equals_python_and_leaves_the_rest(name, dtype):
-    function, expected = FUNCTIONS[name]
-    x = values(dtype)
+    expected, x = FUNCTIONS[name], values(dtype)
     for n in (1, 3, 8, 16, 17, 255, 256, 257, x.size):
         found = np.pad(x, 2, constant_values=7)
         for first in range(0, x.size, n):
-            function(found, 2 + first, min(n, x.size - first))
+            in_place(found, 2 + first, min(n, x.size - first), name)
         np.testing.assert_array_equal(found[2:-2], expected(x))
         assert (found[[0, 1, -2, -1]] == 7).all()
-    function(x[:0], 0, 0)
+    in_place(x[:0], 0, 0, name)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

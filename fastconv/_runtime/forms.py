@@ -1,0 +1,151 @@
+"""Functions, and what they are compiled to for each signature: once, by this process or an earlier one."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.environment import lookup_environment
+from numba.core.serialize import dumps
+from numba.core.typing.typeof import Purpose, typeof
+from numba.np import numpy_support
+
+from fastconv._runtime import machine_code, store
+from fastconv._runtime.cells import Need, Signature, cell, cells_of, register
+from fastconv._runtime.machine_code import Code
+
+
+class Form:
+    """A function as Numba compiles it.
+
+    Attributes:
+        name: the module and the name in it, by which other processes know it.
+        loaded: how many signatures were found compiled.
+        compiled: how many were compiled here.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Any]):
+        self.name, self.loaded, self.compiled, self._make = name, 0, 0, make
+        register(name, self)
+        self._code: dict[Signature, Code] = {}
+        self._addresses: dict[Signature, int] = {}
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """What Numba compiles it with."""
+        return self._make()
+
+    @property
+    def signatures(self) -> list[Signature]:
+        """Those that it is compiled for."""
+        return list(dict.fromkeys([*self._code, *self.dispatcher.overloads]))
+
+    def result(self, signature: Signature) -> types.Type:
+        """The type of its result."""
+        with global_compiler_lock:
+            code = self._found(signature)
+            return code.result_type() if code else self._compiled(signature).signature.return_type
+
+    def address(self, signature: Signature) -> int:
+        """Where its code lies, for compiled code."""
+        with global_compiler_lock:
+            if signature not in self._addresses:
+                code = self._found(signature)
+                if code:
+                    self._addresses[signature] = machine_code.address(code)
+                else:
+                    compiled = self._compiled(signature)
+                    place = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+                    self._addresses[signature] = place
+            return self._addresses[signature]
+
+    def _found(self, signature: Signature) -> Code | None:
+        """What an earlier process compiled, with the cells that it needs."""
+        if signature not in self._code and signature not in self.dispatcher.overloads:
+            code = store.of_user().load(self._file, self._key(signature))
+            if code is None:
+                return None
+            for name, kinds in code.needs:
+                cell(name, pickle.loads(kinds))
+            self._code[signature] = code
+            self.loaded += 1
+        return self._code.get(signature)
+
+    def _compiled(self, signature: Signature) -> Any:
+        """What Numba compiled it to here."""
+        if signature not in self.dispatcher.overloads:
+            self.dispatcher.compile(signature)
+            self.compiled += 1
+            store.of_user().save(self._file, self._key(signature), _code_of(self.dispatcher.overloads[signature]))
+        return self.dispatcher.overloads[signature]
+
+    @property
+    def _file(self) -> str:
+        return self.name.removeprefix("fastconv.").replace(":", ".").replace("<locals>", "")
+
+    def _key(self, signature: Signature) -> str:
+        return f"{self.name} {signature} {store.processor()} {store.fingerprint()}"
+
+    def of_python(self) -> Any:
+        """The dispatcher that Python calls, which loads what is compiled without Numba's compiler being set up."""
+        dispatcher = self.dispatcher
+        dispatcher.typeof_pyval = _kind_of
+        dispatcher._compile_for_args = self._called_first
+        return dispatcher
+
+    def _called_first(self, *args: Any) -> Any:
+        """For Numba's dispatcher: the compiled function for arguments of types that it has not met."""
+        signature, dispatcher = tuple(map(_kind_of, args)), self.dispatcher
+        with global_compiler_lock:
+            code = self._found(signature)
+            if code is None:
+                dispatcher._compilation_chain_init_hook()
+                return self._compiled(signature).entry_point
+            function = machine_code.callable_of(code, dispatcher.py_func)
+            dispatcher._insert([kind._code for kind in signature], function, False)
+            return function
+
+
+def _code_of(compiled: Any) -> Code:
+    """What is kept of a result of Numba's."""
+    library = compiled.library
+    return Code(
+        library._get_compiled_object(),
+        compiled.fndesc.llvm_func_name,
+        compiled.fndesc.llvm_cpython_wrapper_name,
+        pickle.dumps(compiled.signature.return_type),
+        tuple((one.name, pickle.dumps(one.signature)) for one in cells_of(library._final_module)),
+        tuple(_environments(library._final_module)),
+    )
+
+
+def _environments(module: Any) -> Iterator[tuple[str, bytes]]:
+    for place in module.global_variables:
+        if place.name.startswith("_ZN08NumbaEnv"):
+            environment = lookup_environment(place.name)
+            # the cells are among the needs, and compiled code does not look at them
+            objects = [None if isinstance(one, Need) else one for one in environment.consts] if environment else []
+            yield place.name, dumps(objects)
+
+
+def _kind_of(value: Any) -> types.Type:
+    """The type of an argument, as Numba has it; of a plain array without what Numba imports for masked ones."""
+    if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.flags.aligned and value.dtype.isnative:
+        kind = _number(value.dtype)
+        return types.Array(kind, value.ndim, numpy_support.map_layout(value), readonly=not value.flags.writeable)
+    return typeof(value, Purpose.argument)
+
+
+@functools.cache
+def _number(dtype: np.dtype) -> types.Type:
+    return numpy_support.from_dtype(dtype)
+
+
+def name_of(function: Any) -> str:
+    """The name of a function's form: in another process the same one has the same."""
+    return f"{function.__module__}:{function.__qualname__}"
