@@ -47,6 +47,11 @@ def compiled_of(name: str) -> Compiled:
     return _compiled[name]
 
 
+def all_compiled() -> list[Compiled]:
+    """All functions that names stand for so far."""
+    return list(_compiled.values())
+
+
 class Cell:
     """Where the address of a function's code for one signature is, once it has been called.
 

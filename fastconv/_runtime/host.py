@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import llvmlite.binding
 import numba
+from numba.core.codegen import get_host_cpu_features
 
 
 class Blocks(NamedTuple):
@@ -129,9 +129,8 @@ class Host(NamedTuple):
 def features() -> set[str]:
     """The target's features, as Numba takes them: those it is told to use, otherwise the processor's."""
     given = numba.config.CPU_FEATURES  # of `NUMBA_CPU_FEATURES`; none for the CPU "generic"
-    if given is not None:
-        return {feature[1:] for feature in given.split(",") if feature.startswith("+")}
-    return {name for name, there in llvmlite.binding.get_host_cpu_features().items() if there}
+    have = get_host_cpu_features() if given is None else given  # without AVX where `NUMBA_ENABLE_AVX=0`
+    return {feature[1:] for feature in have.split(",") if feature.startswith("+")}
 
 
 def _cache(level: int, otherwise: int) -> int:

@@ -39,8 +39,8 @@ def _compiled(function: Callable, fastmath: bool, inline: str = "never", entry: 
     return numba.njit(function, error_model="numpy", nogil=True, **options)
 
 
-def _form(function: Callable, fastmath: bool, entry: bool = False) -> Form:
-    return Form(name_of(function), lambda: _compiled(function, fastmath, entry=entry))
+def _form(function: Callable, fastmath: bool) -> Form:
+    return Form(name_of(function), lambda: _compiled(function, fastmath))
 
 
 def helper(function: Callable) -> Any:
@@ -126,6 +126,10 @@ class Kernel:
         if not numba.config.DISABLE_JIT:
             self._forms: list[Form] = [*(first._forms if first else []), _form(function, fastmath)]
             link_kernel(self, self._forms, self._result)
+            launch = launcher(self._forms, self._result)
+            self._entry = Form(
+                f"{name_of(function)}.entry", lambda: _compiled(_entry_of(function, launch), False, entry=True)
+            )
 
     @functools.cached_property
     def entry(self) -> Any:
@@ -133,10 +137,6 @@ class Kernel:
         if numba.config.DISABLE_JIT:
             return self._interpreted
         return self._entry.of_python()
-
-    @functools.cached_property
-    def _entry(self) -> Form:
-        return _form(_entry_of(self.functions[-1], launcher(self._forms, self._result)), False, entry=True)
 
     @property
     def forms(self) -> list[Form]:

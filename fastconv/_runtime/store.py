@@ -24,6 +24,7 @@ import numba
 from numba.misc.appdirs import AppDirs
 
 PACKAGE = Path(__file__).parents[1]
+COMPILED = ("_arguments", "_engine", "_geometry", "_overloads", "_plans", "_runtime", "functional", "kernels")
 CHECK_BYTES = hashlib.sha256().digest_size
 LEFT_OVER = 3600.0  # seconds after which a file that is being written belongs to a process that was killed
 
@@ -36,7 +37,7 @@ def kernel_sources() -> list[Path]:
     Raises:
         FileNotFoundError: there is none of these, as in a program that holds its modules itself.
     """
-    rooms = [*PACKAGE.glob("_*"), PACKAGE / "kernels", PACKAGE / "functional", *PACKAGE.glob("errors.*")]
+    rooms = [*(PACKAGE / name for name in COMPILED), *PACKAGE.glob("errors.*")]
     files = (path for room in rooms for path in (room.rglob("*") if room.is_dir() else [room]))
     found = [path for path in files if path.suffix in (".py", ".pyc") and path.parent.name != "__pycache__"]
     found = found or [path for path in PACKAGE.parents if path.is_file()]
@@ -139,15 +140,19 @@ class Store:
             with contextlib.suppress(OSError):  # another process is as fast
                 if time.time() - left.stat().st_mtime > LEFT_OVER:
                     left.unlink()
-        handle, written = tempfile.mkstemp(dir=path.parent, prefix=name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(checksum(content))
-                file.write(content)
-            os.replace(written, path)
-        except BaseException:
-            os.unlink(written)
-            raise
+        write_whole(path, checksum(content) + content, name)
+
+
+def write_whole(path: Path, content: bytes, prefix: str = "") -> None:
+    """Write a file under another name, and move it into place."""
+    handle, written = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(written, path)
+    except BaseException:
+        os.unlink(written)
+        raise
 
 
 def folders() -> Iterator[Path]:

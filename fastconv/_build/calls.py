@@ -1,0 +1,78 @@
+"""What is called to learn which kernels there are, and for which types of arguments: prints nothing, computes little."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastconv
+from fastconv import functional as F
+from fastconv import nn, optim
+from fastconv._runtime import cells
+from fastconv._runtime.forms import Form
+from fastconv.models import MODELS
+from fastconv.training import fit, train_step
+
+DTYPES = (np.float32, np.float64)
+
+
+def _functions(dtype: np.dtype) -> Iterator[Callable[[], Any]]:
+    """Calls of what `warmup` leaves out."""
+    x, logits, labels = np.ones((2, 4, 8, 8), dtype), np.ones((4, 3), dtype), np.zeros(4, np.int64)
+    depthwise, weight = np.ones((4, 1, 3, 3), dtype), np.ones((6, 4, 3, 3), dtype)
+    line, taps = np.ones((2, 4, 20), dtype), np.ones((6, 4, 3), dtype)
+    yield lambda: F.conv1d_backward(F.conv1d(line, taps), line, taps)
+    yield lambda: F.conv2d_backward(F.conv2d(x, depthwise, groups=4), x, depthwise, groups=4)
+    turned = weight.transpose(1, 0, 2, 3)
+    yield lambda: F.conv_transpose2d_backward(F.conv_transpose2d(x, turned, None, 2), x, turned, 2)
+    for image in (x[0, 0], np.ones((64, 64), dtype)):
+        yield functools.partial(F.correlate2d, image, weight[0, 0])
+        yield functools.partial(F.convolve2d, image, weight[0, 0], mode="same")
+    yield lambda: F.linear_backward(F.linear(logits, logits[:2]), logits, logits[:2])
+    yield lambda: F.cross_entropy(logits, labels)
+    yield lambda: [f(x) for f in (F.relu, F.relu6, F.leaky_relu, F.sigmoid, F.tanh, F.softmax, F.log_softmax)]
+    yield lambda: F.local_response_norm_backward(x, x, 3)
+
+
+def _layers(dtype: np.dtype) -> Iterator[nn.Sequential]:
+    yield nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1, rng=0, dtype=dtype), nn.Sigmoid(), nn.AvgPool2d(2), nn.Conv2d(8, 16, 5, rng=0, dtype=dtype),
+        nn.Tanh(), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(144, 10, rng=0, dtype=dtype),
+    )  # fmt: skip
+
+
+def _train(model: Any, dtype: np.dtype) -> None:
+    x, labels = np.zeros((64, 1, 28, 28), dtype), np.zeros(64, np.int64)
+    for optimizer in (optim.SGD(model.parameters(), 0.01, 0.9), optim.Adam(model.parameters())):
+        for images in (64, 20, 1):
+            train_step(model, x[:images], labels[:images], optimizer)
+    for images in (64, 7, 1):
+        model(x[:images])
+    fit(model, (x, labels), optimizer=optimizer, epochs=1)
+
+
+def call_everything() -> None:
+    """Call the functions, layers and models that are to find their kernels compiled."""
+    fastconv.warmup(DTYPES)
+    for dtype in map(np.dtype, DTYPES):
+        for call in _functions(dtype):
+            call()
+        for model in (*(make(rng=0, dtype=dtype) for make in MODELS.values()), *_layers(dtype)):
+            _train(model, dtype)
+
+
+def asked_for() -> list[tuple[str, cells.Signature]]:
+    """The forms that have been called in this process, with the types of their arguments."""
+    forms = [form for form in cells.all_compiled() if isinstance(form, Form)]
+    return [(form.name, signature) for form in forms for signature in form.signatures]
+
+
+if __name__ == "__main__":
+    call_everything()
+    Path(sys.argv[1]).write_bytes(pickle.dumps(asked_for()))
