@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
+from fastconv._runtime import notices
 
 # x, weight and stride of convolutions that together run every variant of the kernels
 CONVOLUTIONS: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...] = (
@@ -52,8 +53,9 @@ def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
     wanted = _wanted(dtypes)
     start = time.perf_counter()
     calls = [(call, dtype) for dtype in wanted for call in (_convolutions, _windows, _normalisation, _training)]
-    for call, dtype in tqdm(calls, desc="compiling", disable=None, leave=False):
-        call(dtype)
+    with notices.silence():
+        for call, dtype in tqdm(calls, desc="compiling", disable=None, leave=False):
+            call(dtype)
     return time.perf_counter() - start
 
 

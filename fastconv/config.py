@@ -11,7 +11,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from fastconv._runtime import store
+from fastconv._runtime import shipped, store
 from fastconv._runtime.backend import get_backend
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.threads import get_num_threads
@@ -36,7 +36,8 @@ def facts() -> dict[str, Any]:
         >>> facts()["fastconv"] == VERSION
         True
     """
-    cache = None if numba.config.DISABLE_JIT else store.of_user().folder()
+    cache = None if numba.config.DISABLE_JIT else store.of_user().folder
+    archive = shipped.archive()
     return {
         "fastconv": VERSION,
         "python": platform.python_version(),
@@ -49,6 +50,8 @@ def facts() -> dict[str, Any]:
         "most_threads": numba.config.NUMBA_NUM_THREADS,
         "backend": get_backend(),
         "kernel_cache": str(cache) if cache else None,
+        "shipped_code": shipped.level() if archive else None,
+        "shipped_functions": len(archive) if archive else 0,
         "extras": [extra for extra, module in EXTRAS.items() if importlib.util.find_spec(module)],
     }
 
@@ -61,7 +64,7 @@ def show_config() -> str:
         True
     """
     found = facts()
-    bits = found["vector_bits"]
+    bits, code = found["vector_bits"], found["shipped_code"]
     lines = {
         **{name: found[name] for name in ("fastconv", "python", "numpy")},
         "numba": f"{found['numba']} (llvmlite {found['llvmlite']})",
@@ -69,6 +72,7 @@ def show_config() -> str:
         "vectors": f"{bits} bits" if bits else "plain loops",
         "threads": f"{found['threads']} of {found['most_threads']}",
         "backend": found["backend"],
+        "shipped code": f"{found['shipped_functions']} functions for {code}" if code else "none: kernels are compiled",
         "kernel cache": found["kernel_cache"] or "none: every process compiles anew",
         "extras": ", ".join(found["extras"]) or "none",
     }

@@ -218,14 +218,14 @@ def test_the_first_folder_that_can_be_written_to_is_used(tmp_path):
     (tmp_path / "file").write_text("")
     files = store.Store([tmp_path / "file" / "nowhere", tmp_path / "second", tmp_path / "third"])
     assert files.load("kernel", "key") is None
-    assert files.folder() == tmp_path / "second"
+    assert files.folder == tmp_path / "second"
     files.save("kernel", "key", 1)
     assert files.load("kernel", "key") == 1
     (path,) = (tmp_path / "second").iterdir()
     (tmp_path / "third").mkdir()
     path.rename(tmp_path / "third" / path.name)  # as where a folder has become read-only since
     assert files.load("kernel", "key") == 1
-    assert store.Store([tmp_path / "file" / "nowhere"]).folder() is None
+    assert store.Store([tmp_path / "file" / "nowhere"]).folder is None
     store.Store([tmp_path / "file" / "nowhere"]).save("kernel", "key", 1)
 
 
@@ -263,9 +263,9 @@ def test_a_package_in_an_archive_has_a_cache_in_the_users_folder(tmp_path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     assert store.kernel_sources() == [archive]
     files = store.Store(store.folders())
-    assert files.folder().parent == tmp_path / "home" / "numba"
+    assert files.folder.parent == tmp_path / "home" / "numba"
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "asked"))
-    assert store.Store(store.folders()).folder().parent == tmp_path / "asked"
+    assert store.Store(store.folders()).folder.parent == tmp_path / "asked"
 
 
 def test_other_compiled_files_are_other_sources(copy):

@@ -23,6 +23,7 @@ from fastconv._plans.forward import plan_forward
 from fastconv._plans.input_gradient import plan_input_gradient
 from fastconv._plans.records import ForwardPlan, InputGradientPlan, WeightGradientPlan
 from fastconv._plans.weight_gradient import plan_weight_gradient
+from fastconv._runtime import forms
 from fastconv._runtime.host import HOST
 from fastconv.errors import ShapeError
 from fastconv.kernels import packing
@@ -127,10 +128,10 @@ def _run(function: Callable, where: str, plan: Plan, *args: Any) -> None:
     if not VERBOSE:
         function(where, plan, *args)
         return
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), dict(forms.COUNTS)
     function(where, plan, *args)
-    milliseconds = (time.perf_counter() - begin) * 1e3
-    sys.stderr.write(f"fastconv: {where}: {milliseconds:.3f} ms: {plan.line()}\n")
+    milliseconds, code = (time.perf_counter() - begin) * 1e3, forms.origins(before)
+    sys.stderr.write(f"fastconv: {where}: {milliseconds:.3f} ms: {plan.line()}{code and f' (code: {code})'}\n")
 
 
 def convolve(

@@ -15,12 +15,18 @@ from numba.core.serialize import dumps
 from numba.core.typing.typeof import Purpose, typeof
 from numba.np import numpy_support
 
-from fastconv._runtime import machine_code, shipped, store
+from fastconv._runtime import machine_code, notices, shipped, store
 from fastconv._runtime.cells import Need, Signature, cell, cells_of, register
 from fastconv._runtime.machine_code import Code
 
-# where the code of this process comes from: with the package, from the user's folder, compiled here
+# where the code of this process comes from: with the package, from the user's folder, from the compiler
 COUNTS = {"shipped": 0, "kept": 0, "compiled": 0}
+
+
+def origins(before: dict[str, int] | None = None) -> str:
+    """How many functions are from where, those that were there `before` left out."""
+    found = {name: count - (before or {}).get(name, 0) for name, count in COUNTS.items()}
+    return ", ".join(f"{count} {name}" for name, count in found.items() if count)
 
 
 class Form:
@@ -35,7 +41,7 @@ class Form:
     def __init__(self, name: str, make: Callable[[], Any]):
         self.name, self.loaded, self.compiled, self._make = name, 0, 0, make
         register(name, self)
-        self._code: dict[Signature, Code] = {}
+        self._code: dict[Signature, Code | None] = {}  # None: there is none that can be used
         self._addresses: dict[Signature, int] = {}
 
     @functools.cached_property
@@ -46,7 +52,8 @@ class Form:
     @property
     def signatures(self) -> list[Signature]:
         """Those that it is compiled for."""
-        return list(dict.fromkeys([*self._code, *self.dispatcher.overloads]))
+        loaded = [signature for signature, code in self._code.items() if code]
+        return list(dict.fromkeys([*loaded, *self.dispatcher.overloads]))
 
     def result(self, signature: Signature) -> types.Type:
         """The type of its result."""
@@ -58,14 +65,22 @@ class Form:
         """Where its code lies, for compiled code."""
         with global_compiler_lock:
             if signature not in self._addresses:
-                code = self._found(signature)
-                if code:
-                    self._addresses[signature] = machine_code.address(code)
-                else:
-                    compiled = self._compiled(signature)
-                    place = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-                    self._addresses[signature] = place
+                place = self._brought(signature, machine_code.address)
+                if place is None:
+                    found = self._compiled(signature)
+                    place = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+                self._addresses[signature] = place
             return self._addresses[signature]
+
+    def _brought(self, signature: Signature, bring: Callable[[Code], Any]) -> Any:
+        """What `bring` makes of code that was compiled before; None where there is none, or it makes nothing of it."""
+        code = self._found(signature)
+        if code is not None:
+            try:
+                return bring(code)
+            except Exception:
+                self._code[signature] = None  # of another Numba, perhaps, with the same number: compile it
+        return None
 
     def code(self, signature: Signature) -> Code:
         """What it is compiled to, to be kept."""
@@ -75,24 +90,29 @@ class Form:
     def _found(self, signature: Signature) -> Code | None:
         """What an earlier process compiled, with the cells that it needs."""
         if signature not in self._code and signature not in self.dispatcher.overloads:
-            archive = shipped.archive()
-            code = archive.load(self.key(signature)) if archive else None
-            COUNTS["shipped"] += code is not None
-            if code is None:
-                code = self.kept(signature)
-                if code is None:
-                    return None
-                COUNTS["kept"] += 1
+            self._code[signature] = self._shipped(signature) or self._kept(signature)
+        return self._code.get(signature)
+
+    def _shipped(self, signature: Signature) -> Code | None:
+        archive = shipped.archive()
+        return self._noted("shipped", archive.load(self.key(signature)) if archive else None)
+
+    def _kept(self, signature: Signature) -> Code | None:
+        return self._noted("kept", store.of_user().load(self._file, self._key(signature)))
+
+    def _noted(self, origin: str, code: Code | None) -> Code | None:
+        if code is not None:
             for name, kinds in code.needs:
                 cell(name, pickle.loads(kinds))
-            self._code[signature] = code
+            COUNTS[origin] += 1
             self.loaded += 1
-        return self._code.get(signature)
+        return code
 
     def _compiled(self, signature: Signature) -> Any:
         """What Numba compiled it to here."""
         if signature not in self.dispatcher.overloads:
-            self.dispatcher.compile(signature)
+            with notices.compiling(store.of_user().folder is not None):
+                self.dispatcher.compile(signature)
             self.compiled += 1
             COUNTS["compiled"] += 1
             store.of_user().save(self._file, self._key(signature), _code_of(self.dispatcher.overloads[signature]))
@@ -105,10 +125,6 @@ class Form:
     def key(self, signature: Signature) -> str:
         """What names its code among that of one processor, compiler and version of the sources."""
         return f"{self.name} {signature}"
-
-    def kept(self, signature: Signature) -> Code | None:
-        """What an earlier process left in the user's folder."""
-        return store.of_user().load(self._file, self._key(signature))
 
     def _key(self, signature: Signature) -> str:
         return f"{self.key(signature)} {store.processor()} {store.fingerprint()}"
@@ -124,11 +140,10 @@ class Form:
         """For Numba's dispatcher: the compiled function for arguments of types that it has not met."""
         signature, dispatcher = tuple(map(_kind_of, args)), self.dispatcher
         with global_compiler_lock:
-            code = self._found(signature)
-            if code is None:
+            function = self._brought(signature, lambda code: machine_code.callable_of(code, dispatcher.py_func))
+            if function is None:
                 dispatcher._compilation_chain_init_hook()
                 return self._compiled(signature).entry_point
-            function = machine_code.callable_of(code, dispatcher.py_func)
             dispatcher._insert([kind._code for kind in signature], function, False)
             return function
 

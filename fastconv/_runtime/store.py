@@ -121,8 +121,9 @@ class Store:
                 self._write(self._path(folder, name, key), name, content)
                 return
 
+    @functools.cached_property
     def folder(self) -> Path | None:
-        """Where it saves."""
+        """Where it saves; None where no folder can be written to."""
         for folder in self._folders:
             with contextlib.suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True)

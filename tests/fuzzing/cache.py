@@ -51,12 +51,12 @@ def call(names: list[str]) -> None:
     def noted_load(self: Any, name: str, key: str) -> Any:
         found = load(self, name, key)
         if found is not None:
-            loaded.append(str(self._path(self.folder(), name, key)))
+            loaded.append(str(self._path(self.folder, name, key)))
         return found
 
     def noted_save(self: Any, name: str, key: str, data: Any) -> None:
         save(self, name, key, data)
-        saved.append(str(self._path(self.folder(), name, key)))
+        saved.append(str(self._path(self.folder, name, key)))
 
     Store.load, Store.save = noted_load, noted_save  # type: ignore[method-assign]
     given = [_told(CALLS[name](fastconv)) for name in names]
