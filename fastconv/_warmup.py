@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import functional as F
-from fastconv._runtime import notices
+from fastconv._runtime import notices, shipped, store
 
 # x, weight and stride of convolutions that together run every variant of the kernels
 CONVOLUTIONS: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...] = (
@@ -52,11 +57,45 @@ def warmup(dtypes: Iterable[DTypeLike] = (np.float32, np.float64)) -> float:
 
     wanted = _wanted(dtypes)
     start = time.perf_counter()
-    calls = [(call, dtype) for dtype in wanted for call in (_convolutions, _windows, _normalisation, _training)]
-    with notices.silence():
+    calls = [(call, dtype) for dtype in wanted for call in CALLS]
+    with notices.silence(), _compiled_by_others(wanted):
         for call, dtype in tqdm(calls, desc="compiling", disable=None, leave=False):
             call(dtype)
     return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _compiled_by_others(dtypes: list[np.dtype]) -> Iterator[None]:
+    """Have a process for each other processor compile its part, into the folder that this one then loads it from.
+
+    They are a help and no more: what they have not compiled, for whatever reason, is compiled here.
+    """
+    others = min((os.cpu_count() or 1), len(dtypes) * len(CALLS)) - 1
+    if shipped.archive() or store.of_user().folder is None or numba.config.DISABLE_JIT:
+        others = 0
+    names = [dtype.name for dtype in dtypes]
+    scripts = [PART.format(path=sys.path, names=names, part=part, parts=others + 1) for part in range(1, others + 1)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for script in scripts
+    ]
+    try:
+        if processes:
+            run_part(names, 0, others + 1)
+            for process in processes:
+                process.wait()
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def run_part(names: list[str], part: int, parts: int) -> None:
+    """Compile one of `parts` parts of what `warmup` compiles for dtypes with these names."""
+    calls = [(call, np.dtype(name)) for call in CALLS for name in names]
+    for call, dtype in calls[part::parts]:
+        call(dtype)
 
 
 def _wanted(dtypes: Any) -> list[np.dtype]:
@@ -127,3 +166,8 @@ def _training(dtype: np.dtype[Any]) -> None:
     F.relu_backward(F.relu(x), x)
     F.relu6_backward(F.relu6(x), x)
     F.leaky_relu_backward(x, x)
+
+
+# the longest first, of which each process takes one
+CALLS = (_convolutions, _training, _windows, _normalisation)
+PART = "import sys; sys.path[:] = {path!r}; from fastconv._warmup import run_part; run_part({names!r}, {part}, {parts})"

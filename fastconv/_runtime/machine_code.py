@@ -74,7 +74,10 @@ def callable_of(code: Code, function: Callable) -> Any:
     """The function of loaded code as a Python function, which stands for `function`."""
     pointer = int(load(code).get_function_address(code.wrapper))
     module = importlib.import_module(function.__module__)
-    return _dynfunc.make_function(module, function.__name__, function.__doc__ or "", pointer, Environment({}), (code,))
+    name, text = function.__name__, function.__doc__ or ""
+    made = _dynfunc.make_function(module, name, text, pointer, Environment({}), (code,))
+    _kept.append(made)  # Numba's dispatcher has no reference of its own
+    return made
 
 
 @functools.cache
