@@ -96,14 +96,14 @@ def test_an_edited_kernel_helper_or_constant_is_seen(copy):
     copy.edit(
         "kernels/max_pool.py",
         "@jitable\ndef planes(",
-        "from fastconv._elsewhere import SHIFT, moved\n\n\n@jitable\ndef planes(",
+        "from fastconv.kernels._elsewhere import SHIFT, moved\n\n\n@jitable\ndef planes(",
     )
     copy.edit(
         "kernels/max_pool.py",
         "value, best = x[p, iy, ox * sx + shift],",
         "value, best = moved(x[p, iy, ox * sx + shift]) + SHIFT,",
     )
-    elsewhere = copy.root / "fastconv" / "_elsewhere.py"
+    elsewhere = copy.root / "fastconv" / "kernels" / "_elsewhere.py"
     source = "from fastconv._runtime.jit import strict_helper\nSHIFT = {}\n"
     source += "@strict_helper\ndef moved(v):\n    return v * {}\n"
     for shift, factor in ((0, 1), (100, 1), (100, 2)):

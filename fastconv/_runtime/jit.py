@@ -27,6 +27,9 @@ FASTMATH = {"contract", "reassoc"}
 # Elements that one thread gets through while a launch on threads would take place (measured: about 10 µs).
 SERIAL_ELEMENTS = 2**16
 
+# Whether every kernel runs on the calling thread: for the bounds check, or in plain Python.
+ONE_THREAD = serial_only() or bool(numba.config.DISABLE_JIT)
+
 # Whether Numba's threads have started, and the lock for a threading layer that takes one thread at a time.
 _launched = False
 _one_at_a_time: contextlib.AbstractContextManager[Any] | None = None
@@ -148,7 +151,7 @@ class Kernel:
         return self if elements >= SERIAL_ELEMENTS else functools.partial(self.entry, 1)
 
     def __call__(self, *args: Any) -> Any:
-        if serial_only() or (self._work and self._work(*args) < SERIAL_ELEMENTS):
+        if ONE_THREAD or (self._work and self._work(*args) < SERIAL_ELEMENTS):
             return self.entry(1, *args)
         count = threads.threads_of_a_launch() if _launched else _launch()
         if _one_at_a_time is None or count == 1:
