@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import llvmlite.binding
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import infer_global, make_intrinsic_template
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic, overload
 
 from fastconv._runtime.forms import Form
 from fastconv._runtime.linking import Callee, declared
@@ -40,10 +41,14 @@ llvmlite.binding.add_symbol(LOOP, ctypes.addressof(_loop))
 _BYTES, _NUMBER = ir.IntType(8).as_pointer(), ir.IntType(64)
 
 
-@register_jitable(fastmath=False, error_model="numpy")
-def prange(team: tuple[int, int], n: int) -> range:
-    """A thread's part of 0 ... n - 1, in a balanced partition among its team."""
-    return range(team[0] * n // team[1], (team[0] + 1) * n // team[1])
+def prange(team: tuple[int, int], n: int) -> Iterable[Any]:
+    """A thread's part of 0 ... n - 1, in a balanced partition among its team, as int64."""
+    return map(np.int64, range(team[0] * n // team[1], (team[0] + 1) * n // team[1]))
+
+
+@overload(prange, inline="always")
+def _prange(team, n):  # type: ignore[no-untyped-def]
+    return lambda team, n: range(team[0] * n // team[1], (team[0] + 1) * n // team[1])
 
 
 def started(loop: int) -> None:

@@ -95,7 +95,7 @@ def im2col_unfold(team, x, window, cols):
         for oy in range(low, high):
             pixels[oy * OW : oy * OW + first] = 0
             pixels[oy * OW + last : (oy + 1) * OW] = 0
-            source = np.uint64(((n * C + c) * H + oy * sy + ky * dy - top) * W + first * sx + kx * dx - left)
+            source = np.uint64(np.int64(((n * C + c) * H + oy * sy + ky * dy - top) * W + first * sx + kx * dx - left))
             target = np.uint64(oy * OW + first)
             if sx == 1:
                 for i in range(np.uint64(last - first)):
@@ -119,7 +119,9 @@ def col2im_unfold(team, cols, window, x):
             low, high = valid_range(ky * dy - top, sy, H, OH)
             first, last = valid_range(kx * dx - left, sx, W, OW)
             for oy in range(low, high):
-                pixel = np.uint64((oy * sy + ky * dy - top) * W + first * sx + kx * dx - left)
+                pixel = np.uint64(
+                    np.int64((oy * sy + ky * dy - top) * W + first * sx + kx * dx - left)
+                )  # or -1, for none
                 cell = np.uint64(((plane * KH * KW + tap) * OH + oy) * OW + first)
                 if sx == 1:
                     for i in range(np.uint64(last - first)):
