@@ -7,7 +7,6 @@ bits; the sums of softmax and log_softmax may not, as NumPy adds their terms pai
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -15,70 +14,45 @@ from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_axis
 from fastconv._engine.activation import leaked, relu, relu6, relu6_backward, relu_backward
-from fastconv._overloads import arguments
-from fastconv._overloads.arrays import reader
+from fastconv._overloads.arguments import number
+from fastconv._overloads.arrays import ready, zero_of
+from fastconv._overloads.kinds import array, like
 from fastconv._overloads.register import compiled_as
 from fastconv.kernels import activation, softmax
 
 
-def _one(where: str, x: Any) -> Callable:
-    return reader(arguments.array(where, "x", x), arguments.result_dtype(x))
+def _forward(function: Callable, compute: Callable) -> None:
+    @compiled_as(function, x=array)
+    def compiled(x):
+        return compute(ready(x, zero_of(x)))
 
 
-def _both(where: str, grad_output: Any, y: Any, name: str = "y") -> tuple[Callable, Callable]:
-    arguments.gradient(where, grad_output, arguments.array(where, name, y).ndim)
-    dtype = arguments.result_dtype(grad_output, y)
-    return reader(grad_output, dtype), reader(y, dtype)
-
-
-def _forward(function: Callable, compute: Any) -> None:
-    @compiled_as(function)
-    def make(x: Any) -> Any:
-        read = _one(function.__name__, x)
-        return lambda x: compute(read(x))
-
-
-def _backward(function: Callable, compute: Any) -> None:
+def _backward(function: Callable, compute: Callable) -> None:
     where = function.__name__
 
-    @compiled_as(function)
-    def make(grad_output: Any, y: Any) -> Any:
-        read_g, read_y = _both(where, grad_output, y)
-
-        def compiled(grad_output, y):
-            same_shape(where, "grad_output", grad_output, y.shape)
-            return compute(read_g(grad_output), read_y(y))
-
-        return compiled
+    @compiled_as(function, grad_output=like("y"))
+    def compiled(grad_output, y):
+        same_shape(where, "grad_output", grad_output, y.shape)
+        zero = zero_of(grad_output, y)
+        return compute(ready(grad_output, zero), ready(y, zero))
 
 
-def _forward_along(function: Callable, compute: Any) -> None:
+def _forward_along(function: Callable, compute: Callable) -> None:
     where = function.__name__
 
-    @compiled_as(function)
-    def make(x: Any, axis: Any) -> Any:
-        read = _one(where, x)
-        arguments.whole(where, "axis", axis)
-
-        def compiled(x, axis):
-            return compute(read(x), check_axis(where, np.int64(axis), x.shape))
-
-        return compiled
+    @compiled_as(function, x=array)
+    def compiled(x, axis):
+        return compute(ready(x, zero_of(x)), check_axis(where, np.int64(axis), x.shape))
 
 
-def _backward_along(function: Callable, compute: Any) -> None:
+def _backward_along(function: Callable, compute: Callable) -> None:
     where = function.__name__
 
-    @compiled_as(function)
-    def make(grad_output: Any, y: Any, axis: Any) -> Any:
-        read_g, read_y = _both(where, grad_output, y)
-        arguments.whole(where, "axis", axis)
-
-        def compiled(grad_output, y, axis):
-            same_shape(where, "grad_output", grad_output, y.shape)
-            return compute(read_g(grad_output), read_y(y), check_axis(where, np.int64(axis), y.shape))
-
-        return compiled
+    @compiled_as(function, grad_output=like("y"))
+    def compiled(grad_output, y, axis):
+        same_shape(where, "grad_output", grad_output, y.shape)
+        zero = zero_of(grad_output, y)
+        return compute(ready(grad_output, zero), ready(y, zero), check_axis(where, np.int64(axis), y.shape))
 
 
 _forward(functional.relu, relu)
@@ -95,26 +69,14 @@ _backward_along(functional.softmax_backward, softmax.softmax_backward)
 _backward_along(functional.log_softmax_backward, softmax.log_softmax_backward)
 
 
-@compiled_as(functional.leaky_relu)
-def _leaky_relu(x: Any, negative_slope: Any) -> Any:
-    where = "leaky_relu"
-    read, slope = _one(where, x), arguments.number(where, "negative_slope", negative_slope)
-
-    def compiled(x, negative_slope):
-        values = read(x)
-        return leaked(values, values, slope(negative_slope))
-
-    return compiled
+@compiled_as(functional.leaky_relu, x=array)
+def _leaky_relu(x, negative_slope):
+    values = ready(x, zero_of(x))
+    return leaked(values, values, number("leaky_relu", "negative_slope", negative_slope))
 
 
-@compiled_as(functional.leaky_relu_backward)
-def _leaky_relu_backward(grad_output: Any, x: Any, negative_slope: Any) -> Any:
-    where = "leaky_relu_backward"
-    read_g, read_x = _both(where, grad_output, x, "x")
-    slope = arguments.number(where, "negative_slope", negative_slope)
-
-    def compiled(grad_output, x, negative_slope):
-        same_shape(where, "grad_output", grad_output, x.shape)
-        return leaked(read_x(x), read_g(grad_output), slope(negative_slope))
-
-    return compiled
+@compiled_as(functional.leaky_relu_backward, x=array)
+def _leaky_relu_backward(grad_output, x, negative_slope):
+    where, zero = "leaky_relu_backward", zero_of(grad_output, x)
+    same_shape(where, "grad_output", grad_output, x.shape)
+    return leaked(ready(x, zero), ready(grad_output, zero), number(where, "negative_slope", negative_slope))

@@ -2,134 +2,129 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import types
-from numba.extending import register_jitable
 
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
-from fastconv._engine.batch_norm import check_batch, gradients, normalise, statistics
-from fastconv._overloads import arguments
-from fastconv._overloads.arguments import if_wanted, is_none, wanted
-from fastconv._overloads.arrays import delivery, images_reader, reader, sizes_of
-from fastconv._overloads.global_pool import pixels_checker
-from fastconv._overloads.register import compiled_as
+from fastconv._engine.batch_norm import check_batch, normalise, statistics
+from fastconv._engine.batch_norm import gradients as engine_gradients
+from fastconv._overloads.arguments import number
+from fastconv._overloads.arrays import ready, zero_of
+from fastconv._overloads.images import as_given, check_pixels, images, sizes_of
+from fastconv._overloads.kinds import is_none, optional, ranked, value_of
+from fastconv._overloads.register import by_types, by_values, compiled_as, text
 from fastconv.errors import DTypeError
 from fastconv.kernels.batch_norm import move
 
-_DOUBLE = np.dtype(np.float64)
+CHANNELS = optional(ranked("1 dimensions (C,), got {}", 1))
+NUMBERS = {"running_mean": CHANNELS, "running_var": CHANNELS, "weight": CHANNELS}
 
 
-def _channels(where: str, name: str, kind: Any, missing: float) -> Any:
-    """The function that gives numbers for each of C channels as float64, `missing` for each where there are none."""
-    if is_none(kind):
-        return register_jitable(lambda a, C: np.full(C, missing))
-    read = reader(arguments.array(where, name, kind), _DOUBLE)
-    arguments.rank(where, name, kind, 1, "(C,)")
-
-    def checked(a, C):
-        same_shape(where, name, a, (C,))
-        return read(a)
-
-    return register_jitable(checked)
+@text
+def per_channel(where, name, numbers, C, missing):
+    """Numbers for each of C channels as float64, `missing` for each where there are none."""
+    if numbers is None:
+        return np.full(C, missing)
+    same_shape(where, name, numbers, (C,))
+    return ready(numbers, np.float64(0))
 
 
-def _running(where: str, name: str, kind: Any, updated: bool) -> tuple[Any, Any]:
-    """The functions that give running statistics as float64, checked, and that move them towards a batch's."""
-    read, none = _channels(where, name, kind, np.nan), is_none(kind)
-    floats, writeable = none or isinstance(kind.dtype, types.Float), none or kind.mutable
-    missing = f"{where}: {name} must be given where training is False"
-    no_floats = f"{where}: {name}, which training updates, must hold floats, got {None if none else kind.dtype}"
-    not_writeable = f"{where}: {name}, which training updates, must be writeable"
+@by_values
+def check_running(where, name, numbers, training, updated):
+    """Raise an error where running statistics are missing, or cannot be updated by training."""
+    start, error = f"{value_of(where)}: {value_of(name)}", None
+    if is_none(numbers):
+        missing = f"{start} must be given where training is False"
 
-    def checked(a, C, training):
-        values = read(a, C)
-        if none and not training:
-            raise ValueError(missing)
-        if training and updated and not floats:
-            raise DTypeError(no_floats)
-        if training and updated and not writeable:
-            raise ValueError(not_writeable)
-        return values
+        def given(where, name, numbers, training, updated):
+            if not training:
+                raise ValueError(missing)
 
-    moves = updated and floats and writeable and not none
-    return register_jitable(checked), if_wanted(moves, lambda a, batch, factor, share: move(a, batch, factor, share))
+        return given
+    if not isinstance(numbers.dtype, types.Float):
+        error, said = DTypeError, f"{start}, which training updates, must hold floats, got {numbers.dtype}"
+    elif not numbers.mutable:
+        error, said = ValueError, f"{start}, which training updates, must be writeable"
+    if error is None or not value_of(updated):
+        return lambda where, name, numbers, training, updated: None
 
+    def refused(where, name, numbers, training, updated):
+        if training:
+            raise error(said)
 
-def _statistics(
-    where: str, x: Any, running_mean: Any, running_var: Any, training: Any, layout: Any, updated: bool = True
-) -> Any:
-    """The layout; the functions that give (mean, variance) as they are given, all checked, and that move each."""
-    arguments.flag(where, "training", training)
-    order, check = pixels_checker(where, x, layout)
-    mean_of, move_mean = _running(where, "running_mean", running_mean, updated)
-    var_of, move_var = _running(where, "running_var", running_var, updated)
-    sizes = sizes_of(x.ndim, order)
-
-    def given(x, running_mean, running_var, trains):
-        check(x)
-        N, C, H, W = sizes(x.shape)
-        check_batch(where, N * H * W, x.shape, trains)
-        return mean_of(running_mean, C, trains), var_of(running_var, C, trains)
-
-    return order, register_jitable(given), move_mean, move_var
+    return refused
 
 
-@compiled_as(functional.batch_norm2d)
-def _batch_norm2d(
-    x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: Any, momentum: Any, eps: Any,
-    layout: Any,
-) -> Any:  # fmt: skip
-    where = "batch_norm2d"
-    eps_of, share_of = arguments.number(where, "eps", eps, 0), arguments.number(where, "momentum", momentum, 0, 1)
-    order, given, move_mean, move_var = _statistics(where, x, running_mean, running_var, training, layout)
-    weight_of, bias_of = _channels(where, "weight", weight, 1.0), _channels(where, "bias", bias, 0.0)
-    others = (arguments.optional_array(where, name, kind) for name, kind in (("weight", weight), ("bias", bias)))
-    read, deliver = images_reader(x, arguments.result_dtype(x, *others), order), delivery(x.ndim, order)
-
-    def compiled(x, running_mean, running_var, weight, bias, training, momentum, eps, layout):
-        small, share, trains = eps_of(eps), share_of(momentum), bool(training)
-        means, variances = given(x, running_mean, running_var, trains)
-        C = means.size
-        factors, shifts, images = weight_of(weight, C), bias_of(bias, C), read(x)
-        mean, var = statistics(images, means, variances, trains)
-        if trains and images.size > 0:
-            count = images.size // C
-            move_mean(running_mean, mean, 1.0, share)
-            move_var(running_var, var, count / (count - 1), share)
-        y = np.empty(images.shape, images.dtype)
-        normalise(images, mean, var, factors, shifts, small, y)
-        return deliver(y, None)
-
-    return compiled
+@by_types
+def moved(running, batch, factor, share):
+    """Move running statistics, if there are any, towards a batch's."""
+    if is_none(running) or not isinstance(running.dtype, types.Float) or not running.mutable:
+        return lambda running, batch, factor, share: None
+    return lambda running, batch, factor, share: move(running, batch, factor, share)
 
 
-@compiled_as(functional.batch_norm2d_backward)
-def _batch_norm2d_backward(
-    grad_output: Any, x: Any, running_mean: Any, running_var: Any, weight: Any, training: Any, eps: Any, layout: Any,
-    needs: Any,
-) -> Any:  # fmt: skip
-    where = "batch_norm2d_backward"
-    eps_of, wants = arguments.number(where, "eps", eps, 0), wanted(where, needs)
-    order, given, _, _ = _statistics(where, x, running_mean, running_var, training, layout, updated=False)
-    weight_of = _channels(where, "weight", weight, 1.0)
-    arguments.gradient(where, grad_output, x.ndim)
-    dtype = arguments.result_dtype(grad_output, x, arguments.optional_array(where, "weight", weight))
-    read, read_g = images_reader(x, dtype, order), images_reader(grad_output, dtype, order)
-    deliver, element = delivery(x.ndim, order), dtype.type
-    of_x = if_wanted(wants[0], lambda grad: deliver(grad, None))
-    of_weight, of_bias = (if_wanted(want, lambda grad: grad.astype(element)) for want in wants[1:])
+@text
+def given(where, x, running_mean, running_var, training, updated, layout):
+    """The mean and the variance that are given, all checked."""
+    check_pixels(where, x, layout)
+    N, C, H, W = sizes_of(x.shape, layout)
+    check_batch(where, N * H * W, x.shape, training)
+    mean = per_channel(where, "running_mean", running_mean, C, np.nan)
+    check_running(where, "running_mean", running_mean, training, updated)
+    var = per_channel(where, "running_var", running_var, C, np.nan)
+    check_running(where, "running_var", running_var, training, updated)
+    return mean, var
 
-    def compiled(grad_output, x, running_mean, running_var, weight, training, eps, layout, needs):
-        small, trains = eps_of(eps), bool(training)
-        means, variances = given(x, running_mean, running_var, trains)
-        factors = weight_of(weight, means.size)
-        same_shape(where, "grad_output", grad_output, x.shape)
-        g, images = read_g(grad_output), read(x)
-        mean, var = statistics(images, means, variances, trains)
-        grads = gradients(where, g, images, mean, var, factors, trains, small, wants)
-        return of_x(grads[0]), of_weight(grads[1]), of_bias(grads[2])
 
-    return compiled
+@compiled_as(functional.batch_norm2d, bias=CHANNELS, **NUMBERS)
+def _batch_norm2d(x, running_mean, running_var, weight, bias, training, momentum, eps, layout):
+    where, zero, trains = "batch_norm2d", zero_of(x, weight, bias), bool(training)
+    small, share = number(where, "eps", eps), number(where, "momentum", momentum)
+    means, variances = given(where, x, running_mean, running_var, trains, True, layout)
+    factors = per_channel(where, "weight", weight, means.size, 1.0)
+    shifts = per_channel(where, "bias", bias, means.size, 0.0)
+    values = images(x, zero, layout)
+    mean, var = statistics(values, means, variances, trains)
+    if trains and values.size > 0:
+        count = values.size // mean.size
+        moved(running_mean, mean, 1.0, share)
+        moved(running_var, var, count / (count - 1), share)
+    y = np.empty(values.shape, values.dtype)
+    normalise(values, mean, var, factors, shifts, small, y)
+    return as_given(y, x.shape, layout)
+
+
+@by_values
+def wanted(needs):
+    """`needs` as three booleans."""
+    wants = tuple(map(bool, value_of(needs) or (True, True, True)))
+    return lambda needs: wants
+
+
+@by_values
+def delivered(needs, which, grads, like, layout):
+    """The gradient of this number, of x as the caller has x, or None where it is not needed."""
+    value = value_of(needs)
+    if value is not None and not value[value_of(which)]:
+        return lambda needs, which, grads, like, layout: None
+    if value_of(which) == 0:
+        return lambda needs, which, grads, like, layout: as_given(grads[0], like, layout)
+    return lambda needs, which, grads, like, layout: grads[which].astype(grads[0].dtype)
+
+
+@compiled_as(functional.batch_norm2d_backward, **NUMBERS)
+def _batch_norm2d_backward(grad_output, x, running_mean, running_var, weight, training, eps, layout, needs):
+    where, zero, trains = "batch_norm2d_backward", zero_of(grad_output, x, weight), bool(training)
+    small = number(where, "eps", eps)
+    means, variances = given(where, x, running_mean, running_var, trains, False, layout)
+    factors = per_channel(where, "weight", weight, means.size, 1.0)
+    same_shape(where, "grad_output", grad_output, x.shape)
+    g, values = images(grad_output, zero, layout), images(x, zero, layout)
+    mean, var = statistics(values, means, variances, trains)
+    grads = engine_gradients(where, g, values, mean, var, factors, trains, small, wanted(needs))
+    return (
+        delivered(needs, 0, grads, x.shape, layout),
+        delivered(needs, 1, grads, x.shape, layout),
+        delivered(needs, 2, grads, x.shape, layout),
+    )

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import register_jitable
 
 from fastconv import functional
 from fastconv._arguments.sizes import NAMED_PADDINGS
 from fastconv._engine.products import convolve
-from fastconv._overloads import arguments
-from fastconv._overloads.arguments import int2, known, margins, value_of
-from fastconv._overloads.arrays import reader
-from fastconv._overloads.conv import NOTHING, backward_of, forward_of, sizes
-from fastconv._overloads.register import compiled_as
+from fastconv._overloads import kinds
+from fastconv._overloads.arguments import int2, margins
+from fastconv._overloads.arrays import ready, zero_of
+from fastconv._overloads.conv import BIAS, NOTHING, convolution, gradients, sizes
+from fastconv._overloads.kinds import alone, constant, ranked, value_of, whole, whole_pair
+from fastconv._overloads.register import by_types, by_values, compiled_as
 from fastconv._runtime.jit import jitable, linked, strict_helper
 from fastconv.errors import ShapeError
 from fastconv.functional.correlate import checked_mode, covers, padding_of
 
 jitable(covers)
-RANK = "2 dimensions without a zero, got shape"
+SHAPE, RANK = "shape (OC, C/groups, K) without a zero, got", "2 dimensions without a zero, got shape"
+PLANE = ranked("2 dimensions without a zero, got {}", 2)
 
 
 @strict_helper
@@ -31,67 +31,51 @@ def _check(where, name, text, a):
         raise ShapeError("{}: {} must have {} {}", where, name, text, a.shape)
 
 
-def _alone(kind: Any) -> bool:
-    """Whether the argument is a tuple of one."""
-    return isinstance(kind, types.BaseTuple) and len(kind) == 1
+@by_types
+def across(value):
+    """An integer, alone or in a tuple, as the horizontal one of two."""
+    if isinstance(value, types.BaseTuple):
+        return lambda value: (np.int64(1), np.int64(value[0]))
+    return lambda value: (np.int64(1), np.int64(value))
 
 
-def _step(where: str, name: str, kind: Any) -> Any:
-    """The function that gives an integer, alone or in a tuple, as the horizontal one of two."""
-    arguments.whole(where, name, kind[0] if _alone(kind) else kind)
-    one = np.int64(1)
-    return register_jitable((lambda v: (one, np.int64(v[0]))) if _alone(kind) else (lambda v: (one, np.int64(v))))
+@by_values
+def beside(where, padding):
+    """A signal's padding as `sizes.Margins` of an image with one row."""
+    if isinstance(padding, types.UnicodeType) or isinstance(value_of(padding), str):
+        return lambda where, padding: margins(where, padding)
+    if isinstance(padding, types.BaseTuple) and len(padding) == 1:
+        return lambda where, padding: margins(where, ((0, 0), int2(padding[0])))
+    return lambda where, padding: margins(where, ((0, 0), int2(padding)))
 
 
-def _pads(where: str, kind: Any) -> Any:
-    """The function that gives a signal's padding as `sizes.Margins` of an image with one row."""
-    if isinstance(kind, types.UnicodeType) or isinstance(value_of(kind), str):
-        arguments.some_padding(where, kind)
-        return register_jitable(lambda padding: margins(where, padding))
-    arguments.whole_pair(where, "padding", kind[0] if _alone(kind) else kind)
-    alone = lambda padding: margins(where, ((0, 0), int2(padding[0])))  # noqa: E731
-    return register_jitable(alone if _alone(kind) else (lambda padding: margins(where, ((0, 0), int2(padding)))))
+def _padding(where: str, name: str, call: kinds.Call) -> None:
+    text = isinstance(call[name], types.UnicodeType) or isinstance(value_of(call[name]), str)
+    (kinds.padding if text else alone(whole_pair))(where, name, call)
 
 
-def _signals(where: str, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
-    """The function that gives the steps and margins of images, after checking the types and the weight's shape."""
-    if arguments.array(where, "x", x).ndim not in (2, 3):
-        raise ShapeError(f"{where}: x must have 3 dimensions, or 2 without a batch, got {x.ndim}")
-    arguments.rank(where, "weight", arguments.array(where, "weight", weight), 3, "(OC, C/groups, K)")
-    arguments.whole(where, "groups", groups)
-    step, pads, spacing = _step(where, "stride", stride), _pads(where, padding), _step(where, "dilation", dilation)
-
-    def options(weight, stride, padding, dilation):
-        _check(where, "weight", "shape (OC, C/groups, K) without a zero, got", weight)
-        return (step(stride), NOTHING, spacing(dilation)), pads(padding)
-
-    return register_jitable(options)
+SIGNALS = {
+    "x": ranked("3 dimensions, or 2 without a batch, got {}", 2, 3),
+    "weight": ranked("3 dimensions (OC, C/groups, K), got {}", 3),
+    "stride": alone(whole),
+    "padding": _padding,
+    "dilation": alone(whole),
+}
 
 
-@compiled_as(functional.conv1d)
-def _conv1d(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
-    options = _signals("conv1d", x, weight, stride, padding, dilation, groups)
-    convolution = forward_of("conv1d", x, weight, bias, "NCL", None)
-
-    def compiled(x, weight, bias, stride, padding, dilation, groups):
-        steps, pads = options(weight, stride, padding, dilation)
-        return convolution(x, weight, bias, steps, pads, np.int64(groups), None)
-
-    return compiled
+@compiled_as(functional.conv1d, bias=BIAS, **SIGNALS)
+def _conv1d(x, weight, bias, stride, padding, dilation, groups):
+    where, steps = "conv1d", (across(stride), NOTHING, across(dilation))
+    _check(where, "weight", SHAPE, weight)
+    return convolution(where, x, weight, bias, steps, beside(where, padding), np.int64(groups), "NCL", None)
 
 
-@compiled_as(functional.conv1d_backward)
-def _conv1d_backward(
-    grad_output: Any, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any, needs: Any
-) -> Any:
-    options = _signals("conv1d_backward", x, weight, stride, padding, dilation, groups)
-    gradients = backward_of("conv1d_backward", grad_output, x, weight, "NCL", needs)
-
-    def compiled(grad_output, x, weight, stride, padding, dilation, groups, needs):
-        steps, pads = options(weight, stride, padding, dilation)
-        return gradients(grad_output, x, weight, steps, pads, np.int64(groups))
-
-    return compiled
+@compiled_as(functional.conv1d_backward, **SIGNALS)
+def _conv1d_backward(grad_output, x, weight, stride, padding, dilation, groups, needs):
+    where, steps = "conv1d_backward", (across(stride), NOTHING, across(dilation))
+    _check(where, "weight", SHAPE, weight)
+    pads = beside(where, padding)
+    return gradients(where, grad_output, x, weight, steps, pads, np.int64(groups), "NCL", needs)
 
 
 @strict_helper
@@ -122,18 +106,21 @@ def slide(where, x, kernel, padding, valid, flips):
     return _flipped(_slid(where, a, b, padding)) if swaps else _slid(where, a, b, padding)
 
 
+@by_values
+def way(mode, flips):
+    """The number of the padding that a mode stands for, and whether that is "valid"."""
+    name = padding_of(value_of(mode), value_of(flips))
+    padding, valid = np.int64(NAMED_PADDINGS.index(name)), name == "valid"
+    return lambda mode, flips: (padding, valid)
+
+
 def _register(function: Callable, flips: bool) -> None:
     where = function.__name__
 
-    @compiled_as(function)
-    def make(x: Any, kernel: Any, mode: Any) -> Any:
-        for name, kind in (("x", x), ("kernel", kernel)):
-            arguments.rank(where, name, arguments.array(where, name, kind), 2, "without a zero")
-        way = checked_mode(where, known(where, "mode", mode))
-        padding, valid = np.int64(NAMED_PADDINGS.index(padding_of(way, flips))), way == "valid"
-        dtype = arguments.result_dtype(x, kernel)
-        read_x, read_kernel = reader(x, dtype), reader(kernel, dtype)
-        return lambda x, kernel, mode: slide(where, read_x(x), read_kernel(kernel), padding, valid, flips)
+    @compiled_as(function, x=PLANE, kernel=PLANE, mode=constant(checked_mode))
+    def compiled(x, kernel, mode):
+        zero, (padding, valid) = zero_of(x, kernel), way(mode, flips)
+        return slide(where, ready(x, zero), ready(kernel, zero), padding, valid, flips)
 
 
 _register(functional.correlate2d, False)

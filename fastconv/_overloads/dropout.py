@@ -5,23 +5,21 @@ Numba cannot make a generator, so `rng` is never a seed or None here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import types
-from numba.extending import register_jitable
 
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
-from fastconv._overloads import arguments
-from fastconv._overloads.arrays import reader
-from fastconv._overloads.register import compiled_as
+from fastconv._overloads.arguments import number
+from fastconv._overloads.arrays import ready, zero_of
+from fastconv._overloads.kinds import Call, array, like, shown
+from fastconv._overloads.register import compiled_as, text
+from fastconv._runtime.jit import jitable
 from fastconv.errors import DTypeError
 from fastconv.kernels.elementwise import kept
 
 
-@register_jitable
+@jitable
 def _dropped(x, mask, p):
     """x / (1 - p) where the mask is set, else 0."""
     y = np.empty(x.shape, x.dtype)
@@ -30,42 +28,37 @@ def _dropped(x, mask, p):
     return y
 
 
-def _register(function: Callable, with_mask: bool) -> None:
-    where = function.__name__
-
-    @compiled_as(function)
-    def make(x: Any, p: Any, rng: Any) -> Any:
-        read = reader(arguments.array(where, "x", x), arguments.result_dtype(x))
-        probability = arguments.number(where, "p", p, 0, 1)
-        if not isinstance(rng, types.NumPyRandomGeneratorType):
-            raise TypeError(
-                f"{where}: rng must be a numpy.random.Generator inside jitted code, got {arguments.shown(rng)}"
-            )
-
-        def dropped(x, p, rng):
-            share = probability(p)
-            mask = (rng.random(x.size, np.float32) >= np.float32(share)).reshape(x.shape)
-            return _dropped(read(x), mask, share), mask
-
-        both = register_jitable(dropped)
-        return both if with_mask else lambda x, p, rng: both(x, p, rng)[0]
+@text
+def _drawn(where, x, p, rng):
+    share = number(where, "p", p)
+    mask = (rng.random(x.size, np.float32) >= np.float32(share)).reshape(x.shape)
+    return _dropped(ready(x, zero_of(x)), mask, share), mask
 
 
-_register(functional.dropout, False)
-_register(functional.dropout_with_mask, True)
+def _generator(where: str, name: str, call: Call) -> None:
+    if not isinstance(call[name], types.NumPyRandomGeneratorType):
+        raise TypeError(f"{where}: rng must be a numpy.random.Generator inside jitted code, got {shown(call[name])}")
 
 
-@compiled_as(functional.dropout_backward)
-def _dropout_backward(grad_output: Any, mask: Any, p: Any) -> Any:
+@compiled_as(functional.dropout, x=array, rng=_generator)
+def _dropout(x, p, rng):
+    return _drawn("dropout", x, p, rng)[0]
+
+
+@compiled_as(functional.dropout_with_mask, x=array, rng=_generator)
+def _dropout_with_mask(x, p, rng):
+    return _drawn("dropout_with_mask", x, p, rng)
+
+
+def _mask(where: str, name: str, call: Call) -> None:
+    array(where, name, call)
+    if not isinstance(call[name].dtype, types.Boolean):
+        raise DTypeError(f"{where}: mask must hold booleans, got {call[name].dtype}")
+    like("grad_output", " as grad_output has")(where, name, call)
+
+
+@compiled_as(functional.dropout_backward, grad_output=array, mask=_mask)
+def _dropout_backward(grad_output, mask, p):
     where = "dropout_backward"
-    read = reader(arguments.array(where, "grad_output", grad_output), arguments.result_dtype(grad_output))
-    if not isinstance(arguments.array(where, "mask", mask).dtype, types.Boolean):
-        raise DTypeError(f"{where}: mask must hold booleans, got {mask.dtype}")
-    arguments.rank(where, "mask", mask, grad_output.ndim, "as grad_output has")
-    read_mask, probability = reader(mask, np.dtype(np.bool_)), arguments.number(where, "p", p, 0, 1)
-
-    def compiled(grad_output, mask, p):
-        same_shape(where, "mask", mask, grad_output.shape)
-        return _dropped(read(grad_output), read_mask(mask), probability(p))
-
-    return compiled
+    same_shape(where, "mask", mask, grad_output.shape)
+    return _dropped(ready(grad_output, zero_of(grad_output)), ready(mask, np.bool_(False)), number(where, "p", p))

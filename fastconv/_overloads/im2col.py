@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numba.extending import register_jitable
-
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_range
 from fastconv._geometry.axes import taps_window
 from fastconv._geometry.conv import checked_windows, pixels_of, reduction_length
-from fastconv._overloads import arguments
-from fastconv._overloads.arguments import int2, known, margins
-from fastconv._overloads.arrays import check_out, flat_reader, images_reader, reshaped, result, shape_of, sizes_of
-from fastconv._overloads.register import compiled_as
-from fastconv._runtime.jit import linked
+from fastconv._overloads.arguments import int2, int4, margins
+from fastconv._overloads.arrays import ready, reshaped, result, zero_of
+from fastconv._overloads.images import images, shape_as, sizes_of
+from fastconv._overloads.kinds import Call, array, constant, ranked, sized, value_of
+from fastconv._overloads.register import by_values, compiled_as
+from fastconv._runtime.jit import jitable, linked
 from fastconv.errors import ShapeError
 from fastconv.functional.im2col import ADD, COPY, ORDERS, order_argument
+
+ORDER = constant(order_argument)
 
 
 @linked
@@ -38,69 +36,53 @@ def input_windows(where, image, kernel, stride, margins, dilation):
     return windows(where, image, kernel, stride, margins, dilation)
 
 
-def _checked(where: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any) -> str:
-    way = order_argument(where, known(where, "order", order))
-    for name, kind in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
-        arguments.whole_pair(where, name, kind)
-    arguments.some_padding(where, padding)
-    return way
+@by_values
+def columns_shape(N, K, P, like, order):
+    """The shape of the columns of images of the shape `like`, without the batch where those have none."""
+    if value_of(order) == "unfold" and len(like) == 3:
+        return lambda N, K, P, like, order: (K, P)
+    shape = jitable(ORDERS[value_of(order)])
+    return lambda N, K, P, like, order: shape(N, K, P)
 
 
-def _columns(way: str, single: bool) -> tuple[Any, Any]:
-    """The functions that give the columns' shape, and that as the caller has it, without the batch where `single`."""
-    last = register_jitable((lambda s: (s[1], s[2])) if single else (lambda s: s))
-    return register_jitable(ORDERS[way]), last
+@by_values
+def copy(images, window, cols, order):
+    """Copy windows of images into flat columns."""
+    kernel = COPY[value_of(order)]
+    return lambda images, window, cols, order: kernel(images, window, cols)
 
 
-@compiled_as(functional.im2col)
-def _im2col(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any, out: Any) -> Any:
-    where = "im2col"
-    way = _checked(where, kernel_size, stride, padding, dilation, order)
-    arguments.images(where, "x", arguments.array(where, "x", x))
-    dtype, batch = arguments.result_dtype(x), x.ndim == 4
-    single = way == "unfold" and not batch
-    given = check_out(where, out, dtype, 3 if way == "unfold" and batch else 2)
-    image_sizes, read, begin, copy = sizes_of(x.ndim), images_reader(x, dtype), result(dtype, given), COPY[way]
-    shape, last = _columns(way, single)
-
-    def compiled(x, kernel_size, stride, padding, dilation, order, out):
-        image = image_sizes(x.shape)
-        window, K, P = windows(where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
-        images = read(x)
-        cols = begin(where, last(shape(image[0], K, P)), out, x, None, None)
-        copy(images, window, cols.reshape(-1))
-        return cols
-
-    return compiled
+@by_values
+def add(cols, window, images, order):
+    """Add flat columns up where their windows lie in images."""
+    kernel = ADD[value_of(order)]
+    return lambda cols, window, images, order: kernel(cols, window, images)
 
 
-@compiled_as(functional.col2im)
-def _col2im(
-    cols: Any, input_shape: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, order: Any, out: Any
-) -> Any:
-    where = "col2im"
-    way = _checked(where, kernel_size, stride, padding, dilation, order)
-    arguments.array(where, "cols", cols)
-    ndim = arguments.whole_sizes(where, "input_shape", input_shape, (3, 4))
-    single = way == "unfold" and ndim == 3
-    needed = 3 if way == "unfold" and not single else 2
-    if cols.ndim != needed:
-        raise ShapeError(f"{where}: cols must have {needed} dimensions, got {cols.ndim}")
-    dtype = arguments.result_dtype(cols)
-    given = check_out(where, out, dtype, ndim)
-    full, read, begin, add = sizes_of(ndim), flat_reader(cols, dtype), result(dtype, given), ADD[way]
-    (shape, last), final = _columns(way, single), shape_of(ndim)
+@compiled_as(functional.im2col, order=ORDER)
+def _im2col(x, kernel_size, stride, padding, dilation, order, out):
+    where, zero, image = "im2col", zero_of(x), sizes_of(x.shape, "NCHW")
+    window, K, P = windows(where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
+    values = images(x, zero, "NCHW")
+    cols = result(where, columns_shape(image[0], K, P, x.shape, order), zero, out, x, None, None)
+    copy(values, window, cols.reshape(-1), order)
+    return cols
 
-    def compiled(cols, input_shape, kernel_size, stride, padding, dilation, order, out):
-        N, C, H, W = full(input_shape)
-        image = np.int64(N), np.int64(C), np.int64(H), np.int64(W)
-        window, K, P = input_windows(
-            where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation)
-        )
-        same_shape(where, "cols", cols, last(shape(image[0], K, P)))
-        flat = read(cols)
-        x = begin(where, final(image), out, cols, None, None)
-        add(flat, window, reshaped(x, image))
-        return x
 
-    return compiled
+def _cols(where: str, name: str, call: Call) -> None:
+    array(where, name, call)
+    unfolded = ORDER(where, "order", call) == "unfold"
+    ndim = 3 if unfolded and len(sized(3, 4)(where, "input_shape", call)) == 4 else 2
+    ranked(f"{ndim} dimensions, got {{}}", ndim)(where, name, call)
+
+
+@compiled_as(functional.col2im, cols=_cols, input_shape=sized(3, 4), order=ORDER)
+def _col2im(cols, input_shape, kernel_size, stride, padding, dilation, order, out):
+    where, zero, image = "col2im", zero_of(cols), int4(sizes_of(input_shape, "NCHW"))
+    pads = margins(where, padding)
+    window, K, P = input_windows(where, image, int2(kernel_size), int2(stride), pads, int2(dilation))
+    same_shape(where, "cols", cols, columns_shape(image[0], K, P, input_shape, order))
+    flat = ready(cols, zero).reshape(-1)
+    x = result(where, shape_as(image, input_shape, "NCHW"), zero, out, cols, None, None)
+    add(flat, window, reshaped(x, image), order)
+    return x

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba.extending import register_jitable
 from numba.np.numpy_support import as_dtype
 
 from fastconv import functional
@@ -15,13 +11,15 @@ from fastconv._arguments.sizes import check_range
 from fastconv._engine.pool import avg_pool, avg_pool_backward, lowest_of, max_dtype, max_pool
 from fastconv._engine.unpool import scatter
 from fastconv._geometry.axes import check_steps, pool_axes
-from fastconv._overloads import arguments
-from fastconv._overloads.arguments import images_order, int2, is_none, margins
-from fastconv._overloads.arrays import check_out, delivery, images_reader, new_array, shape_of, sizes_of, target
-from fastconv._overloads.register import compiled_as
-from fastconv._overloads.shaped import indices_reader, shaped
+from fastconv._overloads.arguments import int2, margins
+from fastconv._overloads.arrays import new_array, ready, result, zero_of
+from fastconv._overloads.images import as_given, first, full_shape, images, put, shape_as, sizes_of
+from fastconv._overloads.kinds import Call, is_none, optional, whole_pair
+from fastconv._overloads.register import by_types, compiled_as, text
 from fastconv._runtime.jit import linked
 from fastconv.errors import DTypeError, ShapeError
+
+STRIDE = optional(whole_pair)
 
 
 @linked
@@ -36,140 +34,93 @@ def sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
     return (image[0], image[1], rows.out, columns.out), rows, columns
 
 
-def windows(where: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any) -> Callable:
-    """The function that gives the `sizes` of (N, C, H, W) and the options of a pooling."""
-    own = not is_none(stride)
-    for name, kind in (("kernel_size", kernel_size), ("stride", stride if own else 1), ("dilation", dilation)):
-        arguments.whole_pair(where, name, kind)
-    arguments.some_padding(where, padding)
-    arguments.flag(where, "ceil_mode", ceil_mode)
-    steps = register_jitable((lambda kernel, stride: stride) if own else (lambda kernel, stride: kernel))
-
-    def found(image, kernel, stride, padding, dilation, ceil):
-        step, pads = int2(steps(kernel, stride)), margins(where, padding)
-        return sizes(where, image, int2(kernel), step, pads, int2(dilation), bool(ceil))
-
-    return register_jitable(found)
+@text
+def windows(where, image, kernel_size, stride, padding, dilation, ceil_mode):
+    """The `sizes` of images (N, C, H, W) and the options of a pooling."""
+    step = int2(kernel_size if stride is None else stride)
+    return sizes(where, image, int2(kernel_size), step, margins(where, padding), int2(dilation), bool(ceil_mode))
 
 
-def _max_pool(
-    where: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any,
-    out: Any, keep: bool,
-) -> Callable:  # fmt: skip
-    """The function of a max-pooling's arguments that gives the maxima and, where to `keep`, their indices."""
-    order = images_order(where, "x", x, layout)
-    find = windows(where, kernel_size, stride, padding, dilation, ceil_mode)
-    dtype, compute = as_dtype(x.dtype), max_dtype(as_dtype(x.dtype))
-    given, lowest, element = check_out(where, out, dtype, x.ndim), lowest_of(compute), dtype.type
-    if given and compute != dtype:
+@by_types
+def lowest_in(x):
+    """A number, of the dtype in which the maxima of x are found, than which none is less."""
+    lowest = lowest_of(max_dtype(as_dtype(x.dtype)))
+    return lambda x: lowest
+
+
+@by_types
+def as_narrow(y, x):
+    """Maxima in the dtype of x."""
+    element = as_dtype(x.dtype).type
+    return (lambda y, x: y) if y.dtype == x.dtype else (lambda y, x: y.astype(element))
+
+
+@text
+def _max_pool(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout, out, keep):
+    """The maxima and, where to `keep`, their indices, as (N, C, OH, OW)."""
+    lowest, image = lowest_in(x), sizes_of(x.shape, layout)
+    shape, rows, columns = windows(where, image, kernel_size, stride, padding, dilation, ceil_mode)
+    own = result(where, shape_as(shape, x.shape, layout), lowest, out, x, None, None)
+    y, indices = first(where, own, layout), new_array(where, shape if keep else (1, 0, 0, 0), np.int64(0))
+    max_pool(images(x, lowest, layout), rows, columns, lowest, keep, y, indices)
+    return as_narrow(put(y, own, layout), x), indices
+
+
+def _out(where: str, name: str, call: Call) -> None:
+    dtype = as_dtype(call["x"].dtype)
+    if not is_none(call[name]) and max_dtype(dtype) != dtype:
         raise DTypeError(f"{where}: out must not be given for {dtype} inside jitted code")
-    image_sizes, read = sizes_of(x.ndim, order), images_reader(x, compute, order)
-    begin, deliver = target(compute, x.ndim, order, given), delivery(x.ndim, order, given)
-    places = delivery(x.ndim, order if keep else "NCHW")
-    narrow = register_jitable((lambda a: a) if compute == dtype else (lambda a: a.astype(element)))
-
-    def pooled(x, kernel_size, stride, padding, dilation, ceil_mode, out):
-        shape, rows, columns = find(image_sizes(x.shape), kernel_size, stride, padding, dilation, ceil_mode)
-        y = begin(where, shape, out, x, None, None)
-        indices = new_array(where, shape if keep else (1, 0, 0, 0), np.int64(0))
-        max_pool(read(x), rows, columns, lowest, keep, y, indices)
-        return narrow(deliver(y, out)), places(indices, None)
-
-    return register_jitable(pooled)
 
 
-@compiled_as(functional.max_pool2d)
-def _max_pool2d(
-    x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any, out: Any
-) -> Any:
-    pooled = _max_pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode, layout, out, False)
-
-    def compiled(x, kernel_size, stride, padding, dilation, ceil_mode, layout, out):
-        return pooled(x, kernel_size, stride, padding, dilation, ceil_mode, out)[0]
-
-    return compiled
+@compiled_as(functional.max_pool2d, stride=STRIDE, out=_out)
+def _max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, layout, out):
+    return _max_pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode, layout, out, False)[0]
 
 
-@compiled_as(functional.max_pool2d_with_indices)
-def _max_pool2d_with_indices(
-    x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any
-) -> Any:
+@compiled_as(functional.max_pool2d_with_indices, stride=STRIDE)
+def _max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode, layout):
     where = "max_pool2d_with_indices"
-    pooled = _max_pool(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout, None, True)
-
-    def compiled(x, kernel_size, stride, padding, dilation, ceil_mode, layout):
-        return pooled(x, kernel_size, stride, padding, dilation, ceil_mode, None)
-
-    return compiled
+    y, indices = _max_pool(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout, None, True)
+    return y, as_given(indices, x.shape, layout)
 
 
 @compiled_as(functional.max_pool2d_backward)
-def _max_pool2d_backward(grad_output: Any, indices: Any, input_shape: Any, layout: Any) -> Any:
+def _max_pool2d_backward(grad_output, indices, input_shape, layout):
     where = "max_pool2d_backward"
-    read, full, deliver, order = shaped(where, grad_output, input_shape, layout)
-    read_indices = indices_reader(where, indices, grad_output.ndim, order)
-
-    def compiled(grad_output, indices, input_shape, layout):
-        shape, g = full(grad_output, input_shape), read(grad_output)
-        same_shape(where, "indices", indices, grad_output.shape)
-        return deliver(scatter(where, g, read_indices(indices), g, False, shape), None)
-
-    return compiled
+    shape = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, layout)
+    same_shape(where, "indices", indices, grad_output.shape)
+    g, places = images(grad_output, zero_of(grad_output), layout), images(indices, np.int64(0), layout)
+    return as_given(scatter(where, g, places, g, False, shape), input_shape, layout)
 
 
-def divisor(where: str, count_include_pad: Any, divisor_override: Any) -> Callable:
-    """The function that gives the divisor of every window, checked, or 0 for none."""
-    arguments.flag(where, "count_include_pad", count_include_pad)
-    if is_none(divisor_override):
-        return register_jitable(lambda divisor: np.int64(0))
-    arguments.whole(where, "divisor_override", divisor_override)
-
-    def checked(divisor):
-        check_range(where, "divisor_override", np.int64(divisor), 1)
-        return np.int64(divisor)
-
-    return register_jitable(checked)
+@text
+def divisor(where, override):
+    """The divisor of every window, checked, or 0 for none."""
+    if override is None:
+        return np.int64(0)
+    check_range(where, "divisor_override", np.int64(override), 1)
+    return np.int64(override)
 
 
-@compiled_as(functional.avg_pool2d)
-def _avg_pool2d(
-    x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any,
-    divisor_override: Any, layout: Any, out: Any,
-) -> Any:  # fmt: skip
-    where = "avg_pool2d"
-    order, dtype = images_order(where, "x", x, layout), arguments.result_dtype(x)
-    find = windows(where, kernel_size, stride, padding, 1, ceil_mode)
-    override, given = divisor(where, count_include_pad, divisor_override), check_out(where, out, dtype, x.ndim)
-    image_sizes, read = sizes_of(x.ndim, order), images_reader(x, dtype, order)
-    begin, deliver = target(dtype, x.ndim, order, given), delivery(x.ndim, order, given)
-
-    def compiled(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out):
-        shape, rows, columns = find(image_sizes(x.shape), kernel_size, stride, padding, 1, ceil_mode)
-        number = override(divisor_override)
-        y = begin(where, shape, out, x, None, None)
-        avg_pool(read(x), rows, columns, bool(count_include_pad), number, y)
-        return deliver(y, out)
-
-    return compiled
+@compiled_as(functional.avg_pool2d, stride=STRIDE)
+def _avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out):
+    where, zero, image = "avg_pool2d", zero_of(x), sizes_of(x.shape, layout)
+    shape, rows, columns = windows(where, image, kernel_size, stride, padding, 1, ceil_mode)
+    number = divisor(where, divisor_override)
+    own = result(where, shape_as(shape, x.shape, layout), zero, out, x, None, None)
+    y = first(where, own, layout)
+    avg_pool(images(x, zero, layout), rows, columns, bool(count_include_pad), number, y)
+    return put(y, own, layout)
 
 
-@compiled_as(functional.avg_pool2d_backward)
+@compiled_as(functional.avg_pool2d_backward, stride=STRIDE)
 def _avg_pool2d_backward(
-    grad_output: Any, input_shape: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any,
-    count_include_pad: Any, divisor_override: Any, layout: Any,
-) -> Any:  # fmt: skip
+    grad_output, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout
+):
     where = "avg_pool2d_backward"
-    read, full, deliver, order = shaped(where, grad_output, input_shape, layout)
-    find, final = windows(where, kernel_size, stride, padding, 1, ceil_mode), shape_of(grad_output.ndim, order)
-    override = divisor(where, count_include_pad, divisor_override)
-
-    def compiled(
-        grad_output, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout
-    ):
-        shape, rows, columns = find(full(grad_output, input_shape), kernel_size, stride, padding, 1, ceil_mode)
-        same_shape(where, "grad_output", grad_output, final(shape))
-        number = override(divisor_override)
-        grad = avg_pool_backward(where, read(grad_output), rows, columns, bool(count_include_pad), number)
-        return deliver(grad, None)
-
-    return compiled
+    image = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, layout)
+    shape, rows, columns = windows(where, image, kernel_size, stride, padding, 1, ceil_mode)
+    same_shape(where, "grad_output", grad_output, shape_as(shape, grad_output.shape, layout))
+    g, number = images(grad_output, zero_of(grad_output), layout), divisor(where, divisor_override)
+    grad = avg_pool_backward(where, g, rows, columns, bool(count_include_pad), number)
+    return as_given(grad, grad_output.shape, layout)
