@@ -68,3 +68,10 @@ def margins(where, padding):
         return np.int64(NUMBERS), ((h, h), (w, w))
 
     return two
+
+
+@by_values
+def wanted(needs):
+    """Of x, weight and bias, True for those whose gradients are needed, None for others."""
+    wants = tuple(bool(need) or None for need in value_of(needs) or (True, True, True))
+    return lambda needs: wants

@@ -8,8 +8,9 @@ from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 
 from fastconv._arguments.arrays import check_memory, empty, same_shape
+from fastconv._overloads.arguments import wanted
 from fastconv._overloads.kinds import is_none, result_dtype, value_of
-from fastconv._overloads.register import by_types, by_values
+from fastconv._overloads.register import by_types, by_values, text
 from fastconv._runtime.jit import STRICT, jitable, linked, strict_helper
 from fastconv._runtime.threads import threads_here
 from fastconv.errors import DTypeError, ShapeError
@@ -92,7 +93,10 @@ def result(where, shape, zero, out, a, b, c):
     _check_out(value_of(where), out, as_dtype(zero), len(shape))
 
     def checked(where, shape, zero, out, a, b, c):
-        _check_given(where, shape, out, (_reach(a), _reach(b), _reach(c)))
+        same_shape(where, "out", out, shape)
+        _check_apart(where, out, a)
+        _check_apart(where, out, b)
+        _check_apart(where, out, c)
         return out
 
     return checked
@@ -110,23 +114,16 @@ def _check_out(where: str, out: types.Type, dtype: np.dtype, ndim: int) -> None:
 
 
 @jitable
-def _check_given(where, shape, out, inputs):
-    """Raise a ShapeError unless `out` has the shape and lies apart from all inputs, given by their `reach`."""
-    same_shape(where, "out", out, shape)
-    first, last = _reach(out)
-    for i in range(len(inputs)):
-        if inputs[i][0] < last and first < inputs[i][1]:
+def _check_apart(where, out, a):
+    if a is not None:
+        (first, last), (begin, end) = _reach(out), _reach(a)
+        if begin < last and first < end:
             raise ShapeError("{}: out must not share memory with an input", where)
 
 
-@by_types
-def _reach(a):
-    """The addresses of the first byte of an array and of the first behind it; (0, 0) for None."""
-    return (lambda a: _reach_of(a)) if isinstance(a, types.Array) else (lambda a: (0, 0))
-
-
 @strict_helper
-def _reach_of(a):
+def _reach(a):
+    """The addresses of the first byte of an array and of the first behind it, (0, 0) if it has no elements."""
     low = high = np.int64(a.ctypes.data)
     for i in range(a.ndim):
         if a.shape[i] == 0:
@@ -134,3 +131,19 @@ def _reach_of(a):
         low += min((a.shape[i] - 1) * a.strides[i], 0)
         high += max((a.shape[i] - 1) * a.strides[i], 0)
     return low, high + a.itemsize
+
+
+@text
+def _new_gradient(where, want, shape, zero):
+    return None if want is None else new_array(where, shape, zero)
+
+
+@text
+def new_gradients(where, needs, x_shape, weight_shape, biases, zero):
+    """New arrays for the gradients of x, weight and bias that are needed, None for others."""
+    wants = wanted(needs)
+    grad_x, grad_weight = (
+        _new_gradient(where, wants[0], x_shape, zero),
+        _new_gradient(where, wants[1], weight_shape, zero),
+    )
+    return grad_x, grad_weight, _new_gradient(where, wants[2], (biases,), zero)

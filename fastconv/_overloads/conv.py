@@ -17,142 +17,101 @@ from fastconv._engine.weight_gradient import bias_gradient
 from fastconv._geometry.conv import checked_conv, checked_output
 from fastconv._geometry.conv_transpose import checked_conv_transpose
 from fastconv._overloads.arguments import int2, int4, margins
-from fastconv._overloads.arrays import new_array, ready, result, zero_of
-from fastconv._overloads.images import first, images, is_last, put, shape_as, sizes_of, with_batch
+from fastconv._overloads.arrays import new_gradients, ready, result, zero_of
+from fastconv._overloads.images import first, images, put, shape_as, sizes_of
 from fastconv._overloads.kinds import constant, optional, ranked, sized, value_of
 from fastconv._overloads.register import by_values, compiled_as, text
 from fastconv._runtime.jit import jitable, linked
 from fastconv.errors import ShapeError
 from fastconv.functional.conv_transpose import AXES
 
-NOTHING = np.int64(0), np.int64(0)
 WEIGHT = ranked("4 dimensions (OC, C/groups, KH, KW), got {}", 4)
 TRANSPOSED_WEIGHT = ranked(f"4 dimensions ({AXES}), got {{}}", 4)
 BIAS = optional(ranked("1 dimensions (OC,), got {}", 1))
 
 
 @linked
-def sizes(where, image, weight, biases, steps, margins, groups):
-    """A convolution's sizes, all checked; `biases` is -1 for none, `steps` are stride, output_padding and dilation."""
+def sizes(where, image, weight, biases, stride, margins, dilation, groups):
+    """A convolution's sizes, all checked, and the shape of its result; `biases` is -1 for none."""
     if biases >= 0 and biases != weight[0]:
         raise ShapeError("{}: bias must have shape {}, got {}", where, (weight[0],), (biases,))
-    return checked_conv(where, (image[1], image[2], image[3]), weight, steps[0], margins, steps[2], groups)
+    conv = checked_conv(where, (image[1], image[2], image[3]), weight, stride, margins, dilation, groups)
+    return conv, (image[0], conv.OC, conv.rows.out, conv.columns.out)
 
 
 @linked
-def transposed_sizes(where, image, weight, biases, steps, margins, groups):
-    """The sizes of the convolution whose input gradient a transposed convolution is."""
-    image = image[1], image[2], image[3]
-    conv = checked_conv_transpose(where, image, weight, steps[0], margins, steps[1], groups, steps[2])
+def transposed_sizes(where, image, weight, biases, stride, margins, dilation, groups, extra):
+    """The sizes of the convolution whose input gradient a transposed one is, and the shape of that one's result."""
+    images = image[1], image[2], image[3]
+    conv = checked_conv_transpose(where, images, weight, stride, margins, extra, groups, dilation)
     if biases >= 0 and biases != conv.C:
         raise ShapeError("{}: bias must have shape {}, got {}", where, (conv.C,), (biases,))
-    return conv
-
-
-@jitable
-def _outputs(N, conv):
-    return N, conv.OC, conv.rows.out, conv.columns.out
-
-
-@jitable
-def _inputs(N, conv):
-    return N, conv.C, conv.rows.size, conv.columns.size
-
-
-@jitable
-def _count(bias):
-    return np.int64(-1) if bias is None else np.int64(bias.size)
+    return conv, (image[0], conv.C, conv.rows.size, conv.columns.size)
 
 
 @text
-def convolution(where, x, weight, bias, steps, margins, groups, layout, out):
-    """The convolution, of options in their plain form."""
-    zero, image, kernels = zero_of(x, weight, bias), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
-    conv = sizes(where, image, kernels, _count(bias), steps, margins, groups)
-    y = result(where, shape_as(_outputs(image[0], conv), x.shape, layout), zero, out, x, weight, bias)
-    values, taps = with_batch(ready(x, zero), layout), with_batch(ready(weight, zero), layout)
-    convolve(where, conv, is_last(layout), values, taps, ready(bias, zero), with_batch(y, layout))
-    return y
+def _sizes(where, image, weight, bias, stride, pads, dilation, groups, extra):
+    biases = np.int64(-1) if bias is None else np.int64(bias.size)
+    step, spread, number = int2(stride), int2(dilation), np.int64(groups)
+    if extra is None:
+        return sizes(where, image, weight, biases, step, pads, spread, number)
+    return transposed_sizes(where, image, weight, biases, step, pads, spread, number, int2(extra))
 
 
-@text
-def gradients(where, g, x, weight, steps, margins, groups, layout, needs):
-    """The convolution's gradients that are needed, None for others."""
-    zero, image, kernels = zero_of(x, weight, g), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
-    conv = sizes(where, image, kernels, np.int64(-1), steps, margins, groups)
-    same_shape(where, "grad_output", g, shape_as(_outputs(image[0], conv), x.shape, layout))
-    grads = new_gradients(where, needs, x.shape, weight.shape, conv.OC, zero)
-    values, taps = with_batch(ready(x, zero), layout), with_batch(ready(weight, zero), layout)
-    _fill(where, conv, layout, with_batch(ready(g, zero), layout), values, taps, grads[0], grads[1], grads[2])
-    return grads
-
-
-@text
-def _fill(where, conv, layout, g, x, weight, grad_x, grad_weight, grad_bias):
-    last = is_last(layout)
-    if grad_x is not None:
-        input_gradient(where, conv, last, g, weight, np.empty(0, g.dtype), with_batch(grad_x, layout))
-    if grad_weight is not None:
-        weight_gradient(where, conv, last, g, x, with_batch(grad_weight, layout))
-    if grad_bias is not None:
-        bias_gradient(g, last, grad_bias)
+@jitable
+def _product(where, conv, last, back, a, weight, bias, y):
+    if back:
+        input_gradient(where, conv, last, a, weight, bias, y)
+    else:
+        convolve(where, conv, last, a, weight, bias, y)
 
 
 @by_values
-def new_gradient(where, needs, which, shape, zero):
-    """A new array for a gradient of x, weight and bias, by its number, or None where it is not needed."""
-    value = value_of(needs)
-    if value is not None and not value[value_of(which)]:
-        return lambda where, needs, which, shape, zero: None
-    return lambda where, needs, which, shape, zero: new_array(where, shape, zero)
+def _is_last(layout, order):
+    """Whether channels are last, and stay there."""
+    last = value_of(layout) == "NHWC" != value_of(order)
+    return lambda layout, order: last
 
 
 @text
-def new_gradients(where, needs, x_shape, weight_shape, biases, zero):
-    """New arrays for the gradients of x, weight and bias that are needed, None for others."""
-    grad_x, grad_weight = (
-        new_gradient(where, needs, 0, x_shape, zero),
-        new_gradient(where, needs, 1, weight_shape, zero),
-    )
-    return grad_x, grad_weight, new_gradient(where, needs, 2, (biases,), zero)
+def convolution(where, x, weight, bias, stride, pads, dilation, groups, layout, out, order, extra):
+    """The convolution or, where the output padding `extra` is not None, the transposed one.
 
-
-@text
-def transposed(where, x, weight, bias, steps, margins, groups, layout, out):
-    """The transposed convolution, of options in their plain form."""
+    `order` is the layout for arrays that are brought into NCHW order for it; "NCHW", or "NCL" of signals, for those
+    that are taken as they are.
+    """
     zero, image, kernels = zero_of(x, weight, bias), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
-    conv = transposed_sizes(where, image, kernels, _count(bias), steps, margins, groups)
-    own = result(where, shape_as(_inputs(image[0], conv), x.shape, layout), zero, out, x, weight, bias)
-    y = first(where, own, layout)
-    values, taps = images(x, zero, layout), images(weight, zero, layout)
-    input_gradient(where, conv, False, values, taps, ready(bias, zero), y)
-    return put(y, own, layout)
+    conv, shape = _sizes(where, image, kernels, bias, stride, pads, dilation, groups, extra)
+    own = result(where, shape_as(shape, x.shape, layout), zero, out, x, weight, bias)
+    values, taps, y = images(x, zero, order), images(weight, zero, order), first(where, own, order)
+    _product(where, conv, _is_last(layout, order), extra is not None, values, taps, ready(bias, zero), y)
+    return put(y, own, order)
 
 
 @text
-def transposed_gradients(where, g, x, weight, steps, margins, groups, layout, needs):
-    """The transposed convolution's gradients that are needed, None for others."""
-    zero, image, kernels = zero_of(x, weight, g), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
-    conv = transposed_sizes(where, image, kernels, np.int64(-1), steps, margins, groups)
-    same_shape(where, "grad_output", g, shape_as(_inputs(image[0], conv), x.shape, layout))
-    grads = new_gradients(where, needs, x.shape, weight.shape, conv.C, zero)
-    values, taps = images(x, zero, layout), images(weight, zero, layout)
-    _fill_transposed(where, conv, layout, images(g, zero, layout), values, taps, grads[0], grads[1], grads[2])
+def gradients(where, grad_output, x, weight, stride, pads, dilation, groups, layout, needs, order, extra):
+    """The gradients that are needed, None for others, of a `convolution` of these options."""
+    zero, image, kernels = zero_of(x, weight, grad_output), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
+    conv, shape = _sizes(where, image, kernels, None, stride, pads, dilation, groups, extra)
+    same_shape(where, "grad_output", grad_output, shape_as(shape, x.shape, layout))
+    grads = new_gradients(where, needs, x.shape, weight.shape, shape[1], zero)
+    g, values, taps = images(grad_output, zero, order), images(x, zero, order), images(weight, zero, order)
+    _fill(where, conv, _is_last(layout, order), order, extra, g, values, taps, grads[0], grads[1], grads[2])
     return grads
 
 
 @text
-def _fill_transposed(where, conv, layout, g, x, weight, grad_x, grad_weight, grad_bias):
+def _fill(where, conv, last, order, extra, g, x, weight, grad_x, grad_weight, grad_bias):
     if grad_x is not None:
-        found = first(where, grad_x, layout)
-        convolve(where, conv, False, g, weight, np.empty(0, g.dtype), found)
-        put(found, grad_x, layout)
+        found = first(where, grad_x, order)
+        _product(where, conv, last, extra is None, g, weight, np.empty(0, g.dtype), found)
+        put(found, grad_x, order)
     if grad_weight is not None:
-        taps = first(where, grad_weight, layout)
-        weight_gradient(where, conv, False, x, g, taps)
-        put(taps, grad_weight, layout)
+        taps, (a, b) = first(where, grad_weight, order), (g, x) if extra is None else (x, g)
+        weight_gradient(where, conv, last, a, b, taps)
+        put(taps, grad_weight, order)
     if grad_bias is not None:
-        bias_gradient(g, False, grad_bias)
+        bias_gradient(g, last, grad_bias)
 
 
 @compiled_as(functional.conv_output_shape, input_shape=sized(4), weight_shape=sized(4))
@@ -169,27 +128,29 @@ def _algorithm(where: str, value: Any) -> None:
 
 @compiled_as(functional.conv2d, weight=WEIGHT, bias=BIAS, algorithm=constant(_algorithm))
 def _conv2d(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out):
-    where, steps = "conv2d", (int2(stride), NOTHING, int2(dilation))
-    return convolution(where, x, weight, bias, steps, margins(where, padding), np.int64(groups), layout, out)
+    where = "conv2d"
+    pads = margins(where, padding)
+    return convolution(where, x, weight, bias, stride, pads, dilation, groups, layout, out, "NCHW", None)
 
 
 @compiled_as(functional.conv2d_backward, weight=WEIGHT)
 def _conv2d_backward(grad_output, x, weight, stride, padding, dilation, groups, layout, needs):
-    where, steps = "conv2d_backward", (int2(stride), NOTHING, int2(dilation))
+    where = "conv2d_backward"
     pads = margins(where, padding)
-    return gradients(where, grad_output, x, weight, steps, pads, np.int64(groups), layout, needs)
+    return gradients(where, grad_output, x, weight, stride, pads, dilation, groups, layout, needs, "NCHW", None)
 
 
 @compiled_as(functional.conv_transpose2d, weight=TRANSPOSED_WEIGHT, bias=BIAS)
 def _conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation, layout, out):
-    where, steps = "conv_transpose2d", (int2(stride), int2(output_padding), int2(dilation))
-    return transposed(where, x, weight, bias, steps, margins(where, padding), np.int64(groups), layout, out)
+    where, extra = "conv_transpose2d", output_padding
+    pads = margins(where, padding)
+    return convolution(where, x, weight, bias, stride, pads, dilation, groups, layout, out, layout, extra)
 
 
 @compiled_as(functional.conv_transpose2d_backward, weight=TRANSPOSED_WEIGHT)
 def _conv_transpose2d_backward(
     grad_output, x, weight, stride, padding, output_padding, groups, dilation, layout, needs
-):  # fmt: skip
-    where, steps = "conv_transpose2d_backward", (int2(stride), int2(output_padding), int2(dilation))
+):
+    where, extra = "conv_transpose2d_backward", output_padding
     pads = margins(where, padding)
-    return transposed_gradients(where, grad_output, x, weight, steps, pads, np.int64(groups), layout, needs)
+    return gradients(where, grad_output, x, weight, stride, pads, dilation, groups, layout, needs, layout, extra)

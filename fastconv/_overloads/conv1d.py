@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -13,7 +14,7 @@ from fastconv._engine.products import convolve
 from fastconv._overloads import kinds
 from fastconv._overloads.arguments import int2, margins
 from fastconv._overloads.arrays import ready, zero_of
-from fastconv._overloads.conv import BIAS, NOTHING, convolution, gradients, sizes
+from fastconv._overloads.conv import BIAS, convolution, gradients, sizes
 from fastconv._overloads.kinds import alone, constant, ranked, value_of, whole, whole_pair
 from fastconv._overloads.register import by_types, by_values, compiled_as
 from fastconv._runtime.jit import jitable, linked, strict_helper
@@ -39,10 +40,14 @@ def across(value):
     return lambda value: (np.int64(1), np.int64(value))
 
 
+def _is_name(kind: Any) -> bool:
+    return isinstance(kind, types.UnicodeType) or isinstance(value_of(kind), str)
+
+
 @by_values
 def beside(where, padding):
     """A signal's padding as `sizes.Margins` of an image with one row."""
-    if isinstance(padding, types.UnicodeType) or isinstance(value_of(padding), str):
+    if _is_name(padding):
         return lambda where, padding: margins(where, padding)
     if isinstance(padding, types.BaseTuple) and len(padding) == 1:
         return lambda where, padding: margins(where, ((0, 0), int2(padding[0])))
@@ -50,8 +55,7 @@ def beside(where, padding):
 
 
 def _padding(where: str, name: str, call: kinds.Call) -> None:
-    text = isinstance(call[name], types.UnicodeType) or isinstance(value_of(call[name]), str)
-    (kinds.padding if text else alone(whole_pair))(where, name, call)
+    (kinds.padding if _is_name(call[name]) else alone(whole_pair))(where, name, call)
 
 
 SIGNALS = {
@@ -65,17 +69,17 @@ SIGNALS = {
 
 @compiled_as(functional.conv1d, bias=BIAS, **SIGNALS)
 def _conv1d(x, weight, bias, stride, padding, dilation, groups):
-    where, steps = "conv1d", (across(stride), NOTHING, across(dilation))
+    where, step, pads, spread = "conv1d", across(stride), beside("conv1d", padding), across(dilation)
     _check(where, "weight", SHAPE, weight)
-    return convolution(where, x, weight, bias, steps, beside(where, padding), np.int64(groups), "NCL", None)
+    return convolution(where, x, weight, bias, step, pads, spread, groups, "NCL", None, "NCL", None)
 
 
 @compiled_as(functional.conv1d_backward, **SIGNALS)
 def _conv1d_backward(grad_output, x, weight, stride, padding, dilation, groups, needs):
-    where, steps = "conv1d_backward", (across(stride), NOTHING, across(dilation))
+    where, step, spread = "conv1d_backward", across(stride), across(dilation)
     _check(where, "weight", SHAPE, weight)
     pads = beside(where, padding)
-    return gradients(where, grad_output, x, weight, steps, pads, np.int64(groups), "NCL", needs)
+    return gradients(where, grad_output, x, weight, step, pads, spread, groups, "NCL", needs, "NCL", None)
 
 
 @strict_helper
@@ -83,8 +87,8 @@ def _slid(where, x, kernel, padding):
     none, one = (np.int64(0), np.int64(0)), np.int64(1)
     image = one, one, np.int64(x.shape[0]), np.int64(x.shape[1])
     weight = one, one, np.int64(kernel.shape[0]), np.int64(kernel.shape[1])
-    conv = sizes(where, image, weight, np.int64(-1), ((one, one), none, (one, one)), (padding, (none, none)), one)
-    y = np.empty((1, 1, conv.rows.out, conv.columns.out), x.dtype)
+    conv, shape = sizes(where, image, weight, np.int64(-1), (one, one), (padding, (none, none)), (one, one), one)
+    y = np.empty(shape, x.dtype)
     convolve(where, conv, False, x.reshape(image), kernel.reshape(weight), np.empty(0, x.dtype), y)
     return y[0, 0]
 

@@ -6,7 +6,6 @@ A layout is "NCHW", "NHWC", or "NCL": signals are images of one row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,64 +15,45 @@ from fastconv._overloads.arguments import int4
 from fastconv._overloads.arrays import new_array, ready, reshaped
 from fastconv._overloads.kinds import value_of
 from fastconv._overloads.register import by_values, text
+from fastconv._runtime.jit import jitable
 from fastconv.errors import ShapeError
 
-
-class Form(NamedTuple):
-    """How a caller has images; functions for compiled code, of which the layout is an argument too.
-
-    Attributes:
-        sizes: of the caller's shape, (N, C, H, W).
-        shape: of (N, C, H, W) and the shape of the caller's images, the caller's shape.
-        batched: of the caller's shape, the one with all four axes in the same order.
-    """
-
-    sizes: Callable
-    shape: Callable
-    batched: Callable
-
-
-FORMS = {
-    ("NCHW", 4): Form(lambda s, _: s, lambda s, like, _: s, lambda s, _: s),
-    ("NCHW", 3): Form(lambda s, _: (1, *s), lambda s, like, _: (s[1], s[2], s[3]), lambda s, _: (1, *s)),
-    ("NHWC", 4): Form(
-        lambda s, _: (s[0], s[3], s[1], s[2]), lambda s, like, _: (s[0], s[2], s[3], s[1]), lambda s, _: s
-    ),
-    ("NHWC", 3): Form(
-        lambda s, _: (1, s[2], s[0], s[1]), lambda s, like, _: (s[2], s[3], s[1]), lambda s, _: (1, *s)
-    ),
-    ("NCL", 3): Form(
-        lambda s, _: (s[0], s[1], 1, s[2]), lambda s, like, _: (s[0], s[1], s[3]), lambda s, _: (s[0], s[1], 1, s[2])
-    ),
-    ("NCL", 2): Form(
-        lambda s, _: (1, s[0], 1, s[1]), lambda s, like, _: (s[1], s[3]), lambda s, _: (1, s[0], 1, s[1])
-    ),
-}  # fmt: skip
-
-
-@by_values
-def sizes_of(shape, layout):
-    """(N, C, H, W) of images of this shape."""
-    return FORMS[value_of(layout), len(shape)].sizes
-
-
-@by_values
-def shape_as(sizes, like, layout):
-    """The shape of images (N, C, H, W) where those of the shape `like` have a batch or none."""
-    return FORMS[value_of(layout), len(like)].shape
+# of (N, C, H, W), the sizes in the caller's order
+ORDERS: dict[str, Callable] = {
+    "NCHW": jitable(lambda s: s),
+    "NHWC": jitable(lambda s: (s[0], s[2], s[3], s[1])),
+    "NCL": jitable(lambda s: (s[0], s[1], s[3])),
+}
 
 
 @by_values
 def batched(shape, layout):
     """The shape with all four axes, in the caller's order."""
-    return FORMS[value_of(layout), len(shape)].batched
+    if value_of(layout) != "NCL":
+        return (lambda s, layout: s) if len(shape) == 4 else (lambda s, layout: (1, *s))
+    if len(shape) == 3:
+        return lambda s, layout: (s[0], s[1], 1, s[2])
+    return lambda s, layout: (1, s[0], 1, s[1])
 
 
 @by_values
-def is_last(layout):
-    """Whether channels are last."""
-    last = value_of(layout) == "NHWC"
-    return lambda layout: last
+def sizes_of(shape, layout):
+    """(N, C, H, W) of images of this shape."""
+
+    def moved(shape, layout):
+        N, H, W, C = batched(shape, layout)
+        return N, C, H, W
+
+    return moved if value_of(layout) == "NHWC" else lambda shape, layout: batched(shape, layout)
+
+
+@by_values
+def shape_as(sizes, like, layout):
+    """The shape of images (N, C, H, W) where those of the shape `like` have a batch or none."""
+    ordered = ORDERS[value_of(layout)]
+    if len(like) == len(value_of(layout)):
+        return lambda sizes, like, layout: ordered(sizes)
+    return lambda sizes, like, layout: ordered(sizes)[1:]
 
 
 @by_values

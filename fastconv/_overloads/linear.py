@@ -7,10 +7,9 @@ import numpy as np
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._engine.linear import check_linear, product
-from fastconv._overloads.arrays import new_array, ready, zero_of
-from fastconv._overloads.conv import new_gradients
+from fastconv._overloads.arrays import new_array, new_gradients, ready, zero_of
 from fastconv._overloads.kinds import optional, ranked
-from fastconv._overloads.register import compiled_as
+from fastconv._overloads.register import compiled_as, text
 from fastconv._runtime.jit import jitable
 from fastconv.kernels.gemm import column_sums, matmul_transposed
 
@@ -30,26 +29,23 @@ def _shape(x, weight):
     return (x.shape[0], weight.shape[0]) if x.ndim == 2 else (weight.shape[0],)
 
 
-@jitable
-def _biases(bias, y):
-    return np.zeros(y.shape[1], y.dtype) if bias is None else bias
-
-
-@jitable
-def _check_bias(where, bias, weight):
-    if bias is not None:
-        same_shape(where, "bias", bias, (weight.shape[0],))
+@text
+def _start(where, bias, y):
+    """What the sums of y (N, OUT) begin with."""
+    if bias is None:
+        return np.zeros(y.shape[1], y.dtype)
+    same_shape(where, "bias", bias, (y.shape[1],))
+    return ready(bias, y.dtype.type(0))
 
 
 @compiled_as(functional.linear, x=ROWS, weight=WEIGHT, bias=BIAS)
 def _linear(x, weight, bias):
     where, zero = "linear", zero_of(x, weight, bias)
     check_linear(where, x, weight)
-    _check_bias(where, bias, weight)
-    y = new_array(where, _shape(x, weight), zero)
-    start = np.zeros(weight.shape[0], y.dtype) if bias is None else ready(bias, zero)
-    matmul_transposed(_rows(ready(x, zero)), ready(weight, zero), start, y.dtype.type(-np.inf), _rows(y))
-    return y
+    own = new_array(where, _shape(x, weight), zero)
+    y, lowest = _rows(own), own.dtype.type(-np.inf)
+    matmul_transposed(_rows(ready(x, zero)), ready(weight, zero), _start(where, bias, y), lowest, y)
+    return own
 
 
 @jitable

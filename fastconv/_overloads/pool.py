@@ -1,4 +1,4 @@
-"""Pooling in jitted code."""
+"""Pooling and unpooling in jitted code."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from numba.np.numpy_support import as_dtype
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_range
+from fastconv._engine import unpool
+from fastconv._engine.global_pool import share_out
 from fastconv._engine.pool import avg_pool, avg_pool_backward, lowest_of, max_dtype, max_pool
-from fastconv._engine.unpool import scatter
+from fastconv._engine.unpool import scatter, take
 from fastconv._geometry.axes import check_steps, pool_axes
 from fastconv._overloads.arguments import int2, margins
-from fastconv._overloads.arrays import new_array, ready, result, zero_of
-from fastconv._overloads.images import as_given, first, full_shape, images, put, shape_as, sizes_of
+from fastconv._overloads.arrays import new_array, result, zero_of
+from fastconv._overloads.images import as_given, check_pixels, first, full_shape, images, put, shape_as, sizes_of
 from fastconv._overloads.kinds import Call, is_none, optional, whole_pair
 from fastconv._overloads.register import by_types, compiled_as, text
 from fastconv._runtime.jit import linked
 from fastconv.errors import DTypeError, ShapeError
+from fastconv.kernels import global_pool
 
 STRIDE = optional(whole_pair)
 
@@ -124,3 +127,41 @@ def _avg_pool2d_backward(
     g, number = images(grad_output, zero_of(grad_output), layout), divisor(where, divisor_override)
     grad = avg_pool_backward(where, g, rows, columns, bool(count_include_pad), number)
     return as_given(grad, grad_output.shape, layout)
+
+
+@compiled_as(functional.global_avg_pool2d)
+def _global_avg_pool2d(x, layout):
+    where, zero = "global_avg_pool2d", zero_of(x)
+    check_pixels(where, x, layout)
+    values = images(x, zero, layout)
+    y = new_array(where, (values.shape[0], values.shape[1], 1, 1), zero)
+    global_pool.forward(values, y)
+    return as_given(y, x.shape, layout)
+
+
+@compiled_as(functional.global_avg_pool2d_backward)
+def _global_avg_pool2d_backward(grad_output, input_shape, layout):
+    where = "global_avg_pool2d_backward"
+    shape = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, layout)
+    same_shape(where, "grad_output", grad_output, shape_as((shape[0], shape[1], 1, 1), grad_output.shape, layout))
+    g = images(grad_output, zero_of(grad_output), layout)
+    return as_given(share_out(where, g, shape), grad_output.shape, layout)
+
+
+@compiled_as(functional.max_unpool2d)
+def _max_unpool2d(x, indices, output_shape, layout):
+    where = "max_unpool2d"
+    shape = full_shape(where, "output_shape", output_shape, "x", x, layout)
+    same_shape(where, "indices", indices, x.shape)
+    values, places = images(x, x.dtype.type(0), layout), images(indices, np.int64(0), layout)
+    return as_given(unpool.put(where, values, places, shape), output_shape, layout)
+
+
+@compiled_as(functional.max_unpool2d_backward)
+def _max_unpool2d_backward(grad_output, indices, layout):
+    where = "max_unpool2d_backward"
+    (N, C, H, W), found = sizes_of(grad_output.shape, layout), sizes_of(indices.shape, layout)
+    if min(C, H, W) < 1 or N != found[0] or C != found[1]:
+        raise ShapeError("{}: indices {} do not fit grad_output of {}", where, indices.shape, grad_output.shape)
+    g, places = images(grad_output, zero_of(grad_output), layout), images(indices, np.int64(0), layout)
+    return as_given(take(where, g, places), indices.shape, layout)

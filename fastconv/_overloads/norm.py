@@ -1,4 +1,7 @@
-"""batch_norm2d and its gradients in jitted code: the text that Python runs, numbers for each channel in float64."""
+"""Normalisation in jitted code: the text that Python runs.
+
+Numbers for each channel are float64. The powers of local_response_norm are the C library's and not NumPy's.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ from numba import types
 
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
-from fastconv._engine.batch_norm import check_batch, normalise, statistics
-from fastconv._engine.batch_norm import gradients as engine_gradients
-from fastconv._overloads.arguments import number
+from fastconv._arguments.sizes import check_range
+from fastconv._engine.batch_norm import check_batch, gradients, normalise, statistics
+from fastconv._overloads.arguments import number, wanted
 from fastconv._overloads.arrays import ready, zero_of
 from fastconv._overloads.images import as_given, check_pixels, images, sizes_of
 from fastconv._overloads.kinds import is_none, optional, ranked, value_of
 from fastconv._overloads.register import by_types, by_values, compiled_as, text
 from fastconv.errors import DTypeError
+from fastconv.kernels import local_response_norm
 from fastconv.kernels.batch_norm import move
 
 CHANNELS = optional(ranked("1 dimensions (C,), got {}", 1))
@@ -95,22 +99,14 @@ def _batch_norm2d(x, running_mean, running_var, weight, bias, training, momentum
     return as_given(y, x.shape, layout)
 
 
-@by_values
-def wanted(needs):
-    """`needs` as three booleans."""
-    wants = tuple(map(bool, value_of(needs) or (True, True, True)))
-    return lambda needs: wants
+@text
+def _images_gradient(want, grad, like, layout):
+    return None if want is None else as_given(grad, like, layout)
 
 
-@by_values
-def delivered(needs, which, grads, like, layout):
-    """The gradient of this number, of x as the caller has x, or None where it is not needed."""
-    value = value_of(needs)
-    if value is not None and not value[value_of(which)]:
-        return lambda needs, which, grads, like, layout: None
-    if value_of(which) == 0:
-        return lambda needs, which, grads, like, layout: as_given(grads[0], like, layout)
-    return lambda needs, which, grads, like, layout: grads[which].astype(grads[0].dtype)
+@text
+def _channels_gradient(want, grad, x):
+    return None if want is None else grad.astype(x.dtype)
 
 
 @compiled_as(functional.batch_norm2d_backward, **NUMBERS)
@@ -122,9 +118,42 @@ def _batch_norm2d_backward(grad_output, x, running_mean, running_var, weight, tr
     same_shape(where, "grad_output", grad_output, x.shape)
     g, values = images(grad_output, zero, layout), images(x, zero, layout)
     mean, var = statistics(values, means, variances, trains)
-    grads = engine_gradients(where, g, values, mean, var, factors, trains, small, wanted(needs))
+    wants = wanted(needs)
+    needed = wants[0] is not None, wants[1] is not None, wants[2] is not None
+    grads = gradients(where, g, values, mean, var, factors, trains, small, needed)
     return (
-        delivered(needs, 0, grads, x.shape, layout),
-        delivered(needs, 1, grads, x.shape, layout),
-        delivered(needs, 2, grads, x.shape, layout),
+        _images_gradient(wants[0], grads[0], x.shape, layout),
+        _channels_gradient(wants[1], grads[1], values),
+        _channels_gradient(wants[2], grads[2], values),
     )
+
+
+@text
+def _options(where, size, alpha, beta, k):
+    """These numbers, checked."""
+    found = number(where, "alpha", alpha), number(where, "beta", beta), number(where, "k", k)
+    check_range(where, "size", np.int64(size), 1)
+    return np.int64(size), found[0], found[1], found[2]
+
+
+@compiled_as(functional.local_response_norm)
+def _local_response_norm(x, size, alpha, beta, k, layout):
+    where = "local_response_norm"
+    check_pixels(where, x, layout)
+    n, a, b, start = _options(where, size, alpha, beta, k)
+    values = images(x, zero_of(x), layout)
+    y = np.empty(values.shape, values.dtype)
+    local_response_norm.normalise(values, n, a, b, start, y)
+    return as_given(y, x.shape, layout)
+
+
+@compiled_as(functional.local_response_norm_backward)
+def _local_response_norm_backward(grad_output, x, size, alpha, beta, k, layout):
+    where, zero = "local_response_norm_backward", zero_of(grad_output, x)
+    check_pixels(where, x, layout)
+    same_shape(where, "grad_output", grad_output, x.shape)
+    n, a, b, start = _options(where, size, alpha, beta, k)
+    values = images(x, zero, layout)
+    grad = np.empty(values.shape, values.dtype)
+    local_response_norm.gradient(images(grad_output, zero, layout), values, n, a, b, start, grad)
+    return as_given(grad, x.shape, layout)
