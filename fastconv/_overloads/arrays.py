@@ -133,9 +133,11 @@ def _reach(a):
     return low, high + a.itemsize
 
 
-@text
+@by_types
 def _new_gradient(where, want, shape, zero):
-    return None if want is None else new_array(where, shape, zero)
+    if is_none(want):
+        return lambda where, want, shape, zero: None
+    return lambda where, want, shape, zero: new_array(where, shape, zero)
 
 
 @text

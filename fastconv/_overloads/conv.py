@@ -1,4 +1,4 @@
-"""Convolutions, of images and of signals, and transposed ones, in jitted code, and conv_output_shape.
+"""Convolutions in jitted code: of images, of signals and of plain arrays, and transposed ones; conv_output_shape.
 
 Signals are images of one row. A transposed convolution is what a convolution's gradients compute, with x and
 grad_output in each other's place.
@@ -6,56 +6,60 @@ grad_output in each other's place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
+from fastconv._arguments.sizes import NAMED_PADDINGS
 from fastconv._engine.products import convolve, input_gradient, weight_gradient
 from fastconv._engine.weight_gradient import bias_gradient
 from fastconv._geometry.conv import checked_conv, checked_output
 from fastconv._geometry.conv_transpose import checked_conv_transpose
+from fastconv._overloads import kinds
 from fastconv._overloads.arguments import int2, int4, margins
 from fastconv._overloads.arrays import new_gradients, ready, result, zero_of
 from fastconv._overloads.images import first, images, put, shape_as, sizes_of
-from fastconv._overloads.kinds import constant, optional, ranked, sized, value_of
-from fastconv._overloads.register import by_values, compiled_as, text
-from fastconv._runtime.jit import jitable, linked
+from fastconv._overloads.kinds import alone, constant, is_none, optional, ranked, sized, value_of, whole, whole_pair
+from fastconv._overloads.register import by_types, by_values, compiled_as, text
+from fastconv._runtime.jit import jitable, linked, strict_helper
 from fastconv.errors import ShapeError
 from fastconv.functional.conv_transpose import AXES
+from fastconv.functional.correlate import checked_mode, covers, padding_of
 
 WEIGHT = ranked("4 dimensions (OC, C/groups, KH, KW), got {}", 4)
 TRANSPOSED_WEIGHT = ranked(f"4 dimensions ({AXES}), got {{}}", 4)
 BIAS = optional(ranked("1 dimensions (OC,), got {}", 1))
+SHAPE, RANK = "shape (OC, C/groups, K) without a zero, got", "2 dimensions without a zero, got shape"
+PLANE = ranked("2 dimensions without a zero, got {}", 2)
+jitable(covers)
 
 
-@linked
-def sizes(where, image, weight, biases, stride, margins, dilation, groups):
-    """A convolution's sizes, all checked, and the shape of its result; `biases` is -1 for none."""
-    if biases >= 0 and biases != weight[0]:
-        raise ShapeError("{}: bias must have shape {}, got {}", where, (weight[0],), (biases,))
-    conv = checked_conv(where, (image[1], image[2], image[3]), weight, stride, margins, dilation, groups)
-    return conv, (image[0], conv.OC, conv.rows.out, conv.columns.out)
+@jitable
+def _check_bias(where, bias, channels):
+    if bias is not None:
+        same_shape(where, "bias", bias, (channels,))
 
 
-@linked
-def transposed_sizes(where, image, weight, biases, stride, margins, dilation, groups, extra):
-    """The sizes of the convolution whose input gradient a transposed one is, and the shape of that one's result."""
-    images = image[1], image[2], image[3]
-    conv = checked_conv_transpose(where, images, weight, stride, margins, extra, groups, dilation)
-    if biases >= 0 and biases != conv.C:
-        raise ShapeError("{}: bias must have shape {}, got {}", where, (conv.C,), (biases,))
-    return conv, (image[0], conv.C, conv.rows.size, conv.columns.size)
-
-
-@text
+@by_types
 def _sizes(where, image, weight, bias, stride, pads, dilation, groups, extra):
-    biases = np.int64(-1) if bias is None else np.int64(bias.size)
-    step, spread, number = int2(stride), int2(dilation), np.int64(groups)
-    if extra is None:
-        return sizes(where, image, weight, biases, step, pads, spread, number)
-    return transposed_sizes(where, image, weight, biases, step, pads, spread, number, int2(extra))
+    """A convolution's sizes, all checked, and its result's shape; those of what a transposed one is the gradient of."""
+
+    def plain(where, image, weight, bias, stride, pads, dilation, groups, extra):
+        _check_bias(where, bias, weight[0])
+        conv = checked_conv(where, image[1:], weight, int2(stride), pads, int2(dilation), np.int64(groups))
+        return conv, (image[0], conv.OC, conv.rows.out, conv.columns.out)
+
+    def transposed(where, image, weight, bias, stride, pads, dilation, groups, extra):
+        step, spread, number = int2(stride), int2(dilation), np.int64(groups)
+        conv = checked_conv_transpose(where, image[1:], weight, step, pads, int2(extra), number, spread)
+        _check_bias(where, bias, conv.C)
+        return conv, (image[0], conv.C, conv.rows.size, conv.columns.size)
+
+    return plain if is_none(extra) else transposed
 
 
 @jitable
@@ -154,3 +158,107 @@ def _conv_transpose2d_backward(
     where, extra = "conv_transpose2d_backward", output_padding
     pads = margins(where, padding)
     return gradients(where, grad_output, x, weight, stride, pads, dilation, groups, layout, needs, layout, extra)
+
+
+@strict_helper
+def _check(where, name, text, a):
+    if min(a.shape) < 1:
+        raise ShapeError("{}: {} must have {} {}", where, name, text, a.shape)
+
+
+@by_types
+def across(value):
+    """An integer, alone or in a tuple, as the horizontal one of two."""
+    if isinstance(value, types.BaseTuple):
+        return lambda value: (np.int64(1), np.int64(value[0]))
+    return lambda value: (np.int64(1), np.int64(value))
+
+
+def _is_name(kind: Any) -> bool:
+    return isinstance(kind, types.UnicodeType) or isinstance(value_of(kind), str)
+
+
+@by_values
+def beside(where, padding):
+    """A signal's padding as `sizes.Margins` of an image with one row."""
+    if _is_name(padding):
+        return lambda where, padding: margins(where, padding)
+    if isinstance(padding, types.BaseTuple) and len(padding) == 1:
+        return lambda where, padding: margins(where, ((0, 0), int2(padding[0])))
+    return lambda where, padding: margins(where, ((0, 0), int2(padding)))
+
+
+def _padding(where: str, name: str, call: kinds.Call) -> None:
+    (kinds.padding if _is_name(call[name]) else alone(whole_pair))(where, name, call)
+
+
+SIGNALS = {
+    "x": ranked("3 dimensions, or 2 without a batch, got {}", 2, 3),
+    "weight": ranked("3 dimensions (OC, C/groups, K), got {}", 3),
+    "stride": alone(whole),
+    "padding": _padding,
+    "dilation": alone(whole),
+}
+
+
+@compiled_as(functional.conv1d, bias=BIAS, **SIGNALS)
+def _conv1d(x, weight, bias, stride, padding, dilation, groups):
+    where, step, pads, spread = "conv1d", across(stride), beside("conv1d", padding), across(dilation)
+    _check(where, "weight", SHAPE, weight)
+    return convolution(where, x, weight, bias, step, pads, spread, groups, "NCL", None, "NCL", None)
+
+
+@compiled_as(functional.conv1d_backward, **SIGNALS)
+def _conv1d_backward(grad_output, x, weight, stride, padding, dilation, groups, needs):
+    where, step, spread = "conv1d_backward", across(stride), across(dilation)
+    _check(where, "weight", SHAPE, weight)
+    pads = beside(where, padding)
+    return gradients(where, grad_output, x, weight, step, pads, spread, groups, "NCL", needs, "NCL", None)
+
+
+@strict_helper
+def _slid(where, x, kernel, padding):
+    none, one = (np.int64(0), np.int64(0)), np.int64(1)
+    image, weight = (one, x.shape[0], x.shape[1]), (one, one, kernel.shape[0], kernel.shape[1])
+    conv = checked_conv(where, image, weight, (one, one), (padding, (none, none)), (one, one), one)
+    y = np.empty((1, 1, conv.rows.out, conv.columns.out), x.dtype)
+    convolve(where, conv, False, x.reshape((1, *image)), kernel.reshape(weight), np.empty(0, x.dtype), y)
+    return y[0, 0]
+
+
+@strict_helper
+def _flipped(a):
+    return np.ascontiguousarray(a[::-1, ::-1])
+
+
+@linked
+def slide(where, x, kernel, padding, valid, flips):
+    """The kernel slid over x, flipped where `flips`; where `valid`, the smaller of the two over the larger."""
+    _check(where, "x", RANK, x)
+    _check(where, "kernel", RANK, kernel)
+    swaps = valid and covers(kernel, x)
+    a, b = (kernel, x) if swaps else (x, kernel)
+    if flips:
+        return _slid(where, a, _flipped(b), padding)
+    return _flipped(_slid(where, a, b, padding)) if swaps else _slid(where, a, b, padding)
+
+
+@by_values
+def way(mode, flips):
+    """The number of the padding that a mode stands for, and whether that is "valid"."""
+    name = padding_of(value_of(mode), value_of(flips))
+    padding, valid = np.int64(NAMED_PADDINGS.index(name)), name == "valid"
+    return lambda mode, flips: (padding, valid)
+
+
+def _register(function: Callable, flips: bool) -> None:
+    where = function.__name__
+
+    @compiled_as(function, x=PLANE, kernel=PLANE, mode=constant(checked_mode))
+    def compiled(x, kernel, mode):
+        zero, (padding, valid) = zero_of(x, kernel), way(mode, flips)
+        return slide(where, ready(x, zero), ready(kernel, zero), padding, valid, flips)
+
+
+_register(functional.correlate2d, False)
+_register(functional.convolve2d, True)

@@ -46,17 +46,10 @@ def columns_shape(N, K, P, like, order):
 
 
 @by_values
-def copy(images, window, cols, order):
-    """Copy windows of images into flat columns."""
-    kernel = COPY[value_of(order)]
-    return lambda images, window, cols, order: kernel(images, window, cols)
-
-
-@by_values
-def add(cols, window, images, order):
-    """Add flat columns up where their windows lie in images."""
-    kernel = ADD[value_of(order)]
-    return lambda cols, window, images, order: kernel(cols, window, images)
+def move(adds, a, window, b, order):
+    """Copy windows of images into flat columns, or where it `adds`, add up columns where their windows lie in images."""
+    kernel = (ADD if value_of(adds) else COPY)[value_of(order)]
+    return lambda adds, a, window, b, order: kernel(a, window, b)
 
 
 @compiled_as(functional.im2col, order=ORDER)
@@ -65,7 +58,7 @@ def _im2col(x, kernel_size, stride, padding, dilation, order, out):
     window, K, P = windows(where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
     values = images(x, zero, "NCHW")
     cols = result(where, columns_shape(image[0], K, P, x.shape, order), zero, out, x, None, None)
-    copy(values, window, cols.reshape(-1), order)
+    move(False, values, window, cols.reshape(-1), order)
     return cols
 
 
@@ -84,5 +77,5 @@ def _col2im(cols, input_shape, kernel_size, stride, padding, dilation, order, ou
     same_shape(where, "cols", cols, columns_shape(image[0], K, P, input_shape, order))
     flat = ready(cols, zero).reshape(-1)
     x = result(where, shape_as(image, input_shape, "NCHW"), zero, out, cols, None, None)
-    add(flat, window, reshaped(x, image), order)
+    move(True, flat, window, reshaped(x, image), order)
     return x

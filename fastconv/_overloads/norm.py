@@ -37,27 +37,21 @@ def per_channel(where, name, numbers, C, missing):
 @by_values
 def check_running(where, name, numbers, training, updated):
     """Raise an error where running statistics are missing, or cannot be updated by training."""
-    start, error = f"{value_of(where)}: {value_of(name)}", None
+    start, when = f"{value_of(where)}: {value_of(name)}", True
     if is_none(numbers):
-        missing = f"{start} must be given where training is False"
-
-        def given(where, name, numbers, training, updated):
-            if not training:
-                raise ValueError(missing)
-
-        return given
-    if not isinstance(numbers.dtype, types.Float):
+        error, said, when = ValueError, f"{start} must be given where training is False", False
+    elif value_of(updated) and not isinstance(numbers.dtype, types.Float):
         error, said = DTypeError, f"{start}, which training updates, must hold floats, got {numbers.dtype}"
-    elif not numbers.mutable:
+    elif value_of(updated) and not numbers.mutable:
         error, said = ValueError, f"{start}, which training updates, must be writeable"
-    if error is None or not value_of(updated):
+    else:
         return lambda where, name, numbers, training, updated: None
 
-    def refused(where, name, numbers, training, updated):
-        if training:
+    def check(where, name, numbers, training, updated):
+        if training == when:
             raise error(said)
 
-    return refused
+    return check
 
 
 @by_types
@@ -99,14 +93,14 @@ def _batch_norm2d(x, running_mean, running_var, weight, bias, training, momentum
     return as_given(y, x.shape, layout)
 
 
-@text
-def _images_gradient(want, grad, like, layout):
-    return None if want is None else as_given(grad, like, layout)
-
-
-@text
-def _channels_gradient(want, grad, x):
-    return None if want is None else grad.astype(x.dtype)
+@by_values
+def _own(want, grad, x, layout):
+    """A gradient, if it is wanted, in the dtype of x, and in its form if it has its axes."""
+    if is_none(want):
+        return lambda want, grad, x, layout: None
+    if grad.ndim == 1:
+        return lambda want, grad, x, layout: grad.astype(x.dtype)
+    return lambda want, grad, x, layout: as_given(grad, x.shape, layout)
 
 
 @compiled_as(functional.batch_norm2d_backward, **NUMBERS)
@@ -121,11 +115,7 @@ def _batch_norm2d_backward(grad_output, x, running_mean, running_var, weight, tr
     wants = wanted(needs)
     needed = wants[0] is not None, wants[1] is not None, wants[2] is not None
     grads = gradients(where, g, values, mean, var, factors, trains, small, needed)
-    return (
-        _images_gradient(wants[0], grads[0], x.shape, layout),
-        _channels_gradient(wants[1], grads[1], values),
-        _channels_gradient(wants[2], grads[2], values),
-    )
+    return _own(wants[0], grads[0], x, layout), _own(wants[1], grads[1], g, layout), _own(wants[2], grads[2], g, layout)
 
 
 @text

@@ -37,11 +37,16 @@ def sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
     return (image[0], image[1], rows.out, columns.out), rows, columns
 
 
+@by_types
+def _step(stride, kernel):
+    return (lambda stride, kernel: kernel) if is_none(stride) else (lambda stride, kernel: int2(stride))
+
+
 @text
 def windows(where, image, kernel_size, stride, padding, dilation, ceil_mode):
     """The `sizes` of images (N, C, H, W) and the options of a pooling."""
-    step = int2(kernel_size if stride is None else stride)
-    return sizes(where, image, int2(kernel_size), step, margins(where, padding), int2(dilation), bool(ceil_mode))
+    kernel, pads = int2(kernel_size), margins(where, padding)
+    return sizes(where, image, kernel, _step(stride, kernel), pads, int2(dilation), bool(ceil_mode))
 
 
 @by_types
