@@ -18,9 +18,8 @@ from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_axis
 from fastconv._engine.activation import leaked, relu, relu6, relu6_backward, relu_backward
 from fastconv._engine.loss import ID_OUTSIDE, check_classes, mean_cross_entropy
-from fastconv._overloads.arguments import number
-from fastconv._overloads.arrays import ready, zero_of
-from fastconv._overloads.kinds import Call, array, like, ranked, shown
+from fastconv._overloads.arguments import number, ready, zero_of
+from fastconv._overloads.kinds import Call, Shown, array, like, ranked
 from fastconv._overloads.register import compiled_as, text
 from fastconv._runtime.jit import jitable
 from fastconv.errors import DTypeError, RangeError
@@ -30,33 +29,27 @@ from fastconv.kernels.elementwise import kept, one_hot
 
 def _forward(function: Callable, compute: Callable) -> None:
     @compiled_as(function, x=array)
-    def compiled(x):
+    def compiled(x, where):
         return compute(ready(x, zero_of(x)))
 
 
 def _backward(function: Callable, compute: Callable) -> None:
-    where = function.__name__
-
     @compiled_as(function, grad_output=like("y"))
-    def compiled(grad_output, y):
+    def compiled(grad_output, y, where):
         same_shape(where, "grad_output", grad_output, y.shape)
         zero = zero_of(grad_output, y)
         return compute(ready(grad_output, zero), ready(y, zero))
 
 
 def _forward_along(function: Callable, compute: Callable) -> None:
-    where = function.__name__
-
     @compiled_as(function, x=array)
-    def compiled(x, axis):
+    def compiled(x, axis, where):
         return compute(ready(x, zero_of(x)), check_axis(where, np.int64(axis), x.shape))
 
 
 def _backward_along(function: Callable, compute: Callable) -> None:
-    where = function.__name__
-
     @compiled_as(function, grad_output=like("y"))
-    def compiled(grad_output, y, axis):
+    def compiled(grad_output, y, axis, where):
         same_shape(where, "grad_output", grad_output, y.shape)
         zero = zero_of(grad_output, y)
         return compute(ready(grad_output, zero), ready(y, zero), check_axis(where, np.int64(axis), y.shape))
@@ -77,14 +70,14 @@ _backward_along(functional.log_softmax_backward, softmax.log_softmax_backward)
 
 
 @compiled_as(functional.leaky_relu, x=array)
-def _leaky_relu(x, negative_slope):
+def _leaky_relu(x, negative_slope, where):
     values = ready(x, zero_of(x))
-    return leaked(values, values, number("leaky_relu", "negative_slope", negative_slope))
+    return leaked(values, values, number(where, "negative_slope", negative_slope))
 
 
 @compiled_as(functional.leaky_relu_backward, x=array)
-def _leaky_relu_backward(grad_output, x, negative_slope):
-    where, zero = "leaky_relu_backward", zero_of(grad_output, x)
+def _leaky_relu_backward(grad_output, x, negative_slope, where):
+    zero = zero_of(grad_output, x)
     same_shape(where, "grad_output", grad_output, x.shape)
     return leaked(ready(x, zero), ready(grad_output, zero), number(where, "negative_slope", negative_slope))
 
@@ -107,17 +100,17 @@ def _drawn(where, x, p, rng):
 
 def _generator(where: str, name: str, call: Call) -> None:
     if not isinstance(call[name], types.NumPyRandomGeneratorType):
-        raise TypeError(f"{where}: rng must be a numpy.random.Generator inside jitted code, got {shown(call[name])}")
+        raise TypeError(f"{where}: rng must be a numpy.random.Generator inside jitted code, got {Shown(call[name])!r}")
 
 
 @compiled_as(functional.dropout, x=array, rng=_generator)
-def _dropout(x, p, rng):
-    return _drawn("dropout", x, p, rng)[0]
+def _dropout(x, p, rng, where):
+    return _drawn(where, x, p, rng)[0]
 
 
 @compiled_as(functional.dropout_with_mask, x=array, rng=_generator)
-def _dropout_with_mask(x, p, rng):
-    return _drawn("dropout_with_mask", x, p, rng)
+def _dropout_with_mask(x, p, rng, where):
+    return _drawn(where, x, p, rng)
 
 
 def _mask(where: str, name: str, call: Call) -> None:
@@ -128,8 +121,7 @@ def _mask(where: str, name: str, call: Call) -> None:
 
 
 @compiled_as(functional.dropout_backward, grad_output=array, mask=_mask)
-def _dropout_backward(grad_output, mask, p):
-    where = "dropout_backward"
+def _dropout_backward(grad_output, mask, p, where):
     same_shape(where, "mask", mask, grad_output.shape)
     return _dropped(ready(grad_output, zero_of(grad_output)), ready(mask, np.bool_(False)), number(where, "p", p))
 
@@ -155,8 +147,7 @@ def _weights(where, logits, target):
 
 
 @compiled_as(functional.cross_entropy, logits=ranked("2 dimensions (N, K), got {}", 2), target=_target)
-def _cross_entropy(logits, target, label_smoothing):
-    where = "cross_entropy"
+def _cross_entropy(logits, target, label_smoothing, where):
     check_classes(where, logits)
     values = ready(logits, zero_of(logits))
     weights, grad = _weights(where, values, target), np.empty(values.shape, values.dtype)

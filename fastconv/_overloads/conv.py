@@ -20,10 +20,9 @@ from fastconv._engine.weight_gradient import bias_gradient
 from fastconv._geometry.conv import checked_conv, checked_output
 from fastconv._geometry.conv_transpose import checked_conv_transpose
 from fastconv._overloads import kinds
-from fastconv._overloads.arguments import int2, int4, margins
-from fastconv._overloads.arrays import new_gradients, ready, result, zero_of
-from fastconv._overloads.images import first, images, put, shape_as, sizes_of
-from fastconv._overloads.kinds import alone, constant, is_none, optional, ranked, sized, value_of, whole, whole_pair
+from fastconv._overloads.arguments import int2, int4, margins, new_gradients, ready, result, zero_of
+from fastconv._overloads.images import first, images, is_last, put, shape_as, sizes_of
+from fastconv._overloads.kinds import alone, constant, optional, ranked, sized, value_of, whole, whole_pair
 from fastconv._overloads.register import by_types, by_values, compiled_as, text
 from fastconv._runtime.jit import jitable, linked, strict_helper
 from fastconv.errors import ShapeError
@@ -38,89 +37,89 @@ PLANE = ranked("2 dimensions without a zero, got {}", 2)
 jitable(covers)
 
 
-@jitable
-def _check_bias(where, bias, channels):
-    if bias is not None:
-        same_shape(where, "bias", bias, (channels,))
+@linked
+def sizes(where, image, weight, biases, options):
+    """A convolution's sizes, all checked, and its result's shape; `biases` is -1 for none."""
+    if biases >= 0 and biases != weight[0]:
+        raise ShapeError("{}: bias must have shape {}, got {}", where, (weight[0],), (biases,))
+    stride, margins, dilation, groups = options
+    conv = checked_conv(where, (image[1], image[2], image[3]), weight, stride, margins, dilation, groups)
+    return conv, (image[0], conv.OC, conv.rows.out, conv.columns.out)
 
 
-@by_types
-def _sizes(where, image, weight, bias, stride, pads, dilation, groups, extra):
-    """A convolution's sizes, all checked, and its result's shape; those of what a transposed one is the gradient of."""
-
-    def plain(where, image, weight, bias, stride, pads, dilation, groups, extra):
-        _check_bias(where, bias, weight[0])
-        conv = checked_conv(where, image[1:], weight, int2(stride), pads, int2(dilation), np.int64(groups))
-        return conv, (image[0], conv.OC, conv.rows.out, conv.columns.out)
-
-    def transposed(where, image, weight, bias, stride, pads, dilation, groups, extra):
-        step, spread, number = int2(stride), int2(dilation), np.int64(groups)
-        conv = checked_conv_transpose(where, image[1:], weight, step, pads, int2(extra), number, spread)
-        _check_bias(where, bias, conv.C)
-        return conv, (image[0], conv.C, conv.rows.size, conv.columns.size)
-
-    return plain if is_none(extra) else transposed
+@linked
+def transposed_sizes(where, image, weight, biases, options):
+    """The sizes of the convolution whose input gradient a transposed one is, and the shape of that one's result."""
+    stride, margins, dilation, groups, extra = options
+    channels = image[1], image[2], image[3]
+    conv = checked_conv_transpose(where, channels, weight, stride, margins, extra, groups, dilation)
+    if biases >= 0 and biases != conv.C:
+        raise ShapeError("{}: bias must have shape {}, got {}", where, (conv.C,), (biases,))
+    return conv, (image[0], conv.C, conv.rows.size, conv.columns.size)
 
 
 @jitable
-def _product(where, conv, last, back, a, weight, bias, y):
-    if back:
-        input_gradient(where, conv, last, a, weight, bias, y)
-    else:
-        convolve(where, conv, last, a, weight, bias, y)
-
-
-@by_values
-def _is_last(layout, order):
-    """Whether channels are last, and stay there."""
-    last = value_of(layout) == "NHWC" != value_of(order)
-    return lambda layout, order: last
+def _size(bias):
+    return np.int64(-1) if bias is None else np.int64(bias.size)
 
 
 @text
-def convolution(where, x, weight, bias, stride, pads, dilation, groups, layout, out, order, extra):
-    """The convolution or, where the output padding `extra` is not None, the transposed one.
+def convolution(where, x, weight, bias, options, layout, order, out):
+    """The convolution of these options (stride, margins, dilation, groups), or with output_padding the transposed one.
 
-    `order` is the layout for arrays that are brought into NCHW order for it; "NCHW", or "NCL" of signals, for those
-    that are taken as they are.
+    `order` is the layout of arrays that are brought into NCHW order for it; it is not NHWC where they stay as they are.
     """
     zero, image, kernels = zero_of(x, weight, bias), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
-    conv, shape = _sizes(where, image, kernels, bias, stride, pads, dilation, groups, extra)
+    if len(options) == 4:
+        conv, shape = sizes(where, image, kernels, _size(bias), options)
+    else:
+        conv, shape = transposed_sizes(where, image, kernels, _size(bias), options)
     own = result(where, shape_as(shape, x.shape, layout), zero, out, x, weight, bias)
-    values, taps, y = images(x, zero, order), images(weight, zero, order), first(where, own, order)
-    _product(where, conv, _is_last(layout, order), extra is not None, values, taps, ready(bias, zero), y)
+    values, taps, y = images(x, zero, order), images(weight, zero, order), first(own, order)
+    if len(options) == 4:
+        convolve(where, conv, is_last(layout, order), values, taps, ready(bias, zero), y)
+        return own
+    input_gradient(where, conv, False, values, taps, ready(bias, zero), y)
     return put(y, own, order)
 
 
 @text
-def gradients(where, grad_output, x, weight, stride, pads, dilation, groups, layout, needs, order, extra):
-    """The gradients that are needed, None for others, of a `convolution` of these options."""
+def gradients(where, grad_output, x, weight, options, layout, order, needs):
+    """The gradients that are needed, None for others, of a `convolution`."""
     zero, image, kernels = zero_of(x, weight, grad_output), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
-    conv, shape = _sizes(where, image, kernels, None, stride, pads, dilation, groups, extra)
+    if len(options) == 4:
+        conv, shape = sizes(where, image, kernels, np.int64(-1), options)
+    else:
+        conv, shape = transposed_sizes(where, image, kernels, np.int64(-1), options)
     same_shape(where, "grad_output", grad_output, shape_as(shape, x.shape, layout))
     grads = new_gradients(where, needs, x.shape, weight.shape, shape[1], zero)
     g, values, taps = images(grad_output, zero, order), images(x, zero, order), images(weight, zero, order)
-    _fill(where, conv, _is_last(layout, order), order, extra, g, values, taps, grads[0], grads[1], grads[2])
+    _fill(where, conv, options, is_last(layout, order), order, g, values, taps, grads[0], grads[1], grads[2])
     return grads
 
 
 @text
-def _fill(where, conv, last, order, extra, g, x, weight, grad_x, grad_weight, grad_bias):
+def _fill(where, conv, options, last, order, g, x, weight, grad_x, grad_weight, grad_bias):
     if grad_x is not None:
-        found = first(where, grad_x, order)
-        _product(where, conv, last, extra is None, g, weight, np.empty(0, g.dtype), found)
-        put(found, grad_x, order)
+        found, none = first(grad_x, order), np.empty(0, g.dtype)
+        if len(options) == 4:
+            input_gradient(where, conv, last, g, weight, none, found)
+        else:
+            convolve(where, conv, last, g, weight, none, found)
+            put(found, grad_x, order)
     if grad_weight is not None:
-        taps, (a, b) = first(where, grad_weight, order), (g, x) if extra is None else (x, g)
-        weight_gradient(where, conv, last, a, b, taps)
-        put(taps, grad_weight, order)
+        taps = first(grad_weight, order)
+        if len(options) == 4:
+            weight_gradient(where, conv, last, g, x, taps)
+        else:
+            weight_gradient(where, conv, last, x, g, taps)
+            put(taps, grad_weight, order)
     if grad_bias is not None:
         bias_gradient(g, last, grad_bias)
 
 
 @compiled_as(functional.conv_output_shape, input_shape=sized(4), weight_shape=sized(4))
-def _conv_output_shape(input_shape, weight_shape, stride, padding, dilation):
-    where = "conv_output_shape"
+def _conv_output_shape(input_shape, weight_shape, stride, padding, dilation, where):
     image, kernels = int4(input_shape), int4(weight_shape)
     return checked_output(where, image, kernels, int2(stride), margins(where, padding), int2(dilation))
 
@@ -131,33 +130,29 @@ def _algorithm(where: str, value: Any) -> None:
 
 
 @compiled_as(functional.conv2d, weight=WEIGHT, bias=BIAS, algorithm=constant(_algorithm))
-def _conv2d(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out):
-    where = "conv2d"
-    pads = margins(where, padding)
-    return convolution(where, x, weight, bias, stride, pads, dilation, groups, layout, out, "NCHW", None)
+def _conv2d(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out, where):
+    options = int2(stride), margins(where, padding), int2(dilation), np.int64(groups)
+    return convolution(where, x, weight, bias, options, layout, "NCHW", out)
 
 
 @compiled_as(functional.conv2d_backward, weight=WEIGHT)
-def _conv2d_backward(grad_output, x, weight, stride, padding, dilation, groups, layout, needs):
-    where = "conv2d_backward"
-    pads = margins(where, padding)
-    return gradients(where, grad_output, x, weight, stride, pads, dilation, groups, layout, needs, "NCHW", None)
+def _conv2d_backward(grad_output, x, weight, stride, padding, dilation, groups, layout, needs, where):
+    options = int2(stride), margins(where, padding), int2(dilation), np.int64(groups)
+    return gradients(where, grad_output, x, weight, options, layout, "NCHW", needs)
 
 
 @compiled_as(functional.conv_transpose2d, weight=TRANSPOSED_WEIGHT, bias=BIAS)
-def _conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation, layout, out):
-    where, extra = "conv_transpose2d", output_padding
-    pads = margins(where, padding)
-    return convolution(where, x, weight, bias, stride, pads, dilation, groups, layout, out, layout, extra)
+def _conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation, layout, out, where):
+    options = int2(stride), margins(where, padding), int2(dilation), np.int64(groups), int2(output_padding)
+    return convolution(where, x, weight, bias, options, layout, layout, out)
 
 
 @compiled_as(functional.conv_transpose2d_backward, weight=TRANSPOSED_WEIGHT)
 def _conv_transpose2d_backward(
-    grad_output, x, weight, stride, padding, output_padding, groups, dilation, layout, needs
+    grad_output, x, weight, stride, padding, output_padding, groups, dilation, layout, needs, where
 ):
-    where, extra = "conv_transpose2d_backward", output_padding
-    pads = margins(where, padding)
-    return gradients(where, grad_output, x, weight, stride, pads, dilation, groups, layout, needs, layout, extra)
+    options = int2(stride), margins(where, padding), int2(dilation), np.int64(groups), int2(output_padding)
+    return gradients(where, grad_output, x, weight, options, layout, layout, needs)
 
 
 @strict_helper
@@ -202,18 +197,17 @@ SIGNALS = {
 
 
 @compiled_as(functional.conv1d, bias=BIAS, **SIGNALS)
-def _conv1d(x, weight, bias, stride, padding, dilation, groups):
-    where, step, pads, spread = "conv1d", across(stride), beside("conv1d", padding), across(dilation)
+def _conv1d(x, weight, bias, stride, padding, dilation, groups, where):
     _check(where, "weight", SHAPE, weight)
-    return convolution(where, x, weight, bias, step, pads, spread, groups, "NCL", None, "NCL", None)
+    options = across(stride), beside(where, padding), across(dilation), np.int64(groups)
+    return convolution(where, x, weight, bias, options, "NCL", "NCL", None)
 
 
 @compiled_as(functional.conv1d_backward, **SIGNALS)
-def _conv1d_backward(grad_output, x, weight, stride, padding, dilation, groups, needs):
-    where, step, spread = "conv1d_backward", across(stride), across(dilation)
+def _conv1d_backward(grad_output, x, weight, stride, padding, dilation, groups, needs, where):
     _check(where, "weight", SHAPE, weight)
-    pads = beside(where, padding)
-    return gradients(where, grad_output, x, weight, step, pads, spread, groups, "NCL", needs, "NCL", None)
+    options = across(stride), beside(where, padding), across(dilation), np.int64(groups)
+    return gradients(where, grad_output, x, weight, options, "NCL", "NCL", needs)
 
 
 @strict_helper
@@ -252,10 +246,8 @@ def way(mode, flips):
 
 
 def _register(function: Callable, flips: bool) -> None:
-    where = function.__name__
-
     @compiled_as(function, x=PLANE, kernel=PLANE, mode=constant(checked_mode))
-    def compiled(x, kernel, mode):
+    def compiled(x, kernel, mode, where):
         zero, (padding, valid) = zero_of(x, kernel), way(mode, flips)
         return slide(where, ready(x, zero), ready(kernel, zero), padding, valid, flips)
 

@@ -7,8 +7,7 @@ from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_range
 from fastconv._geometry.axes import taps_window
 from fastconv._geometry.conv import checked_windows, pixels_of, reduction_length
-from fastconv._overloads.arguments import int2, int4, margins
-from fastconv._overloads.arrays import ready, reshaped, result, zero_of
+from fastconv._overloads.arguments import int2, int4, margins, ready, reshaped, result, zero_of
 from fastconv._overloads.images import images, shape_as, sizes_of
 from fastconv._overloads.kinds import Call, array, constant, ranked, sized, value_of
 from fastconv._overloads.register import by_values, compiled_as
@@ -47,14 +46,14 @@ def columns_shape(N, K, P, like, order):
 
 @by_values
 def move(adds, a, window, b, order):
-    """Copy windows of images into flat columns, or where it `adds`, add up columns where their windows lie in images."""
+    """Copy windows of images into flat columns; or, where it `adds`, add columns up where their windows lie."""
     kernel = (ADD if value_of(adds) else COPY)[value_of(order)]
     return lambda adds, a, window, b, order: kernel(a, window, b)
 
 
 @compiled_as(functional.im2col, order=ORDER)
-def _im2col(x, kernel_size, stride, padding, dilation, order, out):
-    where, zero, image = "im2col", zero_of(x), sizes_of(x.shape, "NCHW")
+def _im2col(x, kernel_size, stride, padding, dilation, order, out, where):
+    zero, image = zero_of(x), sizes_of(x.shape, "NCHW")
     window, K, P = windows(where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
     values = images(x, zero, "NCHW")
     cols = result(where, columns_shape(image[0], K, P, x.shape, order), zero, out, x, None, None)
@@ -70,8 +69,8 @@ def _cols(where: str, name: str, call: Call) -> None:
 
 
 @compiled_as(functional.col2im, cols=_cols, input_shape=sized(3, 4), order=ORDER)
-def _col2im(cols, input_shape, kernel_size, stride, padding, dilation, order, out):
-    where, zero, image = "col2im", zero_of(cols), int4(sizes_of(input_shape, "NCHW"))
+def _col2im(cols, input_shape, kernel_size, stride, padding, dilation, order, out, where):
+    zero, image = zero_of(cols), int4(sizes_of(input_shape, "NCHW"))
     pads = margins(where, padding)
     window, K, P = input_windows(where, image, int2(kernel_size), int2(stride), pads, int2(dilation))
     same_shape(where, "cols", cols, columns_shape(image[0], K, P, input_shape, order))

@@ -11,19 +11,11 @@ import numpy as np
 
 from fastconv._arguments.sizes import check_range
 from fastconv._engine.planes import channels_first, to_channels_last
-from fastconv._overloads.arguments import int4
-from fastconv._overloads.arrays import new_array, ready, reshaped
+from fastconv._overloads.arguments import int4, new_array, ready, reshaped
 from fastconv._overloads.kinds import value_of
 from fastconv._overloads.register import by_values, text
 from fastconv._runtime.jit import jitable
 from fastconv.errors import ShapeError
-
-# of (N, C, H, W), the sizes in the caller's order
-ORDERS: dict[str, Callable] = {
-    "NCHW": jitable(lambda s: s),
-    "NHWC": jitable(lambda s: (s[0], s[2], s[3], s[1])),
-    "NCL": jitable(lambda s: (s[0], s[1], s[3])),
-}
 
 
 @by_values
@@ -44,16 +36,32 @@ def sizes_of(shape, layout):
         N, H, W, C = batched(shape, layout)
         return N, C, H, W
 
-    return moved if value_of(layout) == "NHWC" else lambda shape, layout: batched(shape, layout)
+    return moved if value_of(layout) == "NHWC" else batched(shape, layout)
+
+
+# of sizes (N, C, H, W) by layout, the shape of images with a batch
+SHAPES: dict[str, Callable] = {
+    "NCHW": lambda sizes, like, layout: sizes,
+    "NHWC": lambda sizes, like, layout: (sizes[0], sizes[2], sizes[3], sizes[1]),
+    "NCL": lambda sizes, like, layout: (sizes[0], sizes[1], sizes[3]),
+}
 
 
 @by_values
 def shape_as(sizes, like, layout):
     """The shape of images (N, C, H, W) where those of the shape `like` have a batch or none."""
-    ordered = ORDERS[value_of(layout)]
+    shape = SHAPES[value_of(layout)]
     if len(like) == len(value_of(layout)):
-        return lambda sizes, like, layout: ordered(sizes)
-    return lambda sizes, like, layout: ordered(sizes)[1:]
+        return shape
+    with_batch = jitable(shape)
+    return lambda sizes, like, layout: with_batch(sizes, like, layout)[1:]
+
+
+@by_values
+def is_last(layout, order):
+    """Whether channels are last, and stay there in what is computed in another order."""
+    last = value_of(layout) == "NHWC" != value_of(order)
+    return lambda layout, order: last
 
 
 @by_values
@@ -69,15 +77,17 @@ def images(a, zero, layout):
     """Images as kernels take them, (N, C, H, W) of the dtype of `zero`, copied only if they are not."""
     if value_of(layout) == "NHWC":
         return lambda a, zero, layout: channels_first("", with_batch(ready(a, zero), layout))
+    if a.ndim == 4:
+        return lambda a, zero, layout: ready(a, zero)
     return lambda a, zero, layout: with_batch(ready(a, zero), layout)
 
 
 @by_values
-def first(where, own, layout):
+def first(own, layout):
     """An array (N, C, H, W) for the result to be computed in, which `put` brings into the caller's array `own`."""
     if value_of(layout) == "NHWC":
-        return lambda where, own, layout: new_array(where, sizes_of(own.shape, layout), own.dtype.type(0))
-    return lambda where, own, layout: with_batch(own, layout)
+        return lambda own, layout: new_array("", sizes_of(own.shape, layout), own.dtype.type(0))
+    return with_batch(own, layout)
 
 
 @by_values

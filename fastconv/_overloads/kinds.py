@@ -45,23 +45,18 @@ def is_none(kind: Any) -> bool:
     return value_of(kind) is None
 
 
-def shown(kind: Any) -> str:
-    """What an error says that the argument is."""
-    value = value_of(kind)
-    return f"a value of type {kind}" if value is UNKNOWN else repr(value)
-
-
-class _Unknown:
-    """Stands for a value that is not known when the function is compiled, in Python's own checks and their errors."""
+class Shown:
+    """Stands for a value of a type, in Python's own checks and their errors, which show it if it is known."""
 
     def __init__(self, kind: Any):
         self._kind = kind
 
     def __repr__(self) -> str:
-        return f"a value of type {self._kind}"
+        value = value_of(self._kind)
+        return f"a value of type {self._kind}" if value is UNKNOWN else repr(value)
 
 
-class _Whole(_Unknown, int):
+class _Whole(Shown, int):
     """Stands for an integer, of a value that every check takes: values are checked when the function runs."""
 
     def __new__(cls, kind: Any) -> _Whole:
@@ -75,7 +70,7 @@ def sample(kind: Any) -> Any:
         return _Whole(kind)
     if isinstance(kind, types.BaseTuple):
         return tuple(sample(part) for part in kind)
-    return _Unknown(kind) if value is UNKNOWN else value
+    return Shown(kind) if value is UNKNOWN else value
 
 
 def _sample_array(kind: types.Array) -> np.ndarray:
@@ -156,7 +151,7 @@ def whole_pair(where: str, name: str, call: Call) -> None:
     """One integer or a tuple of two."""
     kind = call[name]
     if isinstance(kind, types.BaseTuple) and len(kind) != 2:
-        raise ShapeError(f"{where}: {name} must be one integer or two, got {shown(kind)}")
+        raise ShapeError(f"{where}: {name} must be one integer or two, got {Shown(kind)!r}")
     pair(where, name, sample(kind))
 
 
@@ -179,14 +174,14 @@ def padding(where: str, name: str, call: Call) -> None:
 def _flag(where: str, name: str, call: Call) -> None:
     kind = call[name]
     if not isinstance(kind, types.Boolean | types.BooleanLiteral) and not isinstance(value_of(kind), bool):
-        raise TypeError(f"{where}: {name} must be True or False, got {shown(kind)}")
+        raise TypeError(f"{where}: {name} must be True or False, got {Shown(kind)!r}")
 
 
 def _number(where: str, name: str, call: Call) -> None:
     kind, value = call[name], value_of(call[name])
     ordinary = isinstance(kind, types.Integer | types.Float) if value is UNKNOWN else isinstance(value, int | float)
     if not ordinary or isinstance(value, bool):
-        raise TypeError(f"{where}: {name} must be a number, got {shown(kind)}")
+        raise TypeError(f"{where}: {name} must be a number, got {Shown(kind)!r}")
 
 
 def constant(check: Callable[[str, Any], Any]) -> Kind:
@@ -208,13 +203,9 @@ def _needs(where: str, value: Any) -> None:
         raise ValueError(f"{where}: needs must be three booleans (x, weight, bias), got {value!r}")
 
 
-def checked_later(where: str, name: str, call: Call) -> None:
-    """`out`, which is checked where the result's type is known."""
-
-
-# what an argument of a name is, unless the function's text says otherwise
+# what an argument of a name is, unless one function says otherwise; `out` is checked against the result's type
 KINDS: dict[str, Kind] = {
-    "x": images, "grad_output": _gradient, "indices": _indices, "y": array, "out": checked_later,
+    "x": images, "grad_output": _gradient, "indices": _indices, "y": array, "out": lambda *_: None,
     "input_shape": sized(), "output_shape": sized(),
     "stride": whole_pair, "dilation": whole_pair, "output_padding": whole_pair, "kernel_size": whole_pair,
     "padding": padding, "groups": whole, "axis": whole, "size": whole, "divisor_override": optional(whole),

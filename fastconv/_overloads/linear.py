@@ -7,7 +7,7 @@ import numpy as np
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._engine.linear import check_linear, product
-from fastconv._overloads.arrays import new_array, new_gradients, ready, zero_of
+from fastconv._overloads.arguments import new_array, new_gradients, ready, zero_of
 from fastconv._overloads.kinds import optional, ranked
 from fastconv._overloads.register import compiled_as, text
 from fastconv._runtime.jit import jitable
@@ -39,8 +39,8 @@ def _start(where, bias, y):
 
 
 @compiled_as(functional.linear, x=ROWS, weight=WEIGHT, bias=BIAS)
-def _linear(x, weight, bias):
-    where, zero = "linear", zero_of(x, weight, bias)
+def _linear(x, weight, bias, where):
+    zero = zero_of(x, weight, bias)
     check_linear(where, x, weight)
     own = new_array(where, _shape(x, weight), zero)
     y, lowest = _rows(own), own.dtype.type(-np.inf)
@@ -60,8 +60,8 @@ def _fill(g, x, weight, grad_x, grad_weight, grad_bias):
 
 
 @compiled_as(functional.linear_backward, x=ROWS, weight=WEIGHT)
-def _linear_backward(grad_output, x, weight, needs):
-    where, zero = "linear_backward", zero_of(grad_output, x, weight)
+def _linear_backward(grad_output, x, weight, needs, where):
+    zero = zero_of(grad_output, x, weight)
     check_linear(where, x, weight)
     same_shape(where, "grad_output", grad_output, _shape(x, weight))
     grads = new_gradients(where, needs, x.shape, weight.shape, weight.shape[0], zero)

@@ -12,8 +12,7 @@ from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_range
 from fastconv._engine.batch_norm import check_batch, gradients, normalise, statistics
-from fastconv._overloads.arguments import number, wanted
-from fastconv._overloads.arrays import ready, zero_of
+from fastconv._overloads.arguments import needed, number, ready, zero_of
 from fastconv._overloads.images import as_given, check_pixels, images, sizes_of
 from fastconv._overloads.kinds import is_none, optional, ranked, value_of
 from fastconv._overloads.register import by_types, by_values, compiled_as, text
@@ -76,8 +75,8 @@ def given(where, x, running_mean, running_var, training, updated, layout):
 
 
 @compiled_as(functional.batch_norm2d, bias=CHANNELS, **NUMBERS)
-def _batch_norm2d(x, running_mean, running_var, weight, bias, training, momentum, eps, layout):
-    where, zero, trains = "batch_norm2d", zero_of(x, weight, bias), bool(training)
+def _batch_norm2d(x, running_mean, running_var, weight, bias, training, momentum, eps, layout, where):
+    zero, trains = zero_of(x, weight, bias), bool(training)
     small, share = number(where, "eps", eps), number(where, "momentum", momentum)
     means, variances = given(where, x, running_mean, running_var, trains, True, layout)
     factors = per_channel(where, "weight", weight, means.size, 1.0)
@@ -94,28 +93,33 @@ def _batch_norm2d(x, running_mean, running_var, weight, bias, training, momentum
 
 
 @by_values
-def _own(want, grad, x, layout):
-    """A gradient, if it is wanted, in the dtype of x, and in its form if it has its axes."""
-    if is_none(want):
-        return lambda want, grad, x, layout: None
-    if grad.ndim == 1:
-        return lambda want, grad, x, layout: grad.astype(x.dtype)
-    return lambda want, grad, x, layout: as_given(grad, x.shape, layout)
+def _wanted(needs):
+    wants = needed(needs)
+    return lambda needs: wants
+
+
+@by_values
+def _own(needs, which, grads, x, layout):
+    """The gradient of this number, if it is needed, in the dtype of x and the one of x in the caller's form."""
+    number = value_of(which)
+    if not needed(needs)[number]:
+        return lambda needs, which, grads, x, layout: None
+    if number == 0:
+        return lambda needs, which, grads, x, layout: as_given(grads[0], x.shape, layout)
+    return lambda needs, which, grads, x, layout: grads[number].astype(grads[0].dtype)
 
 
 @compiled_as(functional.batch_norm2d_backward, **NUMBERS)
-def _batch_norm2d_backward(grad_output, x, running_mean, running_var, weight, training, eps, layout, needs):
-    where, zero, trains = "batch_norm2d_backward", zero_of(grad_output, x, weight), bool(training)
+def _batch_norm2d_backward(grad_output, x, running_mean, running_var, weight, training, eps, layout, needs, where):
+    zero, trains = zero_of(grad_output, x, weight), bool(training)
     small = number(where, "eps", eps)
     means, variances = given(where, x, running_mean, running_var, trains, False, layout)
     factors = per_channel(where, "weight", weight, means.size, 1.0)
     same_shape(where, "grad_output", grad_output, x.shape)
     g, values = images(grad_output, zero, layout), images(x, zero, layout)
     mean, var = statistics(values, means, variances, trains)
-    wants = wanted(needs)
-    needed = wants[0] is not None, wants[1] is not None, wants[2] is not None
-    grads = gradients(where, g, values, mean, var, factors, trains, small, needed)
-    return _own(wants[0], grads[0], x, layout), _own(wants[1], grads[1], g, layout), _own(wants[2], grads[2], g, layout)
+    grads = gradients(where, g, values, mean, var, factors, trains, small, _wanted(needs))
+    return _own(needs, 0, grads, x, layout), _own(needs, 1, grads, x, layout), _own(needs, 2, grads, x, layout)
 
 
 @text
@@ -127,8 +131,7 @@ def _options(where, size, alpha, beta, k):
 
 
 @compiled_as(functional.local_response_norm)
-def _local_response_norm(x, size, alpha, beta, k, layout):
-    where = "local_response_norm"
+def _local_response_norm(x, size, alpha, beta, k, layout, where):
     check_pixels(where, x, layout)
     n, a, b, start = _options(where, size, alpha, beta, k)
     values = images(x, zero_of(x), layout)
@@ -138,8 +141,8 @@ def _local_response_norm(x, size, alpha, beta, k, layout):
 
 
 @compiled_as(functional.local_response_norm_backward)
-def _local_response_norm_backward(grad_output, x, size, alpha, beta, k, layout):
-    where, zero = "local_response_norm_backward", zero_of(grad_output, x)
+def _local_response_norm_backward(grad_output, x, size, alpha, beta, k, layout, where):
+    zero = zero_of(grad_output, x)
     check_pixels(where, x, layout)
     same_shape(where, "grad_output", grad_output, x.shape)
     n, a, b, start = _options(where, size, alpha, beta, k)

@@ -13,8 +13,7 @@ from fastconv._engine.global_pool import share_out
 from fastconv._engine.pool import avg_pool, avg_pool_backward, lowest_of, max_dtype, max_pool
 from fastconv._engine.unpool import scatter, take
 from fastconv._geometry.axes import check_steps, pool_axes
-from fastconv._overloads.arguments import int2, margins
-from fastconv._overloads.arrays import new_array, result, zero_of
+from fastconv._overloads.arguments import int2, margins, new_array, result, zero_of
 from fastconv._overloads.images import as_given, check_pixels, first, full_shape, images, put, shape_as, sizes_of
 from fastconv._overloads.kinds import Call, is_none, optional, whole_pair
 from fastconv._overloads.register import by_types, compiled_as, text
@@ -69,7 +68,7 @@ def _max_pool(where, x, kernel_size, stride, padding, dilation, ceil_mode, layou
     lowest, image = lowest_in(x), sizes_of(x.shape, layout)
     shape, rows, columns = windows(where, image, kernel_size, stride, padding, dilation, ceil_mode)
     own = result(where, shape_as(shape, x.shape, layout), lowest, out, x, None, None)
-    y, indices = first(where, own, layout), new_array(where, shape if keep else (1, 0, 0, 0), np.int64(0))
+    y, indices = first(own, layout), new_array(where, shape if keep else (1, 0, 0, 0), np.int64(0))
     max_pool(images(x, lowest, layout), rows, columns, lowest, keep, y, indices)
     return as_narrow(put(y, own, layout), x), indices
 
@@ -81,20 +80,18 @@ def _out(where: str, name: str, call: Call) -> None:
 
 
 @compiled_as(functional.max_pool2d, stride=STRIDE, out=_out)
-def _max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, layout, out):
-    return _max_pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode, layout, out, False)[0]
+def _max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, layout, out, where):
+    return _max_pool(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout, out, False)[0]
 
 
 @compiled_as(functional.max_pool2d_with_indices, stride=STRIDE)
-def _max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode, layout):
-    where = "max_pool2d_with_indices"
+def _max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode, layout, where):
     y, indices = _max_pool(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout, None, True)
     return y, as_given(indices, x.shape, layout)
 
 
 @compiled_as(functional.max_pool2d_backward)
-def _max_pool2d_backward(grad_output, indices, input_shape, layout):
-    where = "max_pool2d_backward"
+def _max_pool2d_backward(grad_output, indices, input_shape, layout, where):
     shape = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, layout)
     same_shape(where, "indices", indices, grad_output.shape)
     g, places = images(grad_output, zero_of(grad_output), layout), images(indices, np.int64(0), layout)
@@ -111,21 +108,29 @@ def divisor(where, override):
 
 
 @compiled_as(functional.avg_pool2d, stride=STRIDE)
-def _avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out):
-    where, zero, image = "avg_pool2d", zero_of(x), sizes_of(x.shape, layout)
+def _avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out, where):
+    zero, image = zero_of(x), sizes_of(x.shape, layout)
     shape, rows, columns = windows(where, image, kernel_size, stride, padding, 1, ceil_mode)
     number = divisor(where, divisor_override)
     own = result(where, shape_as(shape, x.shape, layout), zero, out, x, None, None)
-    y = first(where, own, layout)
+    y = first(own, layout)
     avg_pool(images(x, zero, layout), rows, columns, bool(count_include_pad), number, y)
     return put(y, own, layout)
 
 
 @compiled_as(functional.avg_pool2d_backward, stride=STRIDE)
 def _avg_pool2d_backward(
-    grad_output, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout
+    grad_output,
+    input_shape,
+    kernel_size,
+    stride,
+    padding,
+    ceil_mode,
+    count_include_pad,
+    divisor_override,
+    layout,
+    where,
 ):
-    where = "avg_pool2d_backward"
     image = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, layout)
     shape, rows, columns = windows(where, image, kernel_size, stride, padding, 1, ceil_mode)
     same_shape(where, "grad_output", grad_output, shape_as(shape, grad_output.shape, layout))
@@ -135,8 +140,8 @@ def _avg_pool2d_backward(
 
 
 @compiled_as(functional.global_avg_pool2d)
-def _global_avg_pool2d(x, layout):
-    where, zero = "global_avg_pool2d", zero_of(x)
+def _global_avg_pool2d(x, layout, where):
+    zero = zero_of(x)
     check_pixels(where, x, layout)
     values = images(x, zero, layout)
     y = new_array(where, (values.shape[0], values.shape[1], 1, 1), zero)
@@ -145,8 +150,7 @@ def _global_avg_pool2d(x, layout):
 
 
 @compiled_as(functional.global_avg_pool2d_backward)
-def _global_avg_pool2d_backward(grad_output, input_shape, layout):
-    where = "global_avg_pool2d_backward"
+def _global_avg_pool2d_backward(grad_output, input_shape, layout, where):
     shape = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, layout)
     same_shape(where, "grad_output", grad_output, shape_as((shape[0], shape[1], 1, 1), grad_output.shape, layout))
     g = images(grad_output, zero_of(grad_output), layout)
@@ -154,8 +158,7 @@ def _global_avg_pool2d_backward(grad_output, input_shape, layout):
 
 
 @compiled_as(functional.max_unpool2d)
-def _max_unpool2d(x, indices, output_shape, layout):
-    where = "max_unpool2d"
+def _max_unpool2d(x, indices, output_shape, layout, where):
     shape = full_shape(where, "output_shape", output_shape, "x", x, layout)
     same_shape(where, "indices", indices, x.shape)
     values, places = images(x, x.dtype.type(0), layout), images(indices, np.int64(0), layout)
@@ -163,8 +166,7 @@ def _max_unpool2d(x, indices, output_shape, layout):
 
 
 @compiled_as(functional.max_unpool2d_backward)
-def _max_unpool2d_backward(grad_output, indices, layout):
-    where = "max_unpool2d_backward"
+def _max_unpool2d_backward(grad_output, indices, layout, where):
     (N, C, H, W), found = sizes_of(grad_output.shape, layout), sizes_of(indices.shape, layout)
     if min(C, H, W) < 1 or N != found[0] or C != found[1]:
         raise ShapeError("{}: indices {} do not fit grad_output of {}", where, indices.shape, grad_output.shape)

@@ -17,8 +17,9 @@ from fastconv._runtime.jit import STRICT, jitable
 def compiled_as(function: Callable, **kinds: Kind) -> Callable:
     """Register what is decorated as the text of `function` in jitted code.
 
-    It has the arguments' names; their defaults are set here. Before it is compiled, their types are checked: each by
-    the kind that is given here, else by that of its name in `KINDS`. Numba has no arguments that are keywords only.
+    It has the arguments' names, and after them `where`, the function's name for errors; defaults are set here. Before
+    it is compiled, the arguments' types are checked: each by the kind that is given here, else by that of its name in
+    `KINDS`. Numba has no arguments that are keywords only.
     """
     where, ordinary = function.__name__, inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = inspect.signature(function).parameters.values()
@@ -27,9 +28,9 @@ def compiled_as(function: Callable, **kinds: Kind) -> Callable:
     defaults = [p.default for p in parameters if p.default is not p.empty]
 
     def register(text: Callable) -> Callable:
-        assert [*inspect.signature(text).parameters] == [*checks], where
+        assert [*inspect.signature(text).parameters] == [*checks, "where"], where
         # of a tuple that is left out Numba would know the type alone: None stands for `needs`
-        text.__defaults__ = tuple(None if isinstance(value, tuple) else value for value in defaults)
+        text.__defaults__ = (*(None if isinstance(value, tuple) else value for value in defaults), where)
 
         @functools.wraps(text)
         def typed(*args: Any, **keywords: Any) -> Callable:
