@@ -26,7 +26,7 @@ Three things are Numba's way: arguments after the `*` may also be given by posit
 with a SystemError whose cause is fastconv's error; and a function that raises keeps its arguments' memory.
 """
 
-from fastconv._overloads import activation, conv, im2col, linear, norm, pool  # noqa: F401
+from fastconv._overloads import activation, conv, linear, norm, windows  # noqa: F401
 
 __all__ = ["init"]
 

@@ -13,7 +13,7 @@ from numba.np.numpy_support import as_dtype
 from fastconv._arguments.arrays import check_memory, empty, same_shape
 from fastconv._arguments.scalars import LARGEST, check_limits, limits
 from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS
-from fastconv._overloads.kinds import is_none, result_dtype, value_of
+from fastconv._overloads.kinds import UNKNOWN, is_none, result_dtype, value_of
 from fastconv._overloads.register import by_types, by_values, text
 from fastconv._runtime.jit import STRICT, jitable, linked, strict_helper
 from fastconv._runtime.threads import threads_here
@@ -78,8 +78,9 @@ def margins(where, padding):
 
 
 def needed(needs: Any) -> tuple[bool, ...]:
-    """Which of the gradients of x, weight and bias are needed, by the type of `needs`."""
-    return tuple(map(bool, value_of(needs) or (True, True, True)))
+    """Which of the gradients of x, weight and bias are needed: all where `needs`, a constant, is left out."""
+    value = value_of(needs)
+    return (True, True, True) if value is UNKNOWN else tuple(map(bool, value))
 
 
 @overload(empty, jit_options=STRICT)
@@ -146,6 +147,15 @@ def ready(a, zero):
         return found
 
     return copied
+
+
+@text
+def per_channel(where, name, numbers, C, missing):
+    """Numbers for each of C channels in the dtype of `missing`, which stands for each where there are none."""
+    if numbers is None:
+        return np.full(C, missing)
+    same_shape(where, name, numbers, (C,))
+    return ready(numbers, missing)
 
 
 @by_values

@@ -42,17 +42,14 @@ def sizes(where, image, weight, biases, options):
     """A convolution's sizes, all checked, and its result's shape; `biases` is -1 for none."""
     if biases >= 0 and biases != weight[0]:
         raise ShapeError("{}: bias must have shape {}, got {}", where, (weight[0],), (biases,))
-    stride, margins, dilation, groups = options
-    conv = checked_conv(where, (image[1], image[2], image[3]), weight, stride, margins, dilation, groups)
+    conv = checked_conv(where, (image[1], image[2], image[3]), weight, *options)
     return conv, (image[0], conv.OC, conv.rows.out, conv.columns.out)
 
 
 @linked
 def transposed_sizes(where, image, weight, biases, options):
     """The sizes of the convolution whose input gradient a transposed one is, and the shape of that one's result."""
-    stride, margins, dilation, groups, extra = options
-    channels = image[1], image[2], image[3]
-    conv = checked_conv_transpose(where, channels, weight, stride, margins, extra, groups, dilation)
+    conv = checked_conv_transpose(where, (image[1], image[2], image[3]), weight, *options)
     if biases >= 0 and biases != conv.C:
         raise ShapeError("{}: bias must have shape {}, got {}", where, (conv.C,), (biases,))
     return conv, (image[0], conv.C, conv.rows.size, conv.columns.size)
@@ -63,59 +60,54 @@ def _size(bias):
     return np.int64(-1) if bias is None else np.int64(bias.size)
 
 
-@text
+@by_values
 def convolution(where, x, weight, bias, options, layout, order, out):
-    """The convolution of these options (stride, margins, dilation, groups), or with output_padding the transposed one.
+    """The convolution of these options, in the order of `checked_conv`, or the transposed one, of one option more.
 
     `order` is the layout of arrays that are brought into NCHW order for it; it is not NHWC where they stay as they are.
     """
-    zero, image, kernels = zero_of(x, weight, bias), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
-    if len(options) == 4:
-        conv, shape = sizes(where, image, kernels, _size(bias), options)
-    else:
-        conv, shape = transposed_sizes(where, image, kernels, _size(bias), options)
-    own = result(where, shape_as(shape, x.shape, layout), zero, out, x, weight, bias)
-    values, taps, y = images(x, zero, order), images(weight, zero, order), first(own, order)
-    if len(options) == 4:
-        convolve(where, conv, is_last(layout, order), values, taps, ready(bias, zero), y)
-        return own
-    input_gradient(where, conv, False, values, taps, ready(bias, zero), y)
-    return put(y, own, order)
+    check, compute = (sizes, convolve) if len(options) == 4 else (transposed_sizes, input_gradient)
+
+    def run(where, x, weight, bias, options, layout, order, out):
+        zero, image, kernels = zero_of(x, weight, bias), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
+        conv, shape = check(where, image, kernels, _size(bias), options)
+        own = result(where, shape_as(shape, x.shape, layout), zero, out, x, weight, bias)
+        values, taps, y = images(x, zero, order), images(weight, zero, order), first(own, order)
+        compute(where, conv, is_last(layout, order), values, taps, ready(bias, zero), y)
+        return put(y, own, order)
+
+    return run
 
 
-@text
-def gradients(where, grad_output, x, weight, options, layout, order, needs):
+@by_values
+def gradients(where, g, x, weight, options, layout, order, needs):
     """The gradients that are needed, None for others, of a `convolution`."""
-    zero, image, kernels = zero_of(x, weight, grad_output), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
-    if len(options) == 4:
-        conv, shape = sizes(where, image, kernels, np.int64(-1), options)
-    else:
-        conv, shape = transposed_sizes(where, image, kernels, np.int64(-1), options)
-    same_shape(where, "grad_output", grad_output, shape_as(shape, x.shape, layout))
-    grads = new_gradients(where, needs, x.shape, weight.shape, shape[1], zero)
-    g, values, taps = images(grad_output, zero, order), images(x, zero, order), images(weight, zero, order)
-    _fill(where, conv, options, is_last(layout, order), order, g, values, taps, grads[0], grads[1], grads[2])
-    return grads
+    plain = len(options) == 4
+    check, compute = (sizes, input_gradient) if plain else (transposed_sizes, convolve)
 
-
-@text
-def _fill(where, conv, options, last, order, g, x, weight, grad_x, grad_weight, grad_bias):
-    if grad_x is not None:
-        found, none = first(grad_x, order), np.empty(0, g.dtype)
-        if len(options) == 4:
-            input_gradient(where, conv, last, g, weight, none, found)
-        else:
-            convolve(where, conv, last, g, weight, none, found)
+    @text
+    def fill(where, conv, last, order, g, x, weight, grad_x, grad_weight, grad_bias):
+        if grad_x is not None:
+            found = first(grad_x, order)
+            compute(where, conv, last, g, weight, np.empty(0, g.dtype), found)
             put(found, grad_x, order)
-    if grad_weight is not None:
-        taps = first(grad_weight, order)
-        if len(options) == 4:
-            weight_gradient(where, conv, last, g, x, taps)
-        else:
-            weight_gradient(where, conv, last, x, g, taps)
+        if grad_weight is not None:
+            taps = first(grad_weight, order)
+            weight_gradient(where, conv, last, g if plain else x, x if plain else g, taps)
             put(taps, grad_weight, order)
-    if grad_bias is not None:
-        bias_gradient(g, last, grad_bias)
+        if grad_bias is not None:
+            bias_gradient(g, last, grad_bias)
+
+    def run(where, g, x, weight, options, layout, order, needs):
+        zero, image, kernels = zero_of(x, weight, g), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
+        conv, shape = check(where, image, kernels, np.int64(-1), options)
+        same_shape(where, "grad_output", g, shape_as(shape, x.shape, layout))
+        grads, last = new_gradients(where, needs, x.shape, weight.shape, shape[1], zero), is_last(layout, order)
+        arrays = images(g, zero, order), images(x, zero, order), images(weight, zero, order)
+        fill(where, conv, last, order, arrays[0], arrays[1], arrays[2], grads[0], grads[1], grads[2])
+        return grads
+
+    return run
 
 
 @compiled_as(functional.conv_output_shape, input_shape=sized(4), weight_shape=sized(4))
@@ -143,15 +135,15 @@ def _conv2d_backward(grad_output, x, weight, stride, padding, dilation, groups, 
 
 @compiled_as(functional.conv_transpose2d, weight=TRANSPOSED_WEIGHT, bias=BIAS)
 def _conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation, layout, out, where):
-    options = int2(stride), margins(where, padding), int2(dilation), np.int64(groups), int2(output_padding)
+    options = int2(stride), margins(where, padding), int2(output_padding), np.int64(groups), int2(dilation)
     return convolution(where, x, weight, bias, options, layout, layout, out)
 
 
 @compiled_as(functional.conv_transpose2d_backward, weight=TRANSPOSED_WEIGHT)
-def _conv_transpose2d_backward(
+def _transposed_backward(
     grad_output, x, weight, stride, padding, output_padding, groups, dilation, layout, needs, where
 ):
-    options = int2(stride), margins(where, padding), int2(dilation), np.int64(groups), int2(output_padding)
+    options = int2(stride), margins(where, padding), int2(output_padding), np.int64(groups), int2(dilation)
     return gradients(where, grad_output, x, weight, options, layout, layout, needs)
 
 
@@ -190,10 +182,8 @@ def _padding(where: str, name: str, call: kinds.Call) -> None:
 SIGNALS = {
     "x": ranked("3 dimensions, or 2 without a batch, got {}", 2, 3),
     "weight": ranked("3 dimensions (OC, C/groups, K), got {}", 3),
-    "stride": alone(whole),
-    "padding": _padding,
-    "dilation": alone(whole),
-}
+    "stride": alone(whole), "padding": _padding, "dilation": alone(whole),
+}  # fmt: skip
 
 
 @compiled_as(functional.conv1d, bias=BIAS, **SIGNALS)
@@ -220,11 +210,6 @@ def _slid(where, x, kernel, padding):
     return y[0, 0]
 
 
-@strict_helper
-def _flipped(a):
-    return np.ascontiguousarray(a[::-1, ::-1])
-
-
 @linked
 def slide(where, x, kernel, padding, valid, flips):
     """The kernel slid over x, flipped where `flips`; where `valid`, the smaller of the two over the larger."""
@@ -233,8 +218,9 @@ def slide(where, x, kernel, padding, valid, flips):
     swaps = valid and covers(kernel, x)
     a, b = (kernel, x) if swaps else (x, kernel)
     if flips:
-        return _slid(where, a, _flipped(b), padding)
-    return _flipped(_slid(where, a, b, padding)) if swaps else _slid(where, a, b, padding)
+        return _slid(where, a, np.ascontiguousarray(b[::-1, ::-1]), padding)
+    y = _slid(where, a, b, padding)
+    return np.ascontiguousarray(y[::-1, ::-1]) if swaps else y
 
 
 @by_values

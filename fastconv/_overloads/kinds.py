@@ -188,11 +188,9 @@ def constant(check: Callable[[str, Any], Any]) -> Kind:
     """A value that is known when the function is compiled, and that `check` takes."""
 
     def checked(where: str, name: str, call: Call) -> Any:
-        value = value_of(call[name])
+        kind, value = call[name], value_of(call[name])
         if value is UNKNOWN:
-            raise TypeError(
-                f"{where}: {name} must be a constant inside jitted code, got a variable of type {call[name]}"
-            )
+            raise TypeError(f"{where}: {name} must be a constant inside jitted code, got a variable of type {kind}")
         return check(where, value)
 
     return checked

@@ -7,9 +7,9 @@ import numpy as np
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._engine.linear import check_linear, product
-from fastconv._overloads.arguments import new_array, new_gradients, ready, zero_of
+from fastconv._overloads.arguments import new_array, new_gradients, per_channel, ready, zero_of
 from fastconv._overloads.kinds import optional, ranked
-from fastconv._overloads.register import compiled_as, text
+from fastconv._overloads.register import compiled_as
 from fastconv._runtime.jit import jitable
 from fastconv.kernels.gemm import column_sums, matmul_transposed
 
@@ -24,28 +24,14 @@ def _rows(a):
     return a if a.ndim == 2 else a.reshape((1, a.size))
 
 
-@jitable
-def _shape(x, weight):
-    return (x.shape[0], weight.shape[0]) if x.ndim == 2 else (weight.shape[0],)
-
-
-@text
-def _start(where, bias, y):
-    """What the sums of y (N, OUT) begin with."""
-    if bias is None:
-        return np.zeros(y.shape[1], y.dtype)
-    same_shape(where, "bias", bias, (y.shape[1],))
-    return ready(bias, y.dtype.type(0))
-
-
 @compiled_as(functional.linear, x=ROWS, weight=WEIGHT, bias=BIAS)
 def _linear(x, weight, bias, where):
     zero = zero_of(x, weight, bias)
     check_linear(where, x, weight)
-    own = new_array(where, _shape(x, weight), zero)
-    y, lowest = _rows(own), own.dtype.type(-np.inf)
-    matmul_transposed(_rows(ready(x, zero)), ready(weight, zero), _start(where, bias, y), lowest, y)
-    return own
+    start = per_channel(where, "bias", bias, weight.shape[0], zero)
+    y = new_array(where, (*x.shape[:-1], weight.shape[0]), zero)
+    matmul_transposed(_rows(ready(x, zero)), ready(weight, zero), start, y.dtype.type(-np.inf), _rows(y))
+    return y
 
 
 @jitable
@@ -63,7 +49,7 @@ def _fill(g, x, weight, grad_x, grad_weight, grad_bias):
 def _linear_backward(grad_output, x, weight, needs, where):
     zero = zero_of(grad_output, x, weight)
     check_linear(where, x, weight)
-    same_shape(where, "grad_output", grad_output, _shape(x, weight))
+    same_shape(where, "grad_output", grad_output, (*x.shape[:-1], weight.shape[0]))
     grads = new_gradients(where, needs, x.shape, weight.shape, weight.shape[0], zero)
     g, rows = _rows(ready(grad_output, zero)), _rows(ready(x, zero))
     _fill(g, rows, ready(weight, zero), grads[0], grads[1], grads[2])

@@ -12,7 +12,7 @@ from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_range
 from fastconv._engine.batch_norm import check_batch, gradients, normalise, statistics
-from fastconv._overloads.arguments import needed, number, ready, zero_of
+from fastconv._overloads.arguments import needed, number, per_channel, zero_of
 from fastconv._overloads.images import as_given, check_pixels, images, sizes_of
 from fastconv._overloads.kinds import is_none, optional, ranked, value_of
 from fastconv._overloads.register import by_types, by_values, compiled_as, text
@@ -22,15 +22,6 @@ from fastconv.kernels.batch_norm import move
 
 CHANNELS = optional(ranked("1 dimensions (C,), got {}", 1))
 NUMBERS = {"running_mean": CHANNELS, "running_var": CHANNELS, "weight": CHANNELS}
-
-
-@text
-def per_channel(where, name, numbers, C, missing):
-    """Numbers for each of C channels as float64, `missing` for each where there are none."""
-    if numbers is None:
-        return np.full(C, missing)
-    same_shape(where, name, numbers, (C,))
-    return ready(numbers, np.float64(0))
 
 
 @by_values
@@ -93,12 +84,6 @@ def _batch_norm2d(x, running_mean, running_var, weight, bias, training, momentum
 
 
 @by_values
-def _wanted(needs):
-    wants = needed(needs)
-    return lambda needs: wants
-
-
-@by_values
 def _own(needs, which, grads, x, layout):
     """The gradient of this number, if it is needed, in the dtype of x and the one of x in the caller's form."""
     number = value_of(which)
@@ -118,7 +103,7 @@ def _batch_norm2d_backward(grad_output, x, running_mean, running_var, weight, tr
     same_shape(where, "grad_output", grad_output, x.shape)
     g, values = images(grad_output, zero, layout), images(x, zero, layout)
     mean, var = statistics(values, means, variances, trains)
-    grads = gradients(where, g, values, mean, var, factors, trains, small, _wanted(needs))
+    grads = gradients(where, g, values, mean, var, factors, trains, small, needs)
     return _own(needs, 0, grads, x, layout), _own(needs, 1, grads, x, layout), _own(needs, 2, grads, x, layout)
 
 

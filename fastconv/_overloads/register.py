@@ -29,8 +29,7 @@ def compiled_as(function: Callable, **kinds: Kind) -> Callable:
 
     def register(text: Callable) -> Callable:
         assert [*inspect.signature(text).parameters] == [*checks, "where"], where
-        # of a tuple that is left out Numba would know the type alone: None stands for `needs`
-        text.__defaults__ = (*(None if isinstance(value, tuple) else value for value in defaults), where)
+        text.__defaults__ = (*defaults, where)
 
         @functools.wraps(text)
         def typed(*args: Any, **keywords: Any) -> Callable:

@@ -1,4 +1,4 @@
-"""Pooling and unpooling in jitted code."""
+"""Windows over images in jitted code: pooling, unpooling, im2col and col2im."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from fastconv._engine import unpool
 from fastconv._engine.global_pool import share_out
 from fastconv._engine.pool import avg_pool, avg_pool_backward, lowest_of, max_dtype, max_pool
 from fastconv._engine.unpool import scatter, take
-from fastconv._geometry.axes import check_steps, pool_axes
-from fastconv._overloads.arguments import int2, margins, new_array, result, zero_of
+from fastconv._geometry.axes import check_steps, pool_axes, taps_window
+from fastconv._geometry.conv import checked_windows, pixels_of, reduction_length
+from fastconv._overloads.arguments import int2, int4, margins, new_array, ready, reshaped, result, zero_of
 from fastconv._overloads.images import as_given, check_pixels, first, full_shape, images, put, shape_as, sizes_of
-from fastconv._overloads.kinds import Call, is_none, optional, whole_pair
-from fastconv._overloads.register import by_types, compiled_as, text
-from fastconv._runtime.jit import linked
+from fastconv._overloads.kinds import Call, array, constant, is_none, optional, ranked, sized, value_of, whole_pair
+from fastconv._overloads.register import by_types, by_values, compiled_as, text
+from fastconv._runtime.jit import jitable, linked
 from fastconv.errors import DTypeError, ShapeError
+from fastconv.functional.im2col import ADD, COPY, ORDERS, order_argument
 from fastconv.kernels import global_pool
 
-STRIDE = optional(whole_pair)
+STRIDE, ORDER = optional(whole_pair), constant(order_argument)
 
 
 @linked
-def sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
+def pool_sizes(where, image, kernel, stride, margins, dilation, ceil_mode):
     """The shape of the result of pooling images (N, C, H, W), and its axes, all checked."""
     if image[1] < 1:
         raise ShapeError("{}: x must have at least one channel, got shape {}", where, image)
@@ -42,10 +44,10 @@ def _step(stride, kernel):
 
 
 @text
-def windows(where, image, kernel_size, stride, padding, dilation, ceil_mode):
-    """The `sizes` of images (N, C, H, W) and the options of a pooling."""
+def pooling(where, image, kernel_size, stride, padding, dilation, ceil_mode):
+    """The `pool_sizes` of images (N, C, H, W) and the options of a pooling."""
     kernel, pads = int2(kernel_size), margins(where, padding)
-    return sizes(where, image, kernel, _step(stride, kernel), pads, int2(dilation), bool(ceil_mode))
+    return pool_sizes(where, image, kernel, _step(stride, kernel), pads, int2(dilation), bool(ceil_mode))
 
 
 @by_types
@@ -66,7 +68,7 @@ def as_narrow(y, x):
 def _max_pool(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout, out, keep):
     """The maxima and, where to `keep`, their indices, as (N, C, OH, OW)."""
     lowest, image = lowest_in(x), sizes_of(x.shape, layout)
-    shape, rows, columns = windows(where, image, kernel_size, stride, padding, dilation, ceil_mode)
+    shape, rows, columns = pooling(where, image, kernel_size, stride, padding, dilation, ceil_mode)
     own = result(where, shape_as(shape, x.shape, layout), lowest, out, x, None, None)
     y, indices = first(own, layout), new_array(where, shape if keep else (1, 0, 0, 0), np.int64(0))
     max_pool(images(x, lowest, layout), rows, columns, lowest, keep, y, indices)
@@ -110,7 +112,7 @@ def divisor(where, override):
 @compiled_as(functional.avg_pool2d, stride=STRIDE)
 def _avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out, where):
     zero, image = zero_of(x), sizes_of(x.shape, layout)
-    shape, rows, columns = windows(where, image, kernel_size, stride, padding, 1, ceil_mode)
+    shape, rows, columns = pooling(where, image, kernel_size, stride, padding, 1, ceil_mode)
     number = divisor(where, divisor_override)
     own = result(where, shape_as(shape, x.shape, layout), zero, out, x, None, None)
     y = first(own, layout)
@@ -132,7 +134,7 @@ def _avg_pool2d_backward(
     where,
 ):
     image = full_shape(where, "input_shape", input_shape, "grad_output", grad_output, layout)
-    shape, rows, columns = windows(where, image, kernel_size, stride, padding, 1, ceil_mode)
+    shape, rows, columns = pooling(where, image, kernel_size, stride, padding, 1, ceil_mode)
     same_shape(where, "grad_output", grad_output, shape_as(shape, grad_output.shape, layout))
     g, number = images(grad_output, zero_of(grad_output), layout), divisor(where, divisor_override)
     grad = avg_pool_backward(where, g, rows, columns, bool(count_include_pad), number)
@@ -172,3 +174,65 @@ def _max_unpool2d_backward(grad_output, indices, layout, where):
         raise ShapeError("{}: indices {} do not fit grad_output of {}", where, indices.shape, grad_output.shape)
     g, places = images(grad_output, zero_of(grad_output), layout), images(indices, np.int64(0), layout)
     return as_given(take(where, g, places), indices.shape, layout)
+
+
+@linked
+def windows(where, image, kernel, stride, margins, dilation):
+    """What the kernels take of windows over images (N, C, H, W), the terms of one, an image's pixels; all checked."""
+    conv = checked_windows(where, (image[1], image[2], image[3]), kernel, stride, margins, dilation)
+    return taps_window(conv.rows, conv.columns), reduction_length(conv), pixels_of(conv)
+
+
+@linked
+def input_windows(where, image, kernel, stride, margins, dilation):
+    """`windows` of a shape that is an argument itself."""
+    for i in range(4):
+        check_range(where, "input_shape", image[i], 0)
+    if min(image[1], image[2], image[3]) < 1:
+        raise ShapeError("{}: input_shape must have at least one channel and one pixel, got {}", where, image)
+    return windows(where, image, kernel, stride, margins, dilation)
+
+
+@by_values
+def columns_shape(N, K, P, like, order):
+    """The shape of the columns of images of the shape `like`, without the batch where those have none."""
+    if value_of(order) == "unfold" and len(like) == 3:
+        return lambda N, K, P, like, order: (K, P)
+    shape = jitable(ORDERS[value_of(order)])
+    return lambda N, K, P, like, order: shape(N, K, P)
+
+
+@by_values
+def move(adds, a, window, b, order):
+    """Copy windows of images into flat columns; or, where it `adds`, add columns up where their windows lie."""
+    kernel = (ADD if value_of(adds) else COPY)[value_of(order)]
+    return lambda adds, a, window, b, order: kernel(a, window, b)
+
+
+@compiled_as(functional.im2col, order=ORDER)
+def _im2col(x, kernel_size, stride, padding, dilation, order, out, where):
+    zero, image = zero_of(x), sizes_of(x.shape, "NCHW")
+    window, K, P = windows(where, image, int2(kernel_size), int2(stride), margins(where, padding), int2(dilation))
+    values = images(x, zero, "NCHW")
+    cols = result(where, columns_shape(image[0], K, P, x.shape, order), zero, out, x, None, None)
+    move(False, values, window, cols.reshape(-1), order)
+    return cols
+
+
+def _cols(where: str, name: str, call: Call) -> None:
+    array(where, name, call)
+    unfolded = ORDER(where, "order", call) == "unfold"
+    ndim = 3 if unfolded and len(sized(3, 4)(where, "input_shape", call)) == 4 else 2
+    ranked(f"{ndim} dimensions, got {{}}", ndim)(where, name, call)
+
+
+@compiled_as(functional.col2im, cols=_cols, input_shape=sized(3, 4), order=ORDER)
+def _col2im(cols, input_shape, kernel_size, stride, padding, dilation, order, out, where):
+    zero, image = zero_of(cols), int4(sizes_of(input_shape, "NCHW"))
+    pads = margins(where, padding)
+    window, K, P = input_windows(where, image, int2(kernel_size), int2(stride), pads, int2(dilation))
+    same_shape(where, "cols", cols, columns_shape(image[0], K, P, input_shape, order))
+    flat = ready(cols, zero).reshape(-1)
+    x = result(where, shape_as(image, input_shape, "NCHW"), zero, out, cols, None, None)
+    move(True, flat, window, reshaped(x, image), order)
+    return x
