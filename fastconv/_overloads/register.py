@@ -25,6 +25,7 @@ def compiled_as(function: Callable, **kinds: Kind) -> Callable:
     parameters = inspect.signature(function).parameters.values()
     signature = inspect.Signature([p.replace(kind=ordinary, annotation=p.empty) for p in parameters])
     checks = {p.name: kinds.get(p.name) or KINDS[p.name] for p in parameters}
+    order = sorted(checks, key=lambda name: name == "grad_output" and "x" in checks)  # what is like x, after x
     defaults = [p.default for p in parameters if p.default is not p.empty]
 
     def register(text: Callable) -> Callable:
@@ -35,8 +36,8 @@ def compiled_as(function: Callable, **kinds: Kind) -> Callable:
         def typed(*args: Any, **keywords: Any) -> Callable:
             call = signature.bind(*args, **keywords)
             call.apply_defaults()
-            for name, check in checks.items():
-                check(where, name, call.arguments)
+            for name in order:
+                checks[name](where, name, call.arguments)
             return text
 
         typed.__signature__ = signature  # type: ignore[attr-defined]
