@@ -103,8 +103,8 @@ def gradients(where, g, x, weight, options, layout, order, needs):
         conv, shape = check(where, image, kernels, np.int64(-1), options)
         same_shape(where, "grad_output", g, shape_as(shape, x.shape, layout))
         grads, last = new_gradients(where, needs, x.shape, weight.shape, shape[1], zero), is_last(layout, order)
-        arrays = images(g, zero, order), images(x, zero, order), images(weight, zero, order)
-        fill(where, conv, last, order, arrays[0], arrays[1], arrays[2], grads[0], grads[1], grads[2])
+        grad, values, taps = images(g, zero, order), images(x, zero, order), images(weight, zero, order)
+        fill(where, conv, last, order, grad, values, taps, grads[0], grads[1], grads[2])
         return grads
 
     return run
