@@ -26,36 +26,9 @@ Three things are Numba's way: arguments after the `*` may also be given by posit
 with a SystemError whose cause is fastconv's error; and a function that raises keeps its arguments' memory.
 """
 
-from fastconv._overloads import (
-    activation,
-    batch_norm,
-    conv,
-    conv1d,
-    dropout,
-    global_pool,
-    im2col,
-    linear,
-    local_response_norm,
-    loss,
-    pool,
-    unpool,
-)
+from fastconv._overloads import activation, conv, linear, norm, windows  # noqa: F401
 
-__all__ = [
-    "activation",
-    "batch_norm",
-    "conv",
-    "conv1d",
-    "dropout",
-    "global_pool",
-    "im2col",
-    "init",
-    "linear",
-    "local_response_norm",
-    "loss",
-    "pool",
-    "unpool",
-]
+__all__ = ["init"]
 
 
 def init() -> None:

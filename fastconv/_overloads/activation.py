@@ -1,84 +1,58 @@
-"""Activations and their gradients in jitted code.
+"""Functions of single elements or of rows in jitted code: activations, dropout and cross_entropy.
 
 ReLU and leaky ReLU are the kernels that Python calls. The others call NumPy's loops (`numpy_loops`) and have Python's
-bits; the sums of softmax and log_softmax may not, as NumPy adds their terms pairwise.
+bits; the sums of softmax and log_softmax may not, as NumPy adds their terms pairwise, nor that of the losses.
+
+Numba cannot make a generator, so the `rng` of dropout is never a seed or None: it draws what Python would draw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from numba import types
 
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import check_axis
 from fastconv._engine.activation import leaked, relu, relu6, relu6_backward, relu_backward
-from fastconv._overloads import arguments
-from fastconv._overloads.arrays import reader
-from fastconv._overloads.register import compiled_as
+from fastconv._engine.loss import ID_OUTSIDE, check_classes, mean_cross_entropy
+from fastconv._overloads.arguments import number, ready, zero_of
+from fastconv._overloads.kinds import Call, Shown, array, like, ranked
+from fastconv._overloads.register import compiled_as, text
+from fastconv._runtime.jit import jitable
+from fastconv.errors import DTypeError, RangeError
 from fastconv.kernels import activation, softmax
+from fastconv.kernels.elementwise import kept, one_hot
 
 
-def _one(where: str, x: Any) -> Callable:
-    return reader(arguments.array(where, "x", x), arguments.result_dtype(x))
+def _forward(function: Callable, compute: Callable) -> None:
+    @compiled_as(function, x=array)
+    def compiled(x, where):
+        return compute(ready(x, zero_of(x)))
 
 
-def _both(where: str, grad_output: Any, y: Any, name: str = "y") -> tuple[Callable, Callable]:
-    arguments.gradient(where, grad_output, arguments.array(where, name, y).ndim)
-    dtype = arguments.result_dtype(grad_output, y)
-    return reader(grad_output, dtype), reader(y, dtype)
+def _backward(function: Callable, compute: Callable) -> None:
+    @compiled_as(function, grad_output=like("y"))
+    def compiled(grad_output, y, where):
+        same_shape(where, "grad_output", grad_output, y.shape)
+        zero = zero_of(grad_output, y)
+        return compute(ready(grad_output, zero), ready(y, zero))
 
 
-def _forward(function: Callable, compute: Any) -> None:
-    @compiled_as(function)
-    def make(x: Any) -> Any:
-        read = _one(function.__name__, x)
-        return lambda x: compute(read(x))
+def _forward_along(function: Callable, compute: Callable) -> None:
+    @compiled_as(function, x=array)
+    def compiled(x, axis, where):
+        return compute(ready(x, zero_of(x)), check_axis(where, np.int64(axis), x.shape))
 
 
-def _backward(function: Callable, compute: Any) -> None:
-    where = function.__name__
-
-    @compiled_as(function)
-    def make(grad_output: Any, y: Any) -> Any:
-        read_g, read_y = _both(where, grad_output, y)
-
-        def compiled(grad_output, y):
-            same_shape(where, "grad_output", grad_output, y.shape)
-            return compute(read_g(grad_output), read_y(y))
-
-        return compiled
-
-
-def _forward_along(function: Callable, compute: Any) -> None:
-    where = function.__name__
-
-    @compiled_as(function)
-    def make(x: Any, axis: Any) -> Any:
-        read = _one(where, x)
-        arguments.whole(where, "axis", axis)
-
-        def compiled(x, axis):
-            return compute(read(x), check_axis(where, np.int64(axis), x.shape))
-
-        return compiled
-
-
-def _backward_along(function: Callable, compute: Any) -> None:
-    where = function.__name__
-
-    @compiled_as(function)
-    def make(grad_output: Any, y: Any, axis: Any) -> Any:
-        read_g, read_y = _both(where, grad_output, y)
-        arguments.whole(where, "axis", axis)
-
-        def compiled(grad_output, y, axis):
-            same_shape(where, "grad_output", grad_output, y.shape)
-            return compute(read_g(grad_output), read_y(y), check_axis(where, np.int64(axis), y.shape))
-
-        return compiled
+def _backward_along(function: Callable, compute: Callable) -> None:
+    @compiled_as(function, grad_output=like("y"))
+    def compiled(grad_output, y, axis, where):
+        same_shape(where, "grad_output", grad_output, y.shape)
+        zero = zero_of(grad_output, y)
+        return compute(ready(grad_output, zero), ready(y, zero), check_axis(where, np.int64(axis), y.shape))
 
 
 _forward(functional.relu, relu)
@@ -95,26 +69,86 @@ _backward_along(functional.softmax_backward, softmax.softmax_backward)
 _backward_along(functional.log_softmax_backward, softmax.log_softmax_backward)
 
 
-@compiled_as(functional.leaky_relu)
-def _leaky_relu(x: Any, negative_slope: Any) -> Any:
-    where = "leaky_relu"
-    read, slope = _one(where, x), arguments.number(where, "negative_slope", negative_slope)
-
-    def compiled(x, negative_slope):
-        values = read(x)
-        return leaked(values, values, slope(negative_slope))
-
-    return compiled
+@compiled_as(functional.leaky_relu, x=array)
+def _leaky_relu(x, negative_slope, where):
+    values = ready(x, zero_of(x))
+    return leaked(values, values, number(where, "negative_slope", negative_slope))
 
 
-@compiled_as(functional.leaky_relu_backward)
-def _leaky_relu_backward(grad_output: Any, x: Any, negative_slope: Any) -> Any:
-    where = "leaky_relu_backward"
-    read_g, read_x = _both(where, grad_output, x, "x")
-    slope = arguments.number(where, "negative_slope", negative_slope)
+@compiled_as(functional.leaky_relu_backward, x=array)
+def _leaky_relu_backward(grad_output, x, negative_slope, where):
+    zero = zero_of(grad_output, x)
+    same_shape(where, "grad_output", grad_output, x.shape)
+    return leaked(ready(x, zero), ready(grad_output, zero), number(where, "negative_slope", negative_slope))
 
-    def compiled(grad_output, x, negative_slope):
-        same_shape(where, "grad_output", grad_output, x.shape)
-        return leaked(read_x(x), read_g(grad_output), slope(negative_slope))
 
-    return compiled
+@jitable
+def _dropped(x, mask, p):
+    """x / (1 - p) where the mask is set, else 0."""
+    y = np.empty(x.shape, x.dtype)
+    factor = x.dtype.type(1 / (1 - p) if p < 1 else 1.0)  # of p = 1 nothing is left that it could meet
+    kept(x.reshape(-1), mask.reshape(-1), factor, y.reshape(-1))
+    return y
+
+
+@text
+def _drawn(where, x, p, rng):
+    share = number(where, "p", p)
+    mask = (rng.random(x.size, np.float32) >= np.float32(share)).reshape(x.shape)
+    return _dropped(ready(x, zero_of(x)), mask, share), mask
+
+
+def _generator(where: str, name: str, call: Call) -> None:
+    if not isinstance(call[name], types.NumPyRandomGeneratorType):
+        raise TypeError(f"{where}: rng must be a numpy.random.Generator inside jitted code, got {Shown(call[name])!r}")
+
+
+@compiled_as(functional.dropout, x=array, rng=_generator)
+def _dropout(x, p, rng, where):
+    return _drawn(where, x, p, rng)[0]
+
+
+@compiled_as(functional.dropout_with_mask, x=array, rng=_generator)
+def _dropout_with_mask(x, p, rng, where):
+    return _drawn(where, x, p, rng)
+
+
+def _mask(where: str, name: str, call: Call) -> None:
+    array(where, name, call)
+    if not isinstance(call[name].dtype, types.Boolean):
+        raise DTypeError(f"{where}: mask must hold booleans, got {call[name].dtype}")
+    like("grad_output", " as grad_output has")(where, name, call)
+
+
+@compiled_as(functional.dropout_backward, grad_output=array, mask=_mask)
+def _dropout_backward(grad_output, mask, p, where):
+    same_shape(where, "mask", mask, grad_output.shape)
+    return _dropped(ready(grad_output, zero_of(grad_output)), ready(mask, np.bool_(False)), number(where, "p", p))
+
+
+def _target(where: str, name: str, call: Call) -> None:
+    ranked("shape (N,) or (N, K), got {} dimensions", 1, 2)(where, name, call)
+    if call[name].ndim == 1 and not isinstance(call[name].dtype, types.Integer):
+        raise DTypeError(f"{where}: target must hold class ids as integers, got {call[name].dtype}")
+
+
+@text
+def _weights(where, logits, target):
+    """The weights of the classes: those that are given, or 1 for that of each id."""
+    if target.ndim == 2:
+        same_shape(where, "target", target, logits.shape)
+        return ready(target, logits.dtype.type(0))
+    same_shape(where, "target", target, (logits.shape[0],))
+    weights, ids = np.zeros(logits.shape, logits.dtype), ready(target, np.int64(0))
+    bad = one_hot(ids, weights)
+    if bad >= 0:
+        raise RangeError(ID_OUTSIDE, where, "target", logits.shape[1] - 1, ids[bad])
+    return weights
+
+
+@compiled_as(functional.cross_entropy, logits=ranked("2 dimensions (N, K), got {}", 2), target=_target)
+def _cross_entropy(logits, target, label_smoothing, where):
+    check_classes(where, logits)
+    values = ready(logits, zero_of(logits))
+    weights, grad = _weights(where, values, target), np.empty(values.shape, values.dtype)
+    return mean_cross_entropy(values, weights, number(where, "label_smoothing", label_smoothing), grad), grad

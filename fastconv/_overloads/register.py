@@ -1,4 +1,4 @@
-"""How the compiled forms of functions are made known to Numba."""
+"""How texts for jitted code are made known to Numba: those of public functions, and those that look at types."""
 
 from __future__ import annotations
 
@@ -10,35 +10,56 @@ from typing import Any
 from numba.extending import overload
 
 from fastconv._arguments import arrays, scalars, sizes
+from fastconv._overloads.kinds import KINDS, Kind
 from fastconv._runtime.jit import STRICT, jitable
 
 
-def compiled_as(function: Callable, literal: bool = True) -> Callable:
-    """Register what is decorated as the maker of compiled forms of `function`.
+def compiled_as(function: Callable, **kinds: Kind) -> Callable:
+    """Register what is decorated as the text of `function` in jitted code.
 
-    The maker gets the types of all arguments in order, where `literal` with their values if those are known, and for
-    arguments that are left out the default itself. What it returns has the arguments' names; their defaults are set
-    here. Numba has no arguments that are keywords only.
+    It has the arguments' names, and after them `where`, the function's name for errors; defaults are set here. Before
+    it is compiled, the arguments' types are checked: each by the kind that is given here, else by that of its name in
+    `KINDS`. Numba has no arguments that are keywords only.
     """
-    ordinary = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    where, ordinary = function.__name__, inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = inspect.signature(function).parameters.values()
     signature = inspect.Signature([p.replace(kind=ordinary, annotation=p.empty) for p in parameters])
-    defaults = tuple(p.default for p in parameters if p.default is not p.empty)
+    checks = {p.name: kinds.get(p.name) or KINDS[p.name] for p in parameters}
+    order = sorted(checks, key=lambda name: name == "grad_output" and "x" in checks)  # what is like x, after x
+    defaults = [p.default for p in parameters if p.default is not p.empty]
 
-    def register(make: Callable) -> Callable:
-        @functools.wraps(make)
+    def register(text: Callable) -> Callable:
+        assert [*inspect.signature(text).parameters] == [*checks, "where"], where
+        text.__defaults__ = (*defaults, where)
+
+        @functools.wraps(text)
         def typed(*args: Any, **keywords: Any) -> Callable:
             call = signature.bind(*args, **keywords)
             call.apply_defaults()
-            compiled = make(*call.arguments.values())
-            compiled.__defaults__ = defaults
-            return compiled
+            for name in order:
+                checks[name](where, name, call.arguments)
+            return text
 
         typed.__signature__ = signature  # type: ignore[attr-defined]
-        overload(function, jit_options=STRICT, prefer_literal=literal)(typed)
-        return make
+        return overload(function, jit_options=STRICT, prefer_literal=True, strict=False)(typed)
 
     return register
+
+
+def by_types(choose: Callable) -> Callable:
+    """Have compiled code that calls this function call the one that it returns for the types of the arguments."""
+    return overload(choose, jit_options=STRICT, strict=False)(choose)
+
+
+def by_values(choose: Callable) -> Callable:
+    """As `by_types`, with the values of arguments where they are known; it is compiled for each of these."""
+    return overload(choose, jit_options=STRICT, prefer_literal=True, strict=False)(choose)
+
+
+def text(function: Callable) -> Callable:
+    """Have compiled code call this function as it stands; values that are known there are known here."""
+    overload(function, jit_options=STRICT, prefer_literal=True, strict=False)(lambda *args: function)
+    return function
 
 
 for _function in (arrays.check_memory, arrays.same_shape, scalars.check_limits, sizes.check_range, sizes.check_axis):

@@ -119,9 +119,8 @@ def col2im_unfold(team, cols, window, x):
             low, high = valid_range(ky * dy - top, sy, H, OH)
             first, last = valid_range(kx * dx - left, sx, W, OW)
             for oy in range(low, high):
-                pixel = np.uint64(
-                    np.int64((oy * sy + ky * dy - top) * W + first * sx + kx * dx - left)
-                )  # or -1, for none
+                row = oy * sy + ky * dy - top
+                pixel = np.uint64(np.int64(row * W + first * sx + kx * dx - left))  # may wrap where there is none
                 cell = np.uint64(((plane * KH * KW + tap) * OH + oy) * OW + first)
                 if sx == 1:
                     for i in range(np.uint64(last - first)):
