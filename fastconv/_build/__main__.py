@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from fastconv._build.prove import prove
 from fastconv._runtime import shipped, store
 
 SWITCH = "FASTCONV_MACHINE_CODE"  # the folder of archives that the build hook puts into a wheel
@@ -48,6 +49,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="where the wheel is written")
     parser.add_argument("--level", action="append", choices=list(shipped.LEVELS), help="for these (default: all)")
     parser.add_argument("--code", type=Path, metavar="DIR", help="keep the archives there, or take those that are there")
+    parser.add_argument("--prove", action="store_true", help="install the wheel in a fresh environment and try it")
     arguments = parser.parse_args()
     levels = arguments.level or list(shipped.LEVELS)
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -55,8 +57,9 @@ def main() -> int:
         code = arguments.code or Path(own)
         code.mkdir(parents=True, exist_ok=True)
         archives(code, [level for level in levels if not (code / f"{level}.code").exists()])
-        print(wheel(store.PACKAGE.parent, arguments.folder, code))
-    return 0
+        made = wheel(store.PACKAGE.parent, arguments.folder, code)
+        print(made)
+    return prove(made) if arguments.prove else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ gives functions of `functional` a second form. What Python decides when a functi
 - by types, when the user's function is compiled: dtypes, ranks, the forms of arguments. Errors of that kind are raised
   then, as the DTypeError, ShapeError, TypeError or ValueError that Python code gets, not as Numba's.
 - by values, when it runs: sizes and their errors, the plan, and what it says, all by the text that Python runs too
-  (`_geometry`, `_plans`, `_engine`), with the serial twins of the same kernels. No thread is started, so that a call
+  (`_geometry`, `_plans`, `_engine`), with the same kernels on the calling thread. No thread is started, so that a call
   inside the user's `prange` is as good as one outside.
 
 That text is compiled apart, with fastconv's own cache on disk, and only when it is first called (`linking`); the form
