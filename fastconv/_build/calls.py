@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-import fastconv
-from fastconv import functional as F
-from fastconv import nn, optim
+import fastconv._warmup
+import fastconv.functional as F
+import fastconv.nn as nn
+import fastconv.optim as optim
 from fastconv._runtime import cells
 from fastconv._runtime.forms import Form
 from fastconv.models import MODELS
@@ -59,7 +60,7 @@ def _train(model: Any, dtype: np.dtype) -> None:
 
 def call_everything() -> None:
     """Call the functions, layers and models that are to find their kernels compiled."""
-    fastconv.warmup(DTYPES)
+    fastconv._warmup.warmup(DTYPES)
     for dtype in map(np.dtype, DTYPES):
         for call in _functions(dtype):
             call()
