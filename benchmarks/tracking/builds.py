@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -137,13 +135,3 @@ def _refusing(what: str) -> Iterator[None]:
         raise Refused(f"{what}: {last_line(error.stderr or error.stdout or str(error))}") from None
     except (UserError, EnvironmentUnavailable, OSError) as error:
         raise Refused(f"{what}: {last_line(str(error))}") from None
-
-
-def machine_name(processor: str, vectors: str, threads: int) -> str:
-    """asv's name of a machine: results of other processors, vectors or numbers of threads are of another machine."""
-    return re.sub(r"[^\w.+-]+", "-", f"{processor} {vectors} {threads} threads").strip("-")
-
-
-def digest(text: str) -> str:
-    """Eight hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

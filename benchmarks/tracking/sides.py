@@ -26,10 +26,10 @@ class Side:
     Its messages are kept from the terminal unless it dies: rows that only the other commit has are no news of it.
     """
 
-    def __init__(self, build: Build):
+    def __init__(self, build: Build, layout: int = 0):
         self.build = build
         self.process = subprocess.Popen(
-            [build.python, "-m", "benchmarks.tracking.worker"], cwd=build.folder, env=build.variables(),
+            [build.python, "-m", "benchmarks.tracking.worker", str(layout)], cwd=build.folder, env=build.variables(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         self._read()
@@ -73,13 +73,13 @@ class Side:
 
 
 @contextlib.contextmanager
-def started(*builds: Build) -> Iterator[list[Side]]:
-    """Fresh processes of these commits, in the order in which they are started."""
+def started(*builds: Build, layout: int = 0) -> Iterator[list[Side]]:
+    """Fresh processes of these commits, in the order in which they are started, with one layout of memory."""
     with contextlib.ExitStack() as stack:
         sides = []
         for build in builds:
             try:
-                sides.append(Side(build))
+                sides.append(Side(build, layout))
             except SideError as error:
                 raise SideError(f"{build.name} ({build.commit[:8]}): {error}") from None
             stack.callback(sides[-1].close)
