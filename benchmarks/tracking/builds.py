@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from benchmarks.tracking.errors import Refused, last_line
 
 ROOT = Path(__file__).parents[2]
-KEPT = 12  # folders of commits; the kernels' cache is shared by all
+KEPT = 24  # folders of commits; the kernels' cache is shared by all
 
 
 class Build(NamedTuple):
@@ -37,7 +37,12 @@ class Build(NamedTuple):
     def variables(self, threads: int | None = None) -> dict[str, str]:
         """What a process of this commit finds its package, the benchmarks of this tree, and the kernels' cache by."""
         path = os.pathsep.join(map(str, (self.folder, ROOT)))
-        own = {"PYTHONPATH": path, "OMP_WAIT_POLICY": "passive", "PYTHONDONTWRITEBYTECODE": "1"}
+        own = {
+            "PYTHONPATH": path,
+            "OMP_WAIT_POLICY": "passive",
+            "OMP_PROC_BIND": "true",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         return os.environ | own | {"NUMBA_CACHE_DIR": str(self.folder.parents[1] / "kernels")}
 
 
