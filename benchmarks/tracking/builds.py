@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import asv_machine
 from benchmarks.tracking.errors import Refused, last_line
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ class Build(NamedTuple):
     python: str
     environment: Any
 
-    def variables(self, threads: int | None = None) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """What a process of this commit finds its package, the benchmarks of this tree, and the kernels' cache by."""
         path = os.pathsep.join(map(str, (self.folder, ROOT)))
         own = {
@@ -60,6 +61,7 @@ class Project:
             from asv.util import UserError
         except ImportError:
             raise Refused('asv is not installed: pip install -e ".[bench]"') from None
+        asv_machine.setup()
         os.chdir(root)  # asv's paths are relative
         if git("rev-parse", "--git-dir").returncode:
             raise Refused(f"{root} is no git repository: commits cannot be compared without one")
