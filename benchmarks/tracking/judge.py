@@ -13,6 +13,8 @@ TURNS, ROUNDS = 20, 6
 # Fresh pairs of processes that a row which looks slower is measured in again; all but one must agree.
 AGAIN = 5
 
+SIDES = "base", "head"
+
 
 class Turn(NamedTuple):
     """What both commits gave one after the other: samples as `rounds.Samples`, or one figure each."""
@@ -30,6 +32,8 @@ class Judgement(NamedTuple):
         ratio: after over before, the median of the pairs' ratios.
         low: the lower end of its interval.
         high: the upper end.
+        best: after over before, each in the pair that is best for it, in reference loops: where memory happens to lie
+            makes a pair's ratio, not a regression.
         in_loops: the times of both over that of the reference loop; None for a figure.
     """
 
@@ -38,6 +42,7 @@ class Judgement(NamedTuple):
     ratio: float
     low: float
     high: float
+    best: float
     in_loops: tuple[float, float] | None
 
 
@@ -47,8 +52,10 @@ def pair_ratio(turns: Sequence[Turn]) -> float:
 
 
 def least(samples: dict[str, Any], of: str = "call") -> float:
-    """The smallest of a turn's samples."""
-    return samples["value"] if "value" in samples else min(samples[of])
+    """The smallest of a turn's samples; a figure that is no time has a loop of 1."""
+    if "value" in samples:
+        return samples["value"] if of == "call" else 1.0
+    return min(samples[of])
 
 
 def judged(pairs: Sequence[Sequence[Turn]]) -> Judgement:
@@ -58,13 +65,16 @@ def judged(pairs: Sequence[Sequence[Turn]]) -> Judgement:
     """
     ratios = sorted(pair_ratio(turns) for turns in pairs)
     inner = ratios[1:-1] if len(ratios) >= 4 else ratios
-    turns = [turn for pair in pairs for turn in pair]
-    base, head = (statistics.median(least(side) for side in sides) for sides in zip(*turns))
-    in_loops = None
-    if "loop" in turns[0].base:
-        loops = [statistics.median(least(side, "loop") for side in sides) for sides in zip(*turns)]
-        in_loops = base / loops[0], head / loops[1]
-    return Judgement(base, head, statistics.median(ratios), inner[0], inner[-1], in_loops)
+    levels = [level([turn for pair in pairs for turn in pair], side) for side in SIDES]
+    best = [min(level(pair, side) / level(pair, side, "loop") for pair in pairs) for side in SIDES]
+    loops = [level(pairs[0], side, "loop") for side in SIDES]
+    in_loops = (best[0], best[1]) if loops != [1.0, 1.0] else None
+    return Judgement(*levels, statistics.median(ratios), inner[0], inner[-1], best[1] / best[0], in_loops)
+
+
+def level(turns: Sequence[Turn], side: str, of: str = "call") -> float:
+    """The time of a side: the median of the turns."""
+    return statistics.median(least(getattr(turn, side), of) for turn in turns)
 
 
 def looks_slower(found: Judgement, factor: float) -> bool:
@@ -75,7 +85,8 @@ def looks_slower(found: Judgement, factor: float) -> bool:
 
 def is_slower(found: Judgement, factor: float) -> bool:
     """Whether a row that was measured again is a regression: above the factor, and sure to be half-way to it."""
-    return found.ratio > factor and found.low > 1 + (factor - 1) / 2
+    half = 1 + (factor - 1) / 2
+    return found.ratio > factor and found.low > half and found.best > half
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
