@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ def chosen(benchmarks: Sequence[dict[str, Any]], options: argparse.Namespace) ->
     """The rows that the options ask for."""
     try:
         found = rows(benchmarks, options.quick, options.bench)
-    except ValueError as error:  # of the regular expression
+    except re.error as error:
         raise Refused(f"--bench: {error}") from None
     if not found:
         raise Refused("no benchmark matches --bench")

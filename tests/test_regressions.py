@@ -204,7 +204,7 @@ def test_counters_count() -> None:
         faults = counters.counted((1, 2), lambda: np.ones(1 << 22))
     except OSError:
         pytest.skip("not offered here")
-    assert faults > 1000
+    assert faults > 10
     assert set(counters.offered()) <= set(counters.EVENTS)
     tracked = {name for name in dir(measure.Timed) if name.startswith("track_")}
     assert not tracked
