@@ -21,13 +21,14 @@ from typing import Any, NamedTuple
 if __name__ == "__main__" and __package__ is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import aligned
+from benchmarks.report import Section, add_write, aligned, machine
 from benchmarks.tracking.builds import ROOT, git
 from benchmarks.tracking.errors import Refused
 from benchmarks.tracking.injected import KERNELS, Clone
 
 BUSY = "while True: pass"
 EQUAL = "equal commits"
+SECTION = Section("<!-- trust:begin -->", "<!-- trust:end -->")
 
 
 class Run(NamedTuple):
@@ -108,11 +109,12 @@ def told(line: dict[str, Any]) -> str:
 def summary(lines: Sequence[dict[str, Any]]) -> list[str]:
     """False alarms, and how many slow-downs were found of each kernel and factor."""
     equal = [line for line in lines if line["what"] == EQUAL]
-    text = []
+    seconds = sorted(line["seconds"] for line in lines) or [0.0]
+    text = [f"{machine()}; {len(lines)} runs of `--quick`, the median took {seconds[len(seconds) // 2]:.0f} s.", ""]
     for busy in (False, True):
         runs = [line for line in equal if line["busy"] == busy]
         alarms, beside = sum(len(line["confirmed"]) for line in runs), " beside a busy process" * busy
-        text.append(f"equal commits{beside}: {alarms} false alarms in {len(runs)} runs")
+        text.append(f"- Equal commits{beside}: {alarms} false alarms in {len(runs)} runs.")
     slowed = [line for line in lines if line["what"] != EQUAL]
     factors = sorted({line["factor"] for line in slowed})
     table = []
@@ -127,7 +129,7 @@ def summary(lines: Sequence[dict[str, Any]]) -> list[str]:
         others = sum(
             not re.search(KERNELS[line["what"]].rows, name) for line in slowed for name in line["confirmed"]
         )  # fmt: skip
-        text.append(f"\nother rows that were called slower in these: {others}")
+        text += ["", f"Rows of other kernels that were called slower in these: {others}."]
     return text
 
 
@@ -140,6 +142,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=list(KERNELS), metavar="NAME")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after these")
     parser.add_argument("--file", type=Path, help="of the runs (.asv/trust/COMMIT.jsonl)")
+    add_write(parser, SECTION)
     parser.add_argument("--summary", action="store_true", help="run nothing, tell what is there")
     return parser.parse_args(arguments)
 
@@ -163,6 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = options.file or folder / f"{commit}.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         lines = done_in(file)
+        for path in options.write:
+            SECTION.check(path)
         left = [run for run in planned(options) if run.key not in {line["key"] for line in lines}]
         clone = None if options.summary else Clone(ROOT, folder / commit)
         while left and clone and time.monotonic() < end:
@@ -170,12 +175,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with file.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(lines[-1]) + "\n")
             print(f"{len(left)} left; {told(lines[-1])}", file=sys.stderr, flush=True)
-    except (Refused, OSError) as error:
+    except (Refused, OSError, ValueError) as error:
         print(f"trust.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         pass
-    print("\n".join(summary(lines)))
+    text = "\n".join(summary(lines))
+    print(text)
+    for path in options.write:
+        SECTION.replace(path, text)
     return 0
 
 
