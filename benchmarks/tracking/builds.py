@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -92,6 +93,7 @@ class Project:
         commit, environment = self.commit(name), self._environment()
         folder = self.kept / commit
         if not (folder / "fastconv").is_dir():
+            print(f"regressions.py: building {name} ({commit[:8]})", file=sys.stderr, flush=True)
             with _refusing(f"{name} ({commit[:8]}) does not build"):
                 environment.install_project(self.conf, self.repo, commit)
             self._keep(environment, folder)
@@ -131,12 +133,12 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def _refusing(what: str) -> Iterator[None]:
-    """Turn an error of asv into one line, and send what asv prints to standard error."""
+    """Turn an error of asv into one line; what it prints of one fills the screen."""
     from asv.environment import EnvironmentUnavailable
     from asv.util import ProcessError, UserError
 
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     except ProcessError as error:
         raise Refused(f"{what}: {last_line(error.stderr or error.stdout or str(error))}") from None

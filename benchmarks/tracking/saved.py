@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ def save(project: Project, comparison: Comparison, benchmarks: Sequence[dict[str
     from asv.benchmarks import Benchmarks
     from asv.machine import Machine
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(io.StringIO()):
         machine = Machine.load(interactive=True)
         machine.save(project.conf.results_dir)
         Benchmarks(project.conf, list(benchmarks)).save()
