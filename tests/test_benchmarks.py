@@ -30,7 +30,8 @@ def benchmark_classes() -> list[type]:
     found = []
     for name in MODULES:
         module = importlib.import_module(f"benchmarks.{name}")
-        found += [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+        classes = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+        found += [c for c in classes if not c.__name__.startswith("_")]  # what others are derived from
     return found
 
 
