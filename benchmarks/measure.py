@@ -12,11 +12,13 @@ import numba
 import fastconv
 from benchmarks import cases, counters
 from benchmarks.loops import reference_loop
-from benchmarks.rounds import calls_for, low, samples_in_turn
+from benchmarks.rounds import Samples, calls_for, low, samples_in_turn
 
 # Threads of a BLAS or of OpenMP spin for a while after their last work; measured beside them, a kernel of 0.4 ms takes
 # 8 ms. So the two sides run in blocks with a rest between them.
 REST = 0.3
+# seconds in which a time is compared with its reference loop
+IN_LOOPS = 0.5
 
 
 # what a benchmark runs on; not a number, so that graphs of machines with more threads have the same names
@@ -39,7 +41,7 @@ class Timed:
     def __init_subclass__(cls) -> None:
         for name in [name for name in vars(cls) if name.startswith("time_")]:
             call = name.removeprefix("time_")
-            setattr(cls, f"track_{call}_in_loops", _tracked(name, "reference loops", in_loops))
+            setattr(cls, f"track_{call}_in_loops", _tracked(name, "reference loops", _in_loops))
             for event in counters.offered():
                 count = functools.partial(_count, counters.EVENTS[event])
                 setattr(cls, f"track_{call}_{event}", _tracked(name, event.replace("_", " "), count))
@@ -53,11 +55,19 @@ def _tracked(name: str, unit: str, figure: Callable[[Callable[[], Any], str], fl
     return track
 
 
-def in_loops(call: Callable[[], Any], reference: str, rounds: int = 100) -> float:
+def in_loops(call: Callable[[], Any], reference: str) -> float:
     """The time of a call over that of its reference loop, of the tenth of each that is lowest, measured in turn."""
-    loop = reference_loop(reference, fastconv.get_num_threads())
-    samples = samples_in_turn(call, loop, calls_for(call), rounds)
-    return low(samples.call) / low(samples.loop)
+    loop, calls = reference_loop(reference, fastconv.get_num_threads()), calls_for(call)
+    found, end = Samples([], []), time.perf_counter() + IN_LOOPS
+    while not found.call or time.perf_counter() < end:
+        more = samples_in_turn(call, loop, calls, 5)
+        found.call.extend(more.call)
+        found.loop.extend(more.loop)
+    return low(found.call) / low(found.loop)
+
+
+def _in_loops(call: Callable[[], Any], reference: str) -> float:
+    return in_loops(call, reference)
 
 
 def _count(event: tuple[int, int], call: Callable[[], Any], reference: str) -> float:
