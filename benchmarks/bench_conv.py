@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import cases
-from benchmarks.measure import Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
+from benchmarks.measure import THREADS, Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
 from benchmarks.shapes import CONVS
 
 NAMES = tuple(shape.name for shape in CONVS)
@@ -22,11 +22,11 @@ setup_cache.timeout = 300
 class Conv(Timed):
     """Seconds of each pass in float32."""
 
-    params = (NAMES, (1, 2))
+    params = (NAMES, THREADS)
     param_names = ("shape", "threads")
     dtype = "float32"
 
-    def setup(self, name: str, threads: int) -> None:
+    def setup(self, name: str, threads: int | str) -> None:
         use_threads(threads)
         self.case = warmed("Conv", name, self.dtype)
 
@@ -43,7 +43,7 @@ class Conv(Timed):
 class ConvDouble(Conv):
     """Seconds of each pass in float64, for the shapes that are soon done: the loops are the same."""
 
-    params = (SMALL, (1, 2))
+    params = (SMALL, THREADS)
     dtype = "float64"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import cases
 from benchmarks.cases import DTYPES
-from benchmarks.measure import Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
+from benchmarks.measure import THREADS, Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
 
 # the others would fill hundreds of megabytes
 NAMES = ("LeNet c1", "LeNet c2", "AlexNet c1")
@@ -22,10 +22,11 @@ setup_cache.timeout = 300
 class Im2col(Timed):
     """Seconds in each order of the matrix."""
 
-    params = (NAMES, ORDERS, (1, 2))
+    reference = "copies"
+    params = (NAMES, ORDERS, THREADS)
     param_names = ("shape", "order", "threads")
 
-    def setup(self, name: str, order: str, threads: int) -> None:
+    def setup(self, name: str, order: str, threads: int | str) -> None:
         use_threads(threads)
         self.case = warmed("Im2col", name, "float32", order)
 
@@ -39,10 +40,11 @@ class Im2col(Timed):
 class Im2colDouble(Timed):
     """Seconds in float64."""
 
-    params = (NAMES, (1, 2))
+    reference = "copies"
+    params = (NAMES, THREADS)
     param_names = ("shape", "threads")
 
-    def setup(self, name: str, threads: int) -> None:
+    def setup(self, name: str, threads: int | str) -> None:
         use_threads(threads)
         self.case = warmed("Im2col", name, "float64")
 

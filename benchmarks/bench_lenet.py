@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import cases
 from benchmarks.cases import BATCH, DTYPES
-from benchmarks.measure import Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
+from benchmarks.measure import THREADS, Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
 
 
 def setup_cache() -> None:
@@ -18,10 +18,10 @@ setup_cache.timeout = 300
 class Step(Timed):
     """Seconds of a training step of 64 images."""
 
-    params = (DTYPES, (1, 2))
+    params = (DTYPES, THREADS)
     param_names = ("dtype", "threads")
 
-    def setup(self, dtype: str, threads: int) -> None:
+    def setup(self, dtype: str, threads: int | str) -> None:
         use_threads(threads)
         self.case = warmed("LeNet", dtype)
 
@@ -32,11 +32,11 @@ class Step(Timed):
 class Epoch(Timed):
     """Seconds of an epoch over the 1,437 embedded digits in batches of 64."""
 
-    params = ((1, 2),)
+    params = (THREADS,)
     param_names = ("threads",)
     repeat = (2, 5, 2.0)
 
-    def setup(self, threads: int) -> None:
+    def setup(self, threads: int | str) -> None:
         use_threads(threads)
         self.case = warmed("LeNet", "float32")
 
@@ -47,10 +47,10 @@ class Epoch(Timed):
 class Inference(Timed):
     """Seconds for a batch of images."""
 
-    params = ((1, 256), (1, 2))
+    params = ((1, 256), THREADS)
     param_names = ("images", "threads")
 
-    def setup(self, images: int, threads: int) -> None:
+    def setup(self, images: int, threads: int | str) -> None:
         use_threads(threads)
         self.case = warmed("LeNet", "float32", images)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import cases
 from benchmarks.cases import DTYPES
-from benchmarks.measure import Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
+from benchmarks.measure import THREADS, Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
 from benchmarks.shapes import LINEARS
 
 NAMES = tuple(shape.name for shape in LINEARS)
@@ -21,10 +21,10 @@ setup_cache.timeout = 300
 class Linear(Timed):
     """Seconds of each pass."""
 
-    params = (NAMES, DTYPES, (1, 2))
+    params = (NAMES, DTYPES, THREADS)
     param_names = ("shape", "dtype", "threads")
 
-    def setup(self, name: str, dtype: str, threads: int) -> None:
+    def setup(self, name: str, dtype: str, threads: int | str) -> None:
         use_threads(threads)
         self.case = warmed("Linear", name, dtype)
 

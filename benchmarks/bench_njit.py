@@ -10,7 +10,7 @@ from pathlib import Path
 
 import fastconv
 from benchmarks.filters import BANKS, Filter
-from benchmarks.measure import Timed, smallest, use_threads
+from benchmarks.measure import THREADS, Timed, smallest, use_threads
 
 # Seconds that the first call of a user's function takes, beyond that of one without fastconv.
 USER = """
@@ -47,10 +47,10 @@ def first_call(folder: Path, forget: str = "") -> float:
 class Jitted(Timed):
     """Seconds for the frames of a film, one after another and in `prange`."""
 
-    params = (tuple(BANKS), (False, True), (1, 2))
+    params = (tuple(BANKS), (False, True), THREADS)
     param_names = ("bank", "prange", "threads")
 
-    def setup(self, bank: str, prange: bool, threads: int) -> None:
+    def setup(self, bank: str, prange: bool, threads: int | str) -> None:
         use_threads(threads)
         self.case = Filter(bank, prange).warmed()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.cases import DTYPES
-from benchmarks.measure import Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
+from benchmarks.measure import THREADS, Timed, Tracked, compile_all, share_of_numpy, use_threads, warmed
 from benchmarks.shapes import POOLS
 
 NAMES = tuple(shape.name for shape in POOLS)
@@ -20,10 +20,11 @@ setup_cache.timeout = 300
 class ReLU6(Timed):
     """Seconds of each pass."""
 
-    params = (NAMES, DTYPES, (1, 2))
+    reference = "copies"
+    params = (NAMES, DTYPES, THREADS)
     param_names = ("shape", "dtype", "threads")
 
-    def setup(self, name: str, dtype: str, threads: int) -> None:
+    def setup(self, name: str, dtype: str, threads: int | str) -> None:
         use_threads(threads)
         self.case = warmed("ReLU6", name, dtype)
 

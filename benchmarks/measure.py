@@ -10,20 +10,70 @@ from typing import Any, NamedTuple
 import numba
 
 import fastconv
-from benchmarks import cases
+from benchmarks import cases, counters
+from benchmarks.loops import reference_loop
+from benchmarks.rounds import Samples, calls_for, low, samples_in_turn
 
 # Threads of a BLAS or of OpenMP spin for a while after their last work; measured beside them, a kernel of 0.4 ms takes
 # 8 ms. So the two sides run in blocks with a rest between them.
 REST = 0.3
+# seconds in which a time is compared with its reference loop
+IN_LOOPS = 0.5
+
+
+# what a benchmark runs on; not a number, so that graphs of machines with more threads have the same names
+THREADS = (1, "all")
 
 
 class Timed:
-    """What the asv classes with `time_` methods share; asv's defaults would spend 20 s on each."""
+    """What the asv classes with `time_` methods share; asv's defaults would spend 20 s on each.
+
+    For each `time_call` there is a `track_call_in_loops`, the time over that of a loop of the same kind, and where the
+    system counts them, a `track_call_instructions` and a `track_call_cache_misses` of the calling thread.
+    """
 
     timeout = 120.0
     warmup_time = 0  # setup has made every call once
     repeat = (3, 30, 0.5)
     rounds = 2
+    reference = "multiply-adds"  # or "copies", of what moves numbers more than it computes
+
+    def __init_subclass__(cls) -> None:
+        for name in [name for name in vars(cls) if name.startswith("time_")]:
+            call = name.removeprefix("time_")
+            setattr(cls, f"track_{call}_in_loops", _tracked(name, "reference loops", _in_loops))
+            for event in counters.offered():
+                count = functools.partial(_count, counters.EVENTS[event])
+                setattr(cls, f"track_{call}_{event}", _tracked(name, event.replace("_", " "), count))
+
+
+def _tracked(name: str, unit: str, figure: Callable[[Callable[[], Any], str], float]) -> Callable[..., float]:
+    def track(self: Timed, *params: Any) -> float:
+        return figure(functools.partial(getattr(self, name), *params), self.reference)
+
+    track.unit = unit  # type: ignore[attr-defined]
+    return track
+
+
+def in_loops(call: Callable[[], Any], reference: str) -> float:
+    """The time of a call over that of its reference loop, of the tenth of each that is lowest, measured in turn."""
+    loop, calls = reference_loop(reference, fastconv.get_num_threads()), calls_for(call)
+    found, end = Samples([], []), time.perf_counter() + IN_LOOPS
+    while not found.call or time.perf_counter() < end:
+        more = samples_in_turn(call, loop, calls, 5)
+        found.call.extend(more.call)
+        found.loop.extend(more.loop)
+    return low(found.call) / low(found.loop)
+
+
+def _in_loops(call: Callable[[], Any], reference: str) -> float:
+    return in_loops(call, reference)
+
+
+def _count(event: tuple[int, int], call: Callable[[], Any], reference: str) -> float:
+    if fastconv.get_num_threads() > 1:
+        raise NotImplementedError("the other threads are not counted")
+    return counters.counted(event, call)
 
 
 class Tracked:
@@ -33,17 +83,20 @@ class Tracked:
     unit = "x"
 
 
-def use_threads(threads: int) -> None:
-    """Run kernels on that number of threads; a benchmark that wants more than there are is skipped."""
+def use_threads(threads: int | str) -> None:
+    """Run kernels on one thread or on "all"; a benchmark that wants more than there are is skipped."""
+    if isinstance(threads, str):
+        threads = max(2, numba.config.NUMBA_NUM_THREADS)
     if threads > numba.config.NUMBA_NUM_THREADS:
         raise NotImplementedError(f"this machine has {numba.config.NUMBA_NUM_THREADS} threads")
     fastconv.set_num_threads(threads)
 
 
 @functools.cache
-def warmed(kind: str, *args: Any) -> Any:
+def warmed(kind: str | type, *args: Any) -> Any:
     """A case by its name, ready to be timed; asv repeats `setup` before each call, so it is made once."""
-    return getattr(cases, kind)(*args).warmed()
+    case = getattr(cases, kind) if isinstance(kind, str) else kind
+    return case(*args).warmed()
 
 
 def compile_all(kind: str, name: str | None = None) -> None:

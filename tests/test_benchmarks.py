@@ -19,6 +19,7 @@ from fastconv import reference
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(path.stem for path in (ROOT / "benchmarks").glob("bench_*.py"))
 SMALLEST = measure.smallest  # the fixture below replaces it
+IN_LOOPS_OF = measure.in_loops
 PREFIXES = ("time_", "peakmem_", "track_")
 
 
@@ -30,7 +31,8 @@ def benchmark_classes() -> list[type]:
     found = []
     for name in MODULES:
         module = importlib.import_module(f"benchmarks.{name}")
-        found += [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+        classes = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+        found += [c for c in classes if not c.__name__.startswith("_")]  # what others are derived from
     return found
 
 
@@ -42,6 +44,7 @@ def once(call: Callable[[], Any], budget: float) -> float:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(measure, "REST", 0.0)
+    monkeypatch.setattr(measure, "in_loops", lambda call, reference: once(call, 0.0))
     monkeypatch.setattr(measure, "smallest", once)
     yield
     measure.warmed.cache_clear()
@@ -105,6 +108,11 @@ def test_smallest_repeats_at_least_so_often() -> None:
     seen: list[int] = []
     assert 0 <= SMALLEST(lambda: seen.append(1), 0.0, least=4) < float("inf")
     assert len(seen) == 4
+
+
+def test_a_time_in_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "IN_LOOPS", 0.0)
+    assert IN_LOOPS_OF(lambda: None, "multiply-adds") < 1
 
 
 def test_sides_take_turns() -> None:

@@ -1,0 +1,1 @@
+"""How two commits are compared: their builds, their processes, the judgement, asv's results."""
