@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from every import FUNCTIONS, LAYER_NAMES
 
 import fastconv
 from fastconv import models, nn, reference
@@ -84,7 +85,7 @@ def found(name, arrays, options):
 
 
 def test_every_function_is_called():
-    assert set(CALLS) == set(fastconv.functional.__all__) - {"conv_output_shape"}
+    assert set(CALLS) == FUNCTIONS
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -227,6 +228,10 @@ LAYERS = {
     "Sequential": nn.Sequential(nn.Conv2d(2, 2, 3, rng=0, dtype="f8"), nn.ReLU(), nn.Flatten()),
     "Sequential of none": nn.Sequential(),
 }
+
+
+def test_every_layer_is_called():
+    assert {type(layer).__name__ for layer in LAYERS.values()} == LAYER_NAMES
 
 
 @pytest.mark.parametrize("value", [[1.0], None, "x", 3.0, (), {}], ids=repr)
