@@ -23,7 +23,7 @@ fastonnx: Any = pytest.importorskip("fastconv.onnx")
 OPSET = 21
 
 
-def test_every_operator_is_checked_and_named():
+def test_every_operator_has_a_row_and_is_named():
     from fastconv.onnx.reading import OPERATORS
 
     source = Path(__file__).read_text(encoding="utf-8")

@@ -134,7 +134,7 @@ def test_warmup_takes_floats_only():
         fastconv.warmup([np.int32])
 
 
-def test_warmup_calls_every_function_with_kernels(monkeypatch):
+def test_warmup_has_a_row_for_every_function_with_kernels(monkeypatch):
     called = set()
 
     class Noted:

@@ -107,7 +107,7 @@ CALLS = {
 }
 
 
-def test_every_function_is_called():
+def test_every_function_has_a_row():
     assert {name.split()[0] for name in CALLS} == FUNCTIONS
 
 

@@ -16,7 +16,7 @@ from fastconv import reference
 NAMES = ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax")
 
 
-def test_every_activation_is_compared():
+def test_every_activation_has_a_row():
     there = {name for name in FUNCTIONS if getattr(fastconv, name).__module__ == fastconv.relu.__module__}
     # of leaky_relu, which takes a slope, there are tests below
     assert {name.removesuffix("_backward") for name in there} == {*NAMES, "leaky_relu"}

@@ -84,7 +84,7 @@ def found(name, arrays, options):
     return [r for r in (result if isinstance(result, tuple) else (result,)) if not isinstance(r, float)]
 
 
-def test_every_function_is_called():
+def test_every_function_has_a_row():
     assert set(CALLS) == FUNCTIONS
 
 
@@ -230,7 +230,7 @@ LAYERS = {
 }
 
 
-def test_every_layer_is_called():
+def test_every_layer_has_a_row():
     assert {type(layer).__name__ for layer in LAYERS.values()} == LAYER_NAMES
 
 

@@ -134,7 +134,7 @@ TAKES_ARRAY = {
 }
 
 
-def test_every_array_is_replaced():
+def test_every_array_has_a_row():
     arguments = {
         f"{name} {argument}"
         for name in FUNCTIONS

@@ -112,7 +112,7 @@ def test_gradients_in_training_are_not_those_of_inference(name):
         gradcheck(layer, spread(shape))
 
 
-def test_every_layer_is_checked():
+def test_every_layer_has_a_row():
     assert {type(layer).__name__ for layer, _ in [*LAYERS.values(), *TRAINED.values()]} == LAYER_NAMES
     assert calls.LAYERS.keys() == LAYER_NAMES
 
