@@ -165,7 +165,7 @@ def _training(dtype: np.dtype[Any]) -> None:
         model(images)
     F.relu_backward(F.relu(x), x)
     F.relu6_backward(F.relu6(x), x)
-    F.leaky_relu_backward(x, x)
+    F.leaky_relu_backward(F.leaky_relu(x), x)
 
 
 # the longest first, of which each process takes one

@@ -322,15 +322,18 @@ def test_wrong_usage(capsys, words):
 
 @pytest.mark.parametrize("words", [("--epochz", "3"), ("--epochz", "3", "lenet5"), ("lenet5", "--epochz", "3")])
 def test_a_misspelt_option_is_named(capsys, words):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="2"):
         main(["train", *words])
-    assert "unrecognized arguments: --epochz" in capsys.readouterr().err
+    found = capsys.readouterr().err
+    assert "usage: fastconv train " in found and "small-resnet" in found
+    assert "fastconv train: error: unrecognized arguments: --epochz" in found
 
 
 def test_a_wrong_model_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["train", "resnet"])
-    assert "argument MODEL: must be one of lenet5," in capsys.readouterr().err
+    found = capsys.readouterr().err
+    assert "usage: fastconv train " in found and "argument MODEL: must be one of lenet5," in found
 
 
 @pytest.mark.parametrize(
@@ -377,6 +380,14 @@ def test_an_interrupt_claims_nothing_of_files(run, monkeypatch):
 
     monkeypatch.setattr("fastconv.cli.warmup.warmup", interrupted)
     assert run("warmup") == (1, "", "\nfastconv: interrupted\n")
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "export-onnx", "bench", "info", "warmup", "demo"])
+def test_every_command_says_what_it_does(capsys, command):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    _, description, arguments, *_ = capsys.readouterr().out.split("\n\n")
+    assert len(description.split()) > 5 and arguments.startswith(("positional arguments:", "options:"))
 
 
 @pytest.mark.parametrize("words", [("--version",), ("--help",), ("train", "--help")])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from every import LAYER_NAMES
+from every import LAYERS as EVERY_LAYER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import conv_cases, pool_cases, real, transposed_cases
@@ -130,6 +132,15 @@ LAYERS = {
     "nothing": (nn.Sequential(), (2, 3)),
     "nested": (nn.Sequential(nn.Sequential(nn.Conv2d(1, 2, 3, rng=0), nn.ReLU()), nn.Flatten()), (2, 1, 5, 5)),
 }
+
+
+def test_every_layer_has_a_row():
+    from fastconv.onnx.layers import WRITERS
+
+    assert set(WRITERS) == EVERY_LAYER
+    # those with tests of their own, or in the models
+    others = {"Conv2d", "MaxPool2d", "AvgPool2d", "BatchNorm2d", "ConvTranspose2d", "Sequential"}
+    assert LAYER_NAMES - {name.split()[0] for name in LAYERS} == others
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -7,6 +7,8 @@ one by one, `auto_pad` as the numbers it stands for), or to ONNX Runtime.
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,17 @@ onnx: Any = pytest.importorskip("onnx")
 fastonnx: Any = pytest.importorskip("fastconv.onnx")
 
 OPSET = 21
+
+
+def test_every_operator_has_a_row_and_is_named():
+    from fastconv.onnx.reading import OPERATORS
+
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in OPERATORS if f'"{name}"' not in source] == []
+    page = Path(fastonnx.__file__).parents[1] / "docs" / "functions.md"
+    texts = [fastonnx.load.__doc__, *([page.read_text(encoding="utf-8")] if page.exists() else [])]
+    for text in texts:
+        assert set(OPERATORS) - set(re.findall(r"\w+", text)) == set()
 
 
 @pytest.fixture(scope="module")

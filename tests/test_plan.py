@@ -11,10 +11,12 @@ import sys
 import numpy as np
 import pytest
 import variants
+from every import BY_CONV2D, FUNCTIONS, ON_NUMPY
 from hypothesis import given, settings
 from strategies import in_layout, planned_convolutions
 
 import fastconv
+from fastconv import _warmup, functional
 from fastconv._geometry.conv import conv_geometry
 from fastconv._plans.explain import explain
 from fastconv._plans.forward import plan_forward
@@ -130,6 +132,22 @@ def test_explain_of_sizes_that_do_not_fit(capsys):
 def test_warmup_takes_floats_only():
     with pytest.raises(ValueError, match="warmup: dtypes must be float32 or float64, got int32"):
         fastconv.warmup([np.int32])
+
+
+def test_warmup_has_a_row_for_every_function_with_kernels(monkeypatch):
+    called = set()
+
+    class Noted:
+        def __getattr__(self, name):
+            called.add(name)
+            return getattr(functional, name)
+
+    monkeypatch.setattr(_warmup, "F", Noted())
+    with fastconv.use_backend("numpy"):
+        for call in _warmup.CALLS:
+            call(np.dtype(np.float32))
+    # "linear" is called by the layers of LeNet-5
+    assert {name.removesuffix("_backward") for name in FUNCTIONS - called} == {"linear"} | ON_NUMPY | BY_CONV2D
 
 
 @pytest.mark.process

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import pytest
 import variants
+from every import FUNCTIONS
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import assert_identical, assert_same_bits, conv_cases, inner, pool_cases, real
@@ -85,6 +86,7 @@ CALLS = {
     ),
     "local_response_norm": (("x",), lambda *a: fastconv.local_response_norm(*a, 3)),
     "local_response_norm_backward": (("y", "x"), lambda *a: fastconv.local_response_norm_backward(*a, 3)),
+    "dropout": (("x",), lambda *a: fastconv.dropout(*a, 0.3, 0)),
     "dropout_with_mask": (("x",), lambda *a: fastconv.dropout_with_mask(*a, 0.3, 0)),
     "dropout_backward": (("y",), lambda *a: fastconv.dropout_backward(*a, MASK, 0.3)),
     "leaky_relu": (("x",), fastconv.leaky_relu),
@@ -97,8 +99,16 @@ CALLS = {
     "tanh": (("x",), fastconv.tanh),
     "softmax": (("rows",), fastconv.softmax),
     "log_softmax": (("rows",), fastconv.log_softmax),
+    "sigmoid_backward": (("y", "x"), fastconv.sigmoid_backward),
+    "tanh_backward": (("y", "x"), fastconv.tanh_backward),
+    "softmax_backward": (("rows", "rows"), fastconv.softmax_backward),
+    "log_softmax_backward": (("rows", "rows"), fastconv.log_softmax_backward),
     "cross_entropy": (("rows",), lambda *a: fastconv.cross_entropy(*a, np.arange(37) % 70)),
 }
+
+
+def test_every_function_has_a_row():
+    assert {name.split()[0] for name in CALLS} == FUNCTIONS
 
 
 def results(name, arrays):

@@ -146,7 +146,9 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
 
 
 def test_the_page_of_functions_names_every_function_layer_and_model_with_its_test():
-    from fastconv import models, nn
+    from every import LAYER_NAMES
+
+    from fastconv import models
 
     root, pages = PACKAGE.parent, [PACKAGE / "docs" / name for name in ("functions.md", "tutorials.md")]
     if not pages[0].exists():
@@ -154,9 +156,8 @@ def test_the_page_of_functions_names_every_function_layer_and_model_with_its_tes
     rows = [line for page in pages for line in page.read_text().splitlines() if line.startswith("| `")]
     named = {word for row in rows for word in re.findall(r"`(\w+)", row)}
     functions = {name for name in fastconv.functional.__all__ if not name.endswith("_backward")}
-    layers = {n for n, v in vars(nn).items() if isinstance(v, type) and issubclass(v, nn.Layer) and v is not nn.Layer}
     networks = {getattr(model, "func", model).__name__ for model in models.MODELS.values()}
-    assert functions | layers | networks <= named
+    assert functions | LAYER_NAMES | networks <= named
     tests = {path for row in rows for path in re.findall(r"`(tests/[\w/]+\.py)`", row)}
     assert len(tests) > 10
     assert not [path for path in tests if not (root / path).exists()]

@@ -1,4 +1,4 @@
-"""Rectifiers: one text for Python and for jitted code."""
+"""Activations that have kernels: one text for Python and for jitted code."""
 
 from __future__ import annotations
 

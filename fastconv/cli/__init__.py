@@ -17,23 +17,31 @@ from fastconv.errors import MissingExtraError
 COMMANDS = (train, evaluate, predict, export_onnx, bench, info, warmup, demo)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and that of each command by its name."""
     parser = argparse.ArgumentParser(prog="fastconv", description="Train small convolutional networks on a CPU, fast.")
     parser.add_argument("--version", action="version", version=f"fastconv {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=at_least(1), metavar="N", help="threads to run on (default: all processors)")
-    common.add_argument("--backend", choices=("numba", "numpy"), default="numba", help="kernels or plain NumPy")
-    common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    group = common.add_argument_group(
+        "options of every command",
+        "info shows the threads and the backend; export-onnx needs neither, and bench times both backends",
+    )
+    group.add_argument("--threads", type=at_least(1), metavar="N", help="threads to run on (default: all processors)")
+    group.add_argument("--backend", choices=("numba", "numpy"), default="numba", help="kernels or plain NumPy")
+    group.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for command in COMMANDS:
         command.add(commands, common)
-    return parser
+    return parser, dict(commands.choices)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 failed or interrupted, 2 wrong usage."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    parser, commands = _parsers()
+    arguments, unknown = parser.parse_known_args(argv)
+    parser = commands[arguments.command]  # whose usage an error shows
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         if arguments.threads is not None:
             set_num_threads(arguments.threads)

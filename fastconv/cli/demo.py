@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from fastconv.demos import DEMOS, LANGUAGES
+from fastconv.viz.figures import library
 
 PAGE = "lightsteelblue"  # on a white one white pixels would not be seen
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
-    parser = commands.add_parser("demo", parents=[common], help="show what a tutorial prints and draws")
+    text = "show what a tutorial prints and draws"
+    parser = commands.add_parser("demo", parents=[common], help=text, description=f"{text}, computed by fastconv")
     parser.add_argument("name", choices=DEMOS, help="which")
     parser.add_argument("--out", metavar="FOLDER", help='write the pictures as PNG files (extra "plot")')
     parser.add_argument("--show", action="store_true", help='show the pictures in windows (extra "plot")')
@@ -27,10 +29,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demonstration; returns the exit code."""
+    draws = bool(arguments.out or arguments.show)
+    if draws:
+        _check_pictures(arguments.show)
     demo = DEMOS[arguments.name](arguments.language)
     if not arguments.json:
         print("\n".join(demo.lines).rstrip())
-    pictures = demo.pictures() if arguments.out or arguments.show else {}
+    pictures = demo.pictures() if draws else {}
     for ax in pictures.values():
         ax.figure.set_facecolor(PAGE)
     files = _saved(pictures, Path(arguments.out), arguments.name) if arguments.out else []
@@ -41,6 +46,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.show:
         _show(pictures)
     return 0
+
+
+def _check_pictures(show: bool) -> None:
+    """Fail before the work, not after it."""
+    backend = library().get_backend()
+    if show:
+        from matplotlib.backends import BackendFilter, backend_registry
+
+        if backend.lower() in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE):
+            raise OSError(f"--show needs a screen, and matplotlib's backend {backend} has no windows; try --out FOLDER")
 
 
 def _saved(pictures: Mapping[str, Any], folder: Path, name: str) -> list[str]:
@@ -55,13 +70,8 @@ def _saved(pictures: Mapping[str, Any], folder: Path, name: str) -> list[str]:
 
 
 def _show(pictures: Mapping[str, Any]) -> None:
-    import matplotlib
     from matplotlib import pyplot
-    from matplotlib.backends import BackendFilter, backend_registry
 
-    backend = matplotlib.get_backend()
-    if backend.lower() in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE):
-        raise OSError(f"--show needs a screen, and matplotlib's backend {backend} has no windows; try --out FOLDER")
     for ax in pictures.values():
         # pyplot does not know the figure, so a window of its own shows what is drawn on it
         ax.figure.canvas.draw()

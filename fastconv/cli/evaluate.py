@@ -16,7 +16,8 @@ from fastconv.training import evaluate
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
-    parser = commands.add_parser("eval", parents=[common], help="evaluate a checkpoint on test data")
+    text = "evaluate a checkpoint on test data"
+    parser = commands.add_parser("eval", parents=[common], help=text, description=f"{text}: its loss and its accuracy")
     parser.add_argument("weights", metavar="CHECKPOINT", help="a file from train --save")
     parser.add_argument("--data", metavar="DATA", help=f"{SOURCE} (default: the checkpoint's)")
     parser.set_defaults(run=run)

@@ -13,7 +13,7 @@ from fastconv.data.files import check_writeable
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
     text = 'write a checkpoint as an ONNX file (extra "onnx")'
-    parser = commands.add_parser("export-onnx", parents=[common], help=text)
+    parser = commands.add_parser("export-onnx", parents=[common], help=text, description=text)
     parser.add_argument("weights", metavar="CHECKPOINT", help="a file from train --save")
     parser.add_argument("output", metavar="FILE", help="the file to write")
     parser.set_defaults(run=run)

@@ -15,7 +15,9 @@ from fastconv.models import MODELS
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
-    parser = commands.add_parser("info", parents=[common], help="show versions, threads, cache and extras")
+    text = "show versions, threads, cache and extras"
+    description = f"{text}; or the plan of a convolution (--explain), or a model's layers (--model)"
+    parser = commands.add_parser("info", parents=[common], help=text, description=description)
     form = "N,C,H,W,OC,KH,KW,STRIDE,PAD"
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(

@@ -17,7 +17,9 @@ from fastconv.training import predict
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
-    parser = commands.add_parser("predict", parents=[common], help="classify a picture or a NumPy file")
+    text = "classify a picture or a NumPy file"
+    description = f"{text}: the three likeliest classes of each image"
+    parser = commands.add_parser("predict", parents=[common], help=text, description=description)
     parser.add_argument("image", metavar="IMAGE", help='a .npy array, or a picture file (extra "plot"): light on dark')
     parser.add_argument("--weights", required=True, metavar="CHECKPOINT", help="a file from train --save")
     parser.add_argument("--invert", action="store_true", help="the picture is dark on light")

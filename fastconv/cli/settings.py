@@ -27,7 +27,8 @@ OTHER_EPOCHS = 10
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Declare what a checkpoint keeps."""
     # not choices: argparse would take the value of a misspelt option for a wrong model
-    parser.add_argument("model", nargs="?", metavar="MODEL", help=f"{', '.join(MODELS)} (default: lenet5)")
+    metavar = f"{{{','.join(MODELS)}}}"
+    parser.add_argument("model", nargs="?", metavar=metavar, help="the model (default: lenet5)")
     parser.add_argument("--data", metavar="DATA", help=f"{SOURCE} (default: digits)")
     parser.add_argument(
         "--epochs", type=at_least(1), metavar="N", help="passes over the data (default: 30 digits, else 10)"

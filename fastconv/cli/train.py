@@ -29,7 +29,9 @@ from fastconv.training import Pair, Position, evaluate, fit
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
-    parser = commands.add_parser("train", parents=[common], help="train a model")
+    text = "train a model"
+    description = f"{text}, test it after every epoch, and at the end time a step against the NumPy backend"
+    parser = commands.add_parser("train", parents=[common], help=text, description=description)
     add_settings(parser)
     add_outputs(parser)
     parser.set_defaults(run=run)

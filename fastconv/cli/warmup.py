@@ -11,7 +11,9 @@ from fastconv._warmup import warmup
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
-    parser = commands.add_parser("warmup", parents=[common], help="compile the kernels into the disk cache")
+    text = "compile the kernels into the disk cache"
+    description = f"{text}, so that no later call waits for it"
+    parser = commands.add_parser("warmup", parents=[common], help=text, description=description)
     parser.add_argument("--dtype", choices=("float32", "float64", "both"), default="both", help="(default: both)")
     parser.set_defaults(run=run)
 

@@ -1,7 +1,7 @@
 """Activations and their gradients.
 
-ReLU and leaky ReLU run on the kernels' threads. The others are NumPy's: its vectorised exp and tanh beat a scalar loop
-on two cores. NumPy gives scalars for arrays without dimensions; what is returned here is always an array.
+Those in `_engine/activation.py` run on the kernels' threads. The others are NumPy's: its vectorised exp and tanh beat a
+scalar loop on two cores. NumPy gives scalars for arrays without dimensions; what is returned here is always an array.
 """
 
 from __future__ import annotations

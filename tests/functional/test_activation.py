@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from every import FUNCTIONS
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,6 +14,12 @@ import fastconv
 from fastconv import reference
 
 NAMES = ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax")
+
+
+def test_every_activation_has_a_row():
+    there = {name for name in FUNCTIONS if getattr(fastconv, name).__module__ == fastconv.relu.__module__}
+    # of leaky_relu, which takes a slope, there are tests below
+    assert {name.removesuffix("_backward") for name in there} == {*NAMES, "leaky_relu"}
 
 
 def function(name, where=fastconv):

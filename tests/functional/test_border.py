@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from every import FUNCTIONS, LAYER_NAMES
 
 import fastconv
 from fastconv import models, nn, reference
@@ -83,8 +84,8 @@ def found(name, arrays, options):
     return [r for r in (result if isinstance(result, tuple) else (result,)) if not isinstance(r, float)]
 
 
-def test_every_function_is_called():
-    assert set(CALLS) == set(fastconv.functional.__all__) - {"conv_output_shape"}
+def test_every_function_has_a_row():
+    assert set(CALLS) == FUNCTIONS
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -107,12 +108,16 @@ def test_out_of_a_subclass_is_filled_and_returned(name):
     np.testing.assert_array_equal(np.asarray(out), expected)
 
 
-POINTWISE = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "dropout", "dropout_with_mask")
+def module_of(name):
+    return getattr(fastconv, name).__module__.rpartition(".")[2]
+
+
+POINTWISE = [n for n in CALLS if module_of(n) in ("activation", "dropout") and "softmax" not in n]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4"])
-@pytest.mark.parametrize("name", [n for n in CALLS if n.removesuffix("_backward") in POINTWISE])
+@pytest.mark.parametrize("name", POINTWISE)
 def test_an_array_without_dimensions_stays_one(name, dtype, backend):
     arrays, options = CALLS[name]
     scalars = {k: np.asarray(a[0, 0], a.dtype if k == "mask" else dtype) for k, a in arrays.items()}
@@ -121,7 +126,7 @@ def test_an_array_without_dimensions_stays_one(name, dtype, backend):
             assert type(one) is np.ndarray and one.shape == ()
 
 
-@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", [n for n in POINTWISE if "dropout" not in n and not n.endswith("_backward")])
 def test_the_reference_gives_arrays_without_dimensions_too(name):
     x = np.asarray(0.5)
     for one in (getattr(reference, name)(x), getattr(reference, f"{name}_backward")(x, x)):
@@ -227,6 +232,10 @@ LAYERS = {
     "Sequential": nn.Sequential(nn.Conv2d(2, 2, 3, rng=0, dtype="f8"), nn.ReLU(), nn.Flatten()),
     "Sequential of none": nn.Sequential(),
 }
+
+
+def test_every_layer_has_a_row():
+    assert {type(layer).__name__ for layer in LAYERS.values()} == LAYER_NAMES
 
 
 @pytest.mark.parametrize("value", [[1.0], None, "x", 3.0, (), {}], ids=repr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from every import FUNCTIONS
 from fuzz import TorchLike
 
 import fastconv
@@ -96,6 +98,8 @@ TAKES_ARRAY = {
     "batch_norm2d bias": lambda bad: F.batch_norm2d(X, ones(4), ones(4), None, bad),
     "batch_norm2d_backward grad_output": lambda bad: F.batch_norm2d_backward(bad, X, ones(4), ones(4)),
     "batch_norm2d_backward x": lambda bad: F.batch_norm2d_backward(X, bad, ones(4), ones(4)),
+    "batch_norm2d_backward running_mean": lambda bad: F.batch_norm2d_backward(X, X, bad, ones(4), training=bad is None),
+    "batch_norm2d_backward running_var": lambda bad: F.batch_norm2d_backward(X, X, ones(4), bad, training=bad is None),
     "batch_norm2d_backward weight": lambda bad: F.batch_norm2d_backward(X, X, ones(4), ones(4), bad),
     "local_response_norm x": lambda bad: F.local_response_norm(bad, 3),
     "local_response_norm_backward grad_output": lambda bad: F.local_response_norm_backward(bad, X, 3),
@@ -114,16 +118,30 @@ TAKES_ARRAY = {
     "relu_backward grad_output": lambda bad: F.relu_backward(bad, ones(3)),
     "relu_backward y": lambda bad: F.relu_backward(ones(3), bad),
     "sigmoid x": lambda bad: F.sigmoid(bad),
+    "sigmoid_backward grad_output": lambda bad: F.sigmoid_backward(bad, ones(3)),
     "sigmoid_backward y": lambda bad: F.sigmoid_backward(ones(3), bad),
     "tanh x": lambda bad: F.tanh(bad),
+    "tanh_backward grad_output": lambda bad: F.tanh_backward(bad, ones(3)),
     "tanh_backward y": lambda bad: F.tanh_backward(ones(3), bad),
     "softmax x": lambda bad: F.softmax(bad),
+    "softmax_backward grad_output": lambda bad: F.softmax_backward(bad, ones(3)),
     "softmax_backward y": lambda bad: F.softmax_backward(ones(3), bad),
     "log_softmax x": lambda bad: F.log_softmax(bad),
+    "log_softmax_backward grad_output": lambda bad: F.log_softmax_backward(bad, ones(3)),
     "log_softmax_backward y": lambda bad: F.log_softmax_backward(ones(3), bad),
     "cross_entropy logits": lambda bad: F.cross_entropy(bad, np.array([0])),
     "cross_entropy target": lambda bad: F.cross_entropy(ones(1, 2), bad),
 }
+
+
+def test_every_array_has_a_row():
+    arguments = {
+        f"{name} {argument}"
+        for name in FUNCTIONS
+        for argument, parameter in inspect.signature(getattr(F, name)).parameters.items()
+        if "ndarray" in parameter.annotation and argument != "out"
+    }
+    assert set(TAKES_ARRAY) == arguments
 
 
 @pytest.mark.parametrize("call", TAKES_ARRAY)

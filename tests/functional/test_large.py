@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from every import BY_CONV2D, FUNCTIONS, ON_NUMPY
 from strategies import integers
 
 import fastconv
@@ -52,6 +53,11 @@ CALLS = {
         layout="NHWC",
     ),
 }  # fmt: skip
+
+
+def test_every_function_with_kernels_has_a_row():
+    left_out = FUNCTIONS - {name.split(",")[0] for name in CALLS}
+    assert {name.removesuffix("_backward") for name in left_out} == ON_NUMPY | BY_CONV2D
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -36,6 +36,7 @@ LAYERS: dict[str, Callable[[], nn.Layer]] = {
     "Dropout": lambda: nn.Dropout(0.5, rng=0),
     "BatchNorm2d": lambda: nn.BatchNorm2d(2),
     "LocalResponseNorm": lambda: nn.LocalResponseNorm(3),
+    "PartialConv2d": lambda: nn.PartialConv2d(np.eye(2, dtype=bool), 3, padding=1, rng=0),
     "Residual": lambda: nn.Residual(nn.Conv2d(2, 2, 3, padding=1, rng=0)),
     "Sequential": lambda: nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, rng=0), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
 }
