@@ -39,7 +39,19 @@ def _compiled(function: Callable, fastmath: bool, inline: str = "never", entry: 
     options = {"fastmath": FASTMATH if fastmath else False, "inline": inline}
     if not entry:  # only compiled code calls it
         options.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
-    return numba.njit(function, error_model="numpy", nogil=True, **options)
+    dispatcher = numba.njit(function, error_model="numpy", nogil=True, **options)
+    if not numba.config.DISABLE_JIT:
+        dispatcher._compiler._customize_flags = _without_aliases
+    return dispatcher
+
+
+def _without_aliases(flags: Any) -> Any:
+    """Numba's flags, with what it says of the loops of its own threads: no argument overlaps another that is written.
+
+    Otherwise LLVM loads anew what a store might have changed, or compares addresses before each loop.
+    """
+    flags.noalias = True
+    return flags
 
 
 def _form(function: Callable, fastmath: bool) -> Form:
@@ -120,8 +132,9 @@ class Kernel:
     """
 
     def __init__(
-        self, function: Callable, fastmath: bool, work: Callable[..., int] | None = None, first: Kernel | None = None
-    ):
+        self, function: Callable, fastmath: bool, work: Callable[..., int] | None = None,
+        first: Kernel | None = None, first_alone: bool = False,
+    ):  # fmt: skip
         functools.update_wrapper(self, function)
         self.functions: list[Callable] = [*(first.functions if first else []), function]
         self.fastmath, self._work = fastmath, work
@@ -129,7 +142,8 @@ class Kernel:
         if not numba.config.DISABLE_JIT:
             self._forms: list[Form] = [*(first._forms if first else []), _form(function, fastmath)]
             link_kernel(self, self._forms, self._result)
-            launch = launcher(self._forms, self._result)
+            self._alone: list[bool] = [*(first_alone or alone for alone in (first._alone if first else [])), False]
+            launch = launcher(self._forms, self._alone, self._result)
             self._entry = Form(
                 f"{name_of(function)}.entry", lambda: _compiled(_entry_of(function, launch), False, entry=True)
             )
@@ -184,9 +198,14 @@ def kernel(function: Callable) -> Kernel:
     return Kernel(function, fastmath=True)
 
 
-def kernel_after(first: Kernel) -> Callable[[Callable], Kernel]:
-    """Make a kernel that runs `first` before, with the same arguments; not itself where that counts or says no."""
-    return lambda function: Kernel(function, first.fastmath, first=first)
+def kernel_after(first: Kernel, alone: bool = False) -> Callable[[Callable], Kernel]:
+    """Make a kernel that runs `first` before, with the same arguments; not itself where that counts or says no.
+
+    Args:
+        first: the kernel before.
+        alone: whether that runs on the calling thread, where it is too short to wait for others.
+    """
+    return lambda function: Kernel(function, first.fastmath, first=first, first_alone=alone)
 
 
 def sized_kernel(function: Callable) -> Kernel:

@@ -72,8 +72,11 @@ def link_kernel(kernel: Any, forms: Sequence[Form], result: types.Type) -> None:
     infer_global(kernel, types.Function(make_intrinsic_template(kernel, typed, kernel.__name__)))
 
 
-def launcher(forms: Sequence[Form], result: types.Type) -> Any:
-    """For compiled code: `launch(threads, arguments)` runs the functions of a kernel on a team of threads."""
+def launcher(forms: Sequence[Form], alone: Sequence[bool], result: types.Type) -> Any:
+    """For compiled code: `launch(threads, arguments)` runs the functions of a kernel on a team of threads.
+
+    Those that are to be `alone` run on the calling thread.
+    """
 
     @intrinsic
     def launch(typingctx, threads, arguments):  # type: ignore[no-untyped-def]
@@ -82,11 +85,27 @@ def launcher(forms: Sequence[Form], result: types.Type) -> Any:
 
         def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
             parts = cgutils.unpack_tuple(builder, values[1])
-            return _Launch(context, builder, callees, result, parts).on(values[0])
+            return _Launch(context, builder, callees, result, parts).on(values[0], alone)
 
         return result(types.int64, types.Tuple(kinds)), codegen
 
     return launch
+
+
+def _borrowed(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
+    """An argument whose arrays have no count of references: the caller holds them while a kernel runs.
+
+    Each view of an array that is taken in a kernel would count, by an atomic operation on a number that all threads
+    share (measured: planes in a loop, on two threads, took three times as long).
+    """
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo, array.parent = (cgutils.get_null_value(part.type) for part in (array.meminfo, array.parent))
+        return array._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        parts = zip(kind.types, cgutils.unpack_tuple(builder, value))
+        return context.make_tuple(builder, kind, [_borrowed(context, builder, *part) for part in parts])
+    return value
 
 
 class _Launch:
@@ -100,31 +119,32 @@ class _Launch:
         self, context: Any, builder: ir.IRBuilder, callees: list[Callee], result: types.Type, values: list[ir.Value]
     ):
         self._context, self._builder, self._callees, self._result = context, builder, callees, result
-        self._values, self._nothing = values, ir.Constant(_NUMBER, 0)
+        kinds, self._nothing = callees[0].kinds[1:], ir.Constant(_NUMBER, 0)
+        self._values = [_borrowed(context, builder, kind, value) for kind, value in zip(kinds, values)]
         self._total = cgutils.alloca_once_value(builder, self._nothing)
 
-    def on(self, threads: ir.Value) -> ir.Value:
-        """Run each of them on a team of threads, or on the calling thread where it has one."""
+    def on(self, threads: ir.Value, alone: Sequence[bool]) -> ir.Value:
+        """Run each of them on a team of threads, or on the calling thread where it has one, or is to be alone."""
+        serial = dict(zip(self._callees, alone))
         builder = self._builder
         with builder.if_else(builder.icmp_signed("<=", threads, ir.Constant(_NUMBER, 1))) as (one, several):
             with one:
                 self.alone()
             with several:
-                self._in_turn(lambda callee: self._on_threads(callee, threads))
+                self._in_turn(lambda one: self._here(one) if serial[one] else self._on_threads(one, threads))
         return self.value()
 
     def alone(self) -> ir.Value:
         """Run them on the calling thread."""
+        self._in_turn(self._here)
+        return self.value()
+
+    def _here(self, callee: Callee) -> None:
         builder = self._builder
         team = self._context.get_constant_generic(builder, TEAM, ALONE)
-
-        def run(callee: Callee) -> None:
-            counted = self._counted(builder, callee.call(self._context, builder, [team, *self._values]))
-            if counted:
-                builder.store(builder.add(builder.load(self._total), counted), self._total)
-
-        self._in_turn(run)
-        return self.value()
+        counted = self._counted(builder, callee.call(self._context, builder, [team, *self._values]))
+        if counted:
+            builder.store(builder.add(builder.load(self._total), counted), self._total)
 
     def value(self) -> ir.Value:
         """What the kernel returns."""

@@ -66,7 +66,7 @@ def _shift_weights(team, network, batch, workspace, tasks, targets, grad_images)
             shift_weights(stage, network.tables, weight_of(stage, network), workspace.patterns)
 
 
-@kernel_after(_shift_weights)
+@kernel_after(_shift_weights, alone=True)
 def _backward_blocks(team, network, batch, workspace, tasks, targets, grad_images):
     """Blocks of LANES images through all stages and back, for `backward`.
 
