@@ -48,7 +48,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fastconv._build", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the wheel is written")
     parser.add_argument("--level", action="append", choices=list(shipped.LEVELS), help="for these (default: all)")
-    parser.add_argument("--code", type=Path, metavar="DIR", help="keep the archives there, or take those that are there")
+    parser.add_argument(
+        "--code", type=Path, metavar="DIR", help="keep the archives there, or take those that are there"
+    )
     parser.add_argument("--prove", action="store_true", help="install the wheel in a fresh environment and try it")
     arguments = parser.parse_args()
     levels = arguments.level or list(shipped.LEVELS)

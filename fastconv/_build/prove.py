@@ -1,4 +1,7 @@
-"""Install a wheel in a fresh environment and see that what it ships is used: nothing is compiled, and how long it takes.
+"""Install a wheel in a fresh environment and see what its machine code is worth there.
+
+For each first call: how long it takes, and that it compiles nothing. For each level: that the results have the bits of
+what Numba compiles for that level itself.
 
 python -m fastconv._build.prove WHEEL
 """
@@ -10,41 +13,100 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from pathlib import Path
+from typing import Any
 
+from fastconv._build import bits
 from fastconv._build.first_calls import CALLS, SCRIPT
+from fastconv._runtime import shipped
 
-RUNS = 3
+RUNS = 5
+
+
+class Environment:
+    """A fresh virtual environment with a wheel in it."""
+
+    def __init__(self, folder: Path, wheel: Path):
+        self._folder, self._count = folder, 0
+        venv.create(folder / "venv", with_pip=True)
+        self.bin = folder / "venv" / "bin"
+        subprocess.run([self.bin / "python", "-m", "pip", "install", "-q", str(wheel)], check=True)
+
+    def start(self, *command: str, **options: str) -> Any:
+        """A process with an empty cache, whose lines can be read."""
+        self._count += 1
+        cache = self._folder / f"cache-{self._count}"
+        cache.mkdir()
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA", "FASTCONV", "PYTHON"))}
+        environment = kept | {"NUMBA_CACHE_DIR": str(cache), "FASTCONV_QUIET": "1", "PYTHONUNBUFFERED": "1"} | options
+        return subprocess.Popen(
+            [self.bin / command[0], *command[1:]], env=environment, cwd=cache, stdout=subprocess.PIPE, text=True
+        )
+
+    def said(self, *command: str, **options: str) -> Any:
+        """What a process says in its last line, as JSON."""
+        process = self.start(*command, **options)
+        out, _ = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        return json.loads(out.splitlines()[-1])
 
 
 def prove(wheel: Path) -> int:
-    """Print what each first call took; returns how many compiled something, or found nothing shipped."""
-    wrong = 0
-    with tempfile.TemporaryDirectory() as own:
-        venv.create(f"{own}/venv", with_pip=True)
-        python = f"{own}/venv/bin/python"
-        subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], check=True)
+    """Print what was found; returns how much of it is not as it should be."""
+    with tempfile.TemporaryDirectory() as folder:
+        there = Environment(Path(folder), wheel)
         print(f"{wheel.name}: {wheel.stat().st_size:,} bytes")
-        for name, call in CALLS.items():
-            found = [_once(python, call, f"{own}/{name}-{run}") for run in range(RUNS)]
-            best = min(found, key=lambda one: one["cpu"])
-            wrong += any(one["compilations"] or not one["counts"]["shipped"] for one in found)
-            print(
-                f"{name:<24} {best['cpu']:.3f} s of CPU time, {best['wall']:.3f} s, of which import {best['import']:.3f} s;"
-                f" {best['compilations']} compilations; {best['counts']}"
-            )
+        return _first_calls(there) + _training(there) + _bits(there)
+
+
+def _first_calls(there: Environment) -> int:
+    wrong = 0
+    for name, call in CALLS.items():
+        found = [there.said("python", "-c", SCRIPT, call) for _ in range(RUNS)]
+        wrong += any(one["compilations"] or not one["counts"]["shipped"] for one in found)
+        best = min(found, key=lambda one: one["cpu"])
+        print(
+            f"{name}: {best['cpu']:.3f} s of CPU time beyond `import numba`, {best['wall']:.3f} s in all, of which"
+            f" {best['import']:.3f} s to import; {best['compilations']} compilations, {best['counts']}"
+        )
     return wrong
 
 
-def _once(python: str, call: str, folder: str) -> dict:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA", "FASTCONV", "PYTHON"))}
-    environment |= {"NUMBA_CACHE_DIR": folder}
-    Path(folder).mkdir()
-    done = subprocess.run(
-        [python, "-c", SCRIPT, call], env=environment, cwd=folder, capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+def _training(there: Environment) -> int:
+    seconds = []
+    for _ in range(RUNS):
+        begin = time.perf_counter()
+        process = there.start("fastconv", "train", "--epochs", "1")
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                seconds.append(time.perf_counter() - begin)
+        process.wait()
+    print(f"fastconv train: the first epoch is printed after {min(seconds):.2f} s")
+    return 0
+
+
+def _bits(there: Environment) -> int:
+    wrong, script = 0, Path(bits.__file__).read_text()
+    levels = list(shipped.LEVELS)
+    for level in levels[levels.index(shipped.level() or levels[-1]) :]:
+        features = ",".join(f"+{name}" for name in sorted(shipped.LEVELS[level]))
+        told = {"NUMBA_CPU_NAME": level, "NUMBA_CPU_FEATURES": features}
+        ours = there.said("python", "-c", script, **told)
+        theirs = there.said("python", "-c", script, FASTCONV_SHIPPED_CODE="0", **told)
+        others = [name for name, digest in ours["digests"].items() if theirs["digests"][name] != digest]
+        wrong += len(others) + bool(ours["counts"]["compiled"])
+        same = len(ours["digests"]) - len(others)
+        print(
+            f"{level}: {same} of {len(ours['digests'])} results have the compiler's bits {others or ''}; {ours['counts']}"
+        )
+        if level == shipped.level():
+            native = there.said("python", "-c", script, FASTCONV_SHIPPED_CODE="0")
+            others = [name for name, digest in ours["digests"].items() if native["digests"][name] != digest]
+            print(f"those that differ from what is compiled for this very processor: {others or 'none'}")
+    return wrong
 
 
 if __name__ == "__main__":
