@@ -44,7 +44,7 @@ print(json.dumps([y.ravel().tolist(), forms.COUNTS, Compilations.count]))
 BUILT = (
     CALLED
     + """
-from fastconv._build import calls, level
+from fastconv._wheel import calls, level
 from fastconv._runtime import shipped
 shipped.FOLDER.mkdir()
 codes = level.compiled(calls.asked_for())

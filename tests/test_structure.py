@@ -36,7 +36,7 @@ LAYERS = (
     ("viz", "checkpoint", "onnx"),
     ("weights",),
     ("testing", "comparison", "_warmup", "compat", "demos"),
-    ("cli", "_build"),
+    ("cli", "_wheel"),
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -96,7 +96,7 @@ def test_the_judge_shares_no_code():
     assert not [name for name in imports(PACKAGE / "reference.py") if name.startswith("numba")]
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if unit(p) not in ("cli", "_build")], ids=lambda p: str(p.name))
+@pytest.mark.parametrize("path", [p for p in FILES if unit(p) not in ("cli", "_wheel")], ids=lambda p: str(p.name))
 def test_only_commands_print(path):
     calls = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
     assert not [f for f in calls if isinstance(f, ast.Name) and f.id == "print"]

@@ -2,7 +2,7 @@
 
 An archive for each level holds what the public functions, layers and models call. It counts only for the very versions
 of Python, Numba and llvmlite, and the very sources, that it was made of; anything else is compiled here, as is whatever
-an archive lacks. `python -m fastconv._build` makes them, and wheels that hold them.
+an archive lacks. `python -m fastconv._wheel` makes them, and wheels that hold them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is called to learn which kernels there are, and for which types of arguments: prints nothing, computes little."""
+"""What is called to learn which kernels there are, and for which types of arguments."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def _functions(dtype: np.dtype) -> Iterator[Callable[[], Any]]:
 
 
 def _layers(dtype: np.dtype) -> Iterator[nn.Sequential]:
+    convolutions = nn.Conv2d(1, 8, 3, padding=1, rng=0, dtype=dtype), nn.Conv2d(8, 16, 5, rng=0, dtype=dtype)
     yield nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1, rng=0, dtype=dtype), nn.Sigmoid(), nn.AvgPool2d(2), nn.Conv2d(8, 16, 5, rng=0, dtype=dtype),
-        nn.Tanh(), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(144, 10, rng=0, dtype=dtype),
+        convolutions[0], nn.Sigmoid(), nn.AvgPool2d(2), convolutions[1], nn.Tanh(), nn.MaxPool2d(3), nn.Flatten(),
+        nn.Linear(144, 10, rng=0, dtype=dtype),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 For each first call: how long it takes, and that it compiles nothing. For each level: that the results have the bits of
 what Numba compiles for that level itself.
 
-python -m fastconv._build.prove WHEEL
+python -m fastconv._wheel.prove WHEEL
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from fastconv._build import bits
-from fastconv._build.first_calls import CALLS, SCRIPT
 from fastconv._runtime import shipped
+from fastconv._wheel import bits
+from fastconv._wheel.first_calls import CALLS, SCRIPT
 
 RUNS = 5
 
@@ -98,10 +98,8 @@ def _bits(there: Environment) -> int:
         theirs = there.said("python", "-c", script, FASTCONV_SHIPPED_CODE="0", **told)
         others = [name for name, digest in ours["digests"].items() if theirs["digests"][name] != digest]
         wrong += len(others) + bool(ours["counts"]["compiled"])
-        same = len(ours["digests"]) - len(others)
-        print(
-            f"{level}: {same} of {len(ours['digests'])} results have the compiler's bits {others or ''}; {ours['counts']}"
-        )
+        same = f"{len(ours['digests']) - len(others)} of {len(ours['digests'])}"
+        print(f"{level}: {same} results have the compiler's bits {others or ''}; {ours['counts']}")
         if level == shipped.level():
             native = there.said("python", "-c", script, FASTCONV_SHIPPED_CODE="0")
             others = [name for name, digest in ours["digests"].items() if native["digests"][name] != digest]

@@ -1,12 +1,13 @@
 """A digest of the bits of many results: the same for the same machine code, whoever compiled it.
 
-python -m fastconv._build.bits, or this file's text in an environment that has no such module.
+Its text is run in environments that have no such module.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 
@@ -28,22 +29,28 @@ CONVOLUTIONS = (
 )
 
 
-def results(dtype: type) -> dict[str, list[np.ndarray]]:
+def results(dtype: Any) -> dict[str, list[Any]]:
     """What a few calls of every kind give."""
-    rng, found = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(dtype)
+
+    found: dict[str, list[Any]] = {}
     for n, (image, kernel, stride, padding, groups, layout) in enumerate(CONVOLUTIONS):
-        x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in (image, kernel, kernel[:1]))
+        x, w, b = normal(*image), normal(*kernel), normal(kernel[0])
         y = fastconv.conv2d(x, w, b, stride, padding, 1, groups, layout=layout)
         grads = fastconv.conv2d_backward(y, x, w, stride, padding, 1, groups, layout=layout)
         found[f"convolution {n}"] = [y, *grads]
-    x = rng.standard_normal((4, 6, 24, 24)).astype(dtype)
+    x = normal(4, 6, 24, 24)
     y, indices = fastconv.max_pool2d_with_indices(x, 3, 2)
     pools = [y, indices, fastconv.max_pool2d_backward(y, indices, x.shape), fastconv.avg_pool2d(x, 3, 2)]
     found["pools"] = [*pools, fastconv.avg_pool2d_backward(y, x.shape, 3, 2)]
-    a, w = rng.standard_normal((64, 400)).astype(dtype), rng.standard_normal((120, 400)).astype(dtype)
+    a, w = normal(64, 400), normal(120, 400)
     found["linear"] = [y := fastconv.linear(a, w), *fastconv.linear_backward(y, a, w)]
-    for name, optimizer in (("SGD", SGD), ("Adam", Adam)):
-        model, images = lenet5(rng=0, dtype=dtype), rng.standard_normal((64, 1, 28, 28)).astype(dtype)
+    optimizers: tuple[tuple[str, Any], ...] = (("SGD", SGD), ("Adam", Adam))
+    for name, optimizer in optimizers:
+        model, images = lenet5(rng=0, dtype=dtype), normal(64, 1, 28, 28)
         step, labels = optimizer(model.parameters(), 0.01), rng.integers(10, size=64)
         for _ in range(20):
             train_step(model, images, labels, step)

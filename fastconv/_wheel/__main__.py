@@ -1,4 +1,4 @@
-"""python -m fastconv._build: machine code for each level of processors, and a wheel that holds it.
+"""python -m fastconv._wheel: machine code for each level of processors, and a wheel that holds it.
 
 What is shipped counts only for the versions of Python, Numba and llvmlite that it is made with, so this is run with
 those that users will have, in an environment with `build` and `hatchling`, from a checkout.
@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fastconv._build.prove import prove
 from fastconv._runtime import shipped, store
+from fastconv._wheel.prove import prove
 
 SWITCH = "FASTCONV_MACHINE_CODE"  # the folder of archives that the build hook puts into a wheel
 
@@ -23,11 +23,11 @@ def archives(folder: Path, levels: list[str]) -> None:
     """Write an archive for each level to a folder."""
     with tempfile.TemporaryDirectory() as own:
         asked = Path(own) / "asked"
-        _run("fastconv._build.calls", str(asked), FASTCONV_SHIPPED_CODE="0", NUMBA_CACHE_DIR=f"{own}/here")
+        _run("fastconv._wheel.calls", str(asked), FASTCONV_SHIPPED_CODE="0", NUMBA_CACHE_DIR=f"{own}/here")
         for level in levels:
             features = ",".join(f"+{name}" for name in sorted(shipped.LEVELS[level]))
             _run(
-                "fastconv._build.level", str(asked), level, str(folder), FASTCONV_SHIPPED_CODE="0",
+                "fastconv._wheel.level", str(asked), level, str(folder), FASTCONV_SHIPPED_CODE="0",
                 NUMBA_CPU_NAME=level, NUMBA_CPU_FEATURES=features, NUMBA_CACHE_DIR=f"{own}/{level}",
             )  # fmt: skip
 
@@ -45,7 +45,7 @@ def _run(module: str, *arguments: str, **environment: str) -> None:
 
 def main() -> int:
     """Build; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m fastconv._build", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m fastconv._wheel", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the wheel is written")
     parser.add_argument("--level", action="append", choices=list(shipped.LEVELS), help="for these (default: all)")
     parser.add_argument(

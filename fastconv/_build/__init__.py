@@ -1,1 +1,0 @@
-"""Machine code for wheels: `python -m fastconv._build` (not a part of them)."""
