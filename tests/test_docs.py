@@ -145,3 +145,18 @@ def test_the_wheel_has_no_pages(tmp_path: Path) -> None:
     assert "fastconv/__init__.py" in names
     assert "fastconv/data/digits.npz" in names
     assert not [name for name in names if name.startswith("fastconv/docs") or not name.startswith("fastconv")]
+
+
+@pytest.mark.filterwarnings("default")  # of the builder
+def test_a_wheel_has_machine_code_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "x86-64-v9.code").write_bytes(b"archive")
+    (path,) = wheel.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    assert Path(path).name.endswith("-py3-none-any.whl")
+    monkeypatch.setenv("FASTCONV_MACHINE_CODE", str(code))
+    (path,) = wheel.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    assert f"-cp{sys.version_info[0]}{sys.version_info[1]}-" in Path(path).name and "-any" not in path
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("fastconv/machine_code/x86-64-v9.code") == b"archive"
