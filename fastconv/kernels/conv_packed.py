@@ -63,14 +63,14 @@ def _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_once
 
 @kernel
 def _pack_weights(
-    team, x, images, tables, weight, steps_of_weights, packed, only_finite, bias, lowest, sharing, blocking, y
+    team, x, images, tables, weight, steps_of_weights, packing, bias, lowest, sharing, blocking, y
 ) -> bool:
     """Pack the weights of `forward_packed`, if they are packed once; whether it may go on.
 
     Parallel over (group, block of output channels, some terms), each of which owns its part of packed.
     """
     weight0, row, outer, inner, inners = steps_of_weights
-    odd, at_least = 0, blocking[0]
+    (packed, only_finite), odd, at_least = packing, 0, blocking[0]
     for task in prange(team, packed.shape[0] * packed.shape[1] * ceil_div(packed.shape[2], at_least)):
         odd += _pack_part(weight, weight0, row, outer, inner, inners, packed, task, at_least)
     return odd == 0 or not only_finite
@@ -78,7 +78,7 @@ def _pack_weights(
 
 @kernel_after(_pack_weights)
 def forward_packed(
-    team, x, images, tables, weight, steps_of_weights, packed, only_finite, bias, lowest, sharing, blocking, y
+    team, x, images, tables, weight, steps_of_weights, packing, bias, lowest, sharing, blocking, y
 ) -> bool:
     """y[n, oc, p] = bias[oc] + sum over the terms k that reach p of weight[oc, k] * x[n, cell of p + offset of k].
 
@@ -88,17 +88,17 @@ def forward_packed(
     packed once are not finite but `only_finite` asks for it.
 
     Precondition: x flat; images (cells of an image, of a group, groups, pixels of a row); tables are `Areas`, one area
-    unless weights are packed once; weight flat; steps_of_weights (weight0, row, outer, inner, inners); packed (groups,
-    blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,); sharing (threads that share the work evenly,
-    whether channels are last); blocking (packed_terms, packed_terms_last, packed_pixels, ready_pixels) of `Blocks`; y
-    (N, OC, P), or (N, P, OC) with channels last. Parallel over (images or block of pixels, group, block of output
-    channels), each of which owns its part of y.
+    unless weights are packed once; weight flat; steps_of_weights (weight0, row, outer, inner, inners); packing (packed,
+    only_finite), packed (groups, blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,); sharing (threads
+    that share the work evenly, whether channels are last); blocking (packed_terms, packed_terms_last, packed_pixels,
+    ready_pixels) of `Blocks`; y (N, OC, P), or (N, P, OC) with channels last. Parallel over (images or block of pixels,
+    group, block of output channels), each of which owns its part of y.
     """
     (image, group_step, groups, columns), (threads, last), floor = images, sharing, lowest
     areas, terms, offsets, steps = tables
     weight0, row, outer, inner, inners = steps_of_weights
     at_least, at_last, own_pixels, ready_pixels = blocking
-    ready = packed.size > 0
+    packed, ready = packing[0], packing[0].size > 0
     N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
     blocks, width = tile_blocks(per_group, lanes)
