@@ -518,8 +518,9 @@ def threads_of_a_launch(call):
     asked = threads.threads_of_a_launch
 
     def asking():
-        seen.append(asked())
-        return seen[-1]
+        found = asked()
+        seen.append(found[0])
+        return found
 
     with mock.patch.object(threads, "threads_of_a_launch", asking):
         call()

@@ -167,11 +167,19 @@ class Kernel:
     def __call__(self, *args: Any) -> Any:
         if ONE_THREAD or (self._work and self._work(*args) < SERIAL_ELEMENTS):
             return self.entry(1, *args)
-        count = threads.threads_of_a_launch() if _launched else _launch()
-        if _one_at_a_time is None or count == 1:
-            return self.entry(count, *args)
-        with _one_at_a_time:
-            return self.entry(count, *args)
+        if not _launched:
+            _launch()
+        count, own = threads.threads_of_a_launch()
+        if count == 1:
+            return self.entry(1, *args)
+        try:
+            if _one_at_a_time is None:
+                return self.entry(count, *args)
+            with _one_at_a_time:
+                return self.entry(count, *args)
+        finally:
+            if own != count:
+                threads.put_back(own)
 
     def _interpreted(self, threads: int, *args: Any) -> Any:
         result = None
@@ -232,17 +240,14 @@ def _elements(first: Any, *others: Any) -> int:
     return first.size
 
 
-def _launch() -> int:
-    """Start Numba's threads and note whether its threading layer may be entered by two threads at once.
-
-    Returns as many threads as are to be used.
-    """
+def _launch() -> None:
+    """Start Numba's threads and note whether its threading layer may be entered by two threads at once."""
     global _launched, _one_at_a_time
     from numba.np.ufunc.parallel import _launch_threads
 
     with forks.launching:
         if _launched:  # by another thread meanwhile, whose lock must stay the only one
-            return threads.threads_of_a_launch()
+            return
         _launch_threads()
         started(llvmlite.binding.address_of_symbol(forks.LOOP))
         forks.stay_alone_in_children()
@@ -250,7 +255,6 @@ def _launch() -> int:
             # two threads inside the workqueue layer abort the process
             _one_at_a_time = threading.RLock()
         _launched = True
-    return threads.threads_of_a_launch()
 
 
 def _after_fork() -> None:

@@ -68,7 +68,7 @@ def get_num_threads() -> int:
     if wanted is not None:
         return wanted
     # before threads start no number has been set, and to ask for it would start them
-    return int(_numbas_number()()) if forks.threads_started() else int(numba.config.NUMBA_NUM_THREADS)
+    return int(_numba()[0]()) if forks.threads_started() else int(numba.config.NUMBA_NUM_THREADS)
 
 
 def threads_here() -> int:
@@ -107,15 +107,24 @@ def _asked_for() -> int | None:
 
 
 @functools.cache
-def _numbas_number() -> Any:
-    """Numba's function that gets the calling thread's number, of C (50 ns, not 600)."""
+def _numba() -> tuple[Any, Any]:
+    """Numba's functions that get and set the calling thread's number, of C (50 and 200 ns, not 600 and 900)."""
     from numba.np.ufunc import parallel
 
+    get, put = (
+        ctypes.cast(function, ctypes.c_void_p).value or 0
+        for function in (parallel._get_num_threads, parallel._set_num_threads)
+    )
     # for so short a call the interpreter's lock is kept
-    return ctypes.PYFUNCTYPE(ctypes.c_int)(ctypes.cast(parallel._get_num_threads, ctypes.c_void_p).value or 0)
+    return ctypes.PYFUNCTYPE(ctypes.c_int)(get), ctypes.PYFUNCTYPE(None, ctypes.c_int)(put)
 
 
-def threads_of_a_launch() -> int:
-    """As `get_num_threads`, where threads have started."""
-    wanted = _asked_for()
-    return int(_numbas_number()()) if wanted is None else wanted
+def threads_of_a_launch() -> tuple[int, int]:
+    """As `get_num_threads`, where threads have started; and Numba's own number, which a launch may change."""
+    wanted, own = _asked_for(), int(_numba()[0]())
+    return own if wanted is None else wanted, own
+
+
+def put_back(own: int) -> None:
+    """Have Numba's number for the calling thread be what it was before a launch."""
+    _numba()[1](own)

@@ -84,6 +84,8 @@ def damage(right: str, cases: int, seed: int) -> None:
             return _told(CALLS[name](fastconv))
         except Refused:
             return "refused"
+        except RuntimeError as error:  # what compiled code makes of it, that calls what is not there
+            return "refused" if "could not be compiled" in str(error) else repr(error)
 
     rng, entries = np.random.default_rng(seed), json.loads(right)
     for number in range(cases):
