@@ -7,12 +7,13 @@ import time
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 import fastconv
 from fastconv._runtime.jit import strict_kernel
+from fastconv._runtime.launch import prange
 from fastconv.kernels.micro import vectors
 
 # A multiply-add takes 4 or 5 cycles and two start in each, so ten must be under way; with the two constants, twelve
@@ -50,9 +51,9 @@ def _multiply_adds(typingctx, start, steps):
 
 
 @strict_kernel
-def _work(steps, results):
+def _work(team, steps, results):
     """Let each of `results.size` threads do `steps` steps; (T,) float32, one item a thread."""
-    for t in prange(results.size):
+    for t in prange(team, results.size):
         results[t] = _multiply_adds(np.float32(t), steps)
 
 
