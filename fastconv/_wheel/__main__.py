@@ -40,7 +40,7 @@ def wheel(source: Path, folder: Path, code: Path) -> Path:
 
 
 def _run(module: str, *arguments: str, **environment: str) -> None:
-    subprocess.run([sys.executable, "-m", module, *arguments], env={**os.environ, **environment}, check=True)
+    subprocess.run([sys.executable, "-m", module, *arguments], env={**os.environ, "FASTCONV_QUIET": "1", **environment}, check=True)
 
 
 def main() -> int:
