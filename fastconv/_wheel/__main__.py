@@ -40,7 +40,8 @@ def wheel(source: Path, folder: Path, code: Path) -> Path:
 
 
 def _run(module: str, *arguments: str, **environment: str) -> None:
-    subprocess.run([sys.executable, "-m", module, *arguments], env={**os.environ, "FASTCONV_QUIET": "1", **environment}, check=True)
+    env = {**os.environ, "FASTCONV_QUIET": "1", **environment}
+    subprocess.run([sys.executable, "-m", module, *arguments], env=env, check=True)
 
 
 def main() -> int:
