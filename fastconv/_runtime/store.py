@@ -157,10 +157,11 @@ def write_whole(path: Path, content: bytes, prefix: str = "") -> None:
 
 
 def folders() -> Iterator[Path]:
-    """Where code is kept, as Numba keeps it: the folder it is told to use, beside the sources, the user's own."""
+    """Where code is kept, as Numba keeps it: in the folder it is told to use; else beside the sources, or the user's."""
     own = f"fastconv-{hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:12]}"
     if numba.config.CACHE_DIR:
         yield Path(numba.config.CACHE_DIR) / own
+        return
     yield PACKAGE / "__pycache__"
     yield Path(AppDirs(appname="numba", appauthor=False).user_cache_dir) / own
 
