@@ -157,7 +157,7 @@ def write_whole(path: Path, content: bytes, prefix: str = "") -> None:
 
 
 def folders() -> Iterator[Path]:
-    """Where code is kept, as Numba keeps it: in the folder it is told of; else beside the sources, or the user's own."""
+    """Where code is kept, as Numba keeps it: in the folder it is told of; else beside the sources, or in the user's."""
     own = f"fastconv-{hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:12]}"
     if numba.config.CACHE_DIR:
         yield Path(numba.config.CACHE_DIR) / own

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import fastconv
+import fastconv.functional as F
 from fastconv._runtime import forms
 from fastconv.models import lenet5
 from fastconv.optim import SGD, Adam
@@ -39,15 +39,15 @@ def results(dtype: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for n, (image, kernel, stride, padding, groups, layout) in enumerate(CONVOLUTIONS):
         x, w, b = normal(*image), normal(*kernel), normal(kernel[0])
-        y = fastconv.conv2d(x, w, b, stride, padding, 1, groups, layout=layout)
-        grads = fastconv.conv2d_backward(y, x, w, stride, padding, 1, groups, layout=layout)
+        y = F.conv2d(x, w, b, stride, padding, 1, groups, layout=layout)
+        grads = F.conv2d_backward(y, x, w, stride, padding, 1, groups, layout=layout)
         found[f"convolution {n}"] = [y, *grads]
     x = normal(4, 6, 24, 24)
-    y, indices = fastconv.max_pool2d_with_indices(x, 3, 2)
-    pools = [y, indices, fastconv.max_pool2d_backward(y, indices, x.shape), fastconv.avg_pool2d(x, 3, 2)]
-    found["pools"] = [*pools, fastconv.avg_pool2d_backward(y, x.shape, 3, 2)]
+    y, indices = F.max_pool2d_with_indices(x, 3, 2)
+    pools = [y, indices, F.max_pool2d_backward(y, indices, x.shape), F.avg_pool2d(x, 3, 2)]
+    found["pools"] = [*pools, F.avg_pool2d_backward(y, x.shape, 3, 2)]
     a, w = normal(64, 400), normal(120, 400)
-    found["linear"] = [y := fastconv.linear(a, w), *fastconv.linear_backward(y, a, w)]
+    found["linear"] = [y := F.linear(a, w), *F.linear_backward(y, a, w)]
     optimizers: tuple[tuple[str, Any], ...] = (("SGD", SGD), ("Adam", Adam))
     for name, optimizer in optimizers:
         model, images = lenet5(rng=0, dtype=dtype), normal(64, 1, 28, 28)
