@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fastconv._runtime import shipped, store
@@ -24,12 +25,16 @@ def archives(folder: Path, levels: list[str]) -> None:
     with tempfile.TemporaryDirectory() as own:
         asked = Path(own) / "asked"
         _run("fastconv._wheel.calls", str(asked), FASTCONV_SHIPPED_CODE="0", NUMBA_CACHE_DIR=f"{own}/here")
-        for level in levels:
+
+        def compile_for(level: str) -> None:
             features = ",".join(f"+{name}" for name in sorted(shipped.LEVELS[level]))
             _run(
                 "fastconv._wheel.level", str(asked), level, str(folder), FASTCONV_SHIPPED_CODE="0",
                 NUMBA_CPU_NAME=level, NUMBA_CPU_FEATURES=features, NUMBA_CACHE_DIR=f"{own}/{level}",
             )  # fmt: skip
+
+        with ThreadPoolExecutor(os.cpu_count()) as processes:
+            list(processes.map(compile_for, levels))
 
 
 def wheel(source: Path, folder: Path, code: Path) -> Path:
