@@ -24,6 +24,9 @@ CONVOLUTIONS: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...] = (
     ((1, 16, 8, 8), (16, 16, 3, 3), 2),
     ((1, 4, 6, 6), (16, 4, 5, 5), 1),
     ((1, 128, 8, 8), (512, 128, 1, 1), 1),
+    ((1, 2, 4, 4), (1, 2, 1, 1), 2),
+    ((1, 64, 6, 6), (64, 64, 5, 5), 3),
+    ((1, 16, 6, 6), (16, 1, 3, 3), 1),
 )
 # x and weight of those with channels last: with many channels, and depthwise
 CHANNELS_LAST: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
@@ -116,10 +119,11 @@ def _wanted(dtypes: Any) -> list[np.dtype]:
 def _convolutions(dtype: np.dtype[Any]) -> None:
     for image, kernel, stride in CONVOLUTIONS:
         x, weight = np.ones(image, dtype), np.ones(kernel, dtype)
-        for padding in (0, 1):
-            y = F.conv2d(x, weight, None, stride, padding)
-            F.conv2d(x, weight, None, stride, padding, algorithm="im2col")
-            F.conv2d_backward(y, x, weight, stride, padding)
+        groups = image[1] // kernel[1]
+        for padding in (0, 1, 2):
+            y = F.conv2d(x, weight, None, stride, padding, 1, groups)
+            F.conv2d(x, weight, None, stride, padding, 1, groups, algorithm="im2col")
+            F.conv2d_backward(y, x, weight, stride, padding, 1, groups)
     for image, kernel in CHANNELS_LAST:
         x, weight = np.ones(image, dtype), np.ones(kernel, dtype)
         groups = image[3] // kernel[3]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import pickle
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +15,12 @@ import numpy as np
 
 import fastconv._warmup
 import fastconv.functional as F
+import fastconv.kernels
 import fastconv.nn as nn
 import fastconv.optim as optim
 from fastconv._runtime import cells
 from fastconv._runtime.forms import Form
+from fastconv._runtime.jit import Kernel
 from fastconv.models import MODELS
 from fastconv.training import fit, train_step
 
@@ -75,6 +79,18 @@ def asked_for() -> list[tuple[str, cells.Signature]]:
     return [(form.name, signature) for form in forms for signature in form.signatures]
 
 
+def left_out() -> list[str]:
+    """The kernels that none of the calls has run, but those that are a part of another."""
+    modules = [
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(fastconv.kernels.__path__, "fastconv.kernels.")
+    ]
+    kernels = {one for module in modules for one in vars(module).values() if isinstance(one, Kernel)}
+    return sorted(one.forms[0].name for one in kernels if not one.forms[0].signatures and one.__name__[0] != "_")
+
+
 if __name__ == "__main__":
     call_everything()
+    if left_out():
+        raise SystemExit(f"nothing here calls {', '.join(left_out())}")
     Path(sys.argv[1]).write_bytes(pickle.dumps(asked_for()))
