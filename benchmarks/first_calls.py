@@ -35,9 +35,9 @@ def row(name: str, wheel: Environment | None, runs: int) -> str:
 def table(wheel: Path | None, quick: bool = False) -> str:
     """Everything that stands between the markers."""
     lines = [
-        "Seconds of CPU time beyond `import numba`, of which `import fastconv` is a part, and with an empty cache also in",
-        "all; each in a process of its own, the smallest of several. Shipped: from a wheel with machine code, in a fresh",
-        f"environment. {conditions()}.",
+        "Seconds of CPU time beyond `import numba`, of which `import fastconv` is a part, and with an empty cache also",
+        "in all; each in a process of its own, the smallest of several. Shipped: from a wheel with machine code, in a",
+        f"fresh environment. {conditions()}.",
         "",
         "| first call | empty cache | full cache | shipped |",
         "| --- | ---: | ---: | ---: |",
