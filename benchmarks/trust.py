@@ -87,6 +87,8 @@ def carried_out(run: Run, clone: Clone) -> dict[str, Any]:
     if done.returncode not in (0, 1):
         raise Refused(f"{run.key}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no output'}")
     result = json.loads(found.read_text(encoding="utf-8"))
+    if left_out := [note for note in result["notes"] if "left out" in note]:
+        raise Refused(f"{run.key}: {left_out[0]}")
     rows = {row["name"]: [*row["pairs"], *row["again"]] for row in result["rows"]}
     return {
         "key": run.key, **run._asdict(), "confirmed": result["confirmed"], "notes": result["notes"], "rows": rows,

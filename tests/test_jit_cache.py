@@ -35,6 +35,25 @@ forms = max_pool.forward.forms
 print(sum(form.loaded for form in forms), sum(form.compiled for form in forms))
 """
 )
+USER = """
+import numba
+import fastconv
+
+@numba.njit(cache=True)
+def pooled(x):
+    return fastconv.max_pool2d(x, 2)
+"""
+USERS = """
+import numpy as np
+import user
+print(*user.pooled(np.arange(32).reshape(1, 2, 4, 4)).ravel().astype(int))
+"""
+# and before it, the modules that the user's cache names
+NAMED = f"""
+from numba.core import environment
+build = environment._rebuild_env
+environment._rebuild_env = lambda name, *rest: (print(name), build(name, *rest))[1]
+{USERS}"""
 RIGHT = "5 7 13 15 21 23 29 31"
 
 
@@ -243,6 +262,15 @@ def test_a_need_that_is_damaged_or_of_other_sources_is_compiled_again():
     for arguments in ((wrong, name, kinds), (stamp, name[:-1], kinds), (stamp, name, kinds * 2)):
         with pytest.raises(FileNotFoundError):
             build(*arguments)
+
+
+def test_a_users_cache_names_no_module_that_a_later_version_may_lack(copy):
+    """Numba raises where one of them is missing, instead of compiling again."""
+    (copy.root / "user.py").write_text(USER)
+    assert copy.run(USERS).strip() == RIGHT
+    *names, found = copy.run(NAMED).splitlines()
+    assert found == RIGHT
+    assert "fastconv" in names and not [name for name in names if name.startswith("fastconv.")]
 
 
 def test_a_package_without_sources_has_a_cache(copy):

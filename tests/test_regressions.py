@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import asv_machine, counters, loops, measure, regressions, rounds, trust
@@ -226,7 +227,23 @@ def test_slowed_kernels_exist_and_their_rows_are_quick() -> None:
     for slowed in injected.KERNELS.values():
         assert hasattr(importlib.import_module(f"fastconv.kernels.{slowed.module}"), slowed.name)
         assert any(re.search(slowed.rows, name) for name in names)
-        compile(injected.SPIN.format(module="m", name="n", factor=0.2), "spin", "exec")
+
+
+def test_a_slowed_kernel_takes_as_long_as_it_is_told_to(monkeypatch) -> None:
+    import fastconv
+    from fastconv._runtime.jit import Kernel
+    from fastconv.kernels import max_pool
+
+    x = np.arange(16).reshape(1, 1, 4, 4)
+    assert fastconv.max_pool2d(x, 2).max() == fastconv.relu(x).max() == 15  # compiled, which reads the clock too
+    readings: list[int] = []
+    monkeypatch.setattr("time.perf_counter", lambda: readings.append(len(readings)) or len(readings))
+    monkeypatch.setattr(Kernel, "__call__", Kernel.__call__)
+    kernel = max_pool.forward
+    exec(injected.SPIN.format(module=kernel.__module__, name=kernel.__name__, factor=5), {})
+    assert fastconv.max_pool2d(x, 2).ravel().tolist() == [5, 7, 13, 15]
+    assert len(readings) == 1 + 5  # the beginning; the call's end, a tick later; each tick until five are over
+    assert fastconv.relu(x).max() == 15 and len(readings) == 1 + 5
 
 
 @pytest.mark.process

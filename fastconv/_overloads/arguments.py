@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 
 from fastconv._arguments.arrays import check_memory, empty, same_shape
@@ -15,7 +14,7 @@ from fastconv._arguments.scalars import LARGEST, check_limits, limits
 from fastconv._arguments.sizes import NAMED_PADDINGS, NUMBERS
 from fastconv._overloads.kinds import UNKNOWN, is_none, result_dtype, value_of
 from fastconv._overloads.register import by_types, by_values, text
-from fastconv._runtime.jit import STRICT, jitable, linked, strict_helper
+from fastconv._runtime.jit import jitable, linked, overloaded, strict_helper
 from fastconv._runtime.threads import threads_here
 from fastconv.errors import DTypeError, ShapeError
 
@@ -83,7 +82,6 @@ def needed(needs: Any) -> tuple[bool, ...]:
     return (True, True, True) if value is UNKNOWN else tuple(map(bool, value))
 
 
-@overload(empty, jit_options=STRICT)
 def _empty(where, shape, dtype, what):
     size = as_dtype(dtype.dtype).itemsize
 
@@ -94,9 +92,8 @@ def _empty(where, shape, dtype, what):
     return compiled
 
 
-@overload(threads_here)
-def _threads_here():
-    return lambda: np.int64(1)
+overloaded(empty, _empty)
+overloaded(threads_here, lambda: lambda: np.int64(1))
 
 
 @linked

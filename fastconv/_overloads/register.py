@@ -7,11 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from numba.extending import overload
-
 from fastconv._arguments import arrays, scalars, sizes
 from fastconv._overloads.kinds import KINDS, Kind
-from fastconv._runtime.jit import STRICT, jitable
+from fastconv._runtime.jit import jitable, overloaded
 
 
 def compiled_as(function: Callable, **kinds: Kind) -> Callable:
@@ -41,24 +39,27 @@ def compiled_as(function: Callable, **kinds: Kind) -> Callable:
             return text
 
         typed.__signature__ = signature  # type: ignore[attr-defined]
-        return overload(function, jit_options=STRICT, prefer_literal=True, strict=False)(typed)
+        overloaded(function, typed, values=True)
+        return typed
 
     return register
 
 
 def by_types(choose: Callable) -> Callable:
     """Have compiled code that calls this function call the one that it returns for the types of the arguments."""
-    return overload(choose, jit_options=STRICT, strict=False)(choose)
+    overloaded(choose, choose)
+    return choose
 
 
 def by_values(choose: Callable) -> Callable:
     """As `by_types`, with the values of arguments where they are known; it is compiled for each of these."""
-    return overload(choose, jit_options=STRICT, prefer_literal=True, strict=False)(choose)
+    overloaded(choose, choose, values=True)
+    return choose
 
 
 def text(function: Callable) -> Callable:
     """Have compiled code call this function as it stands; values that are known there are known here."""
-    overload(function, jit_options=STRICT, prefer_literal=True, strict=False)(lambda *args: function)
+    overloaded(function, lambda *args: function, values=True)
     return function
 
 

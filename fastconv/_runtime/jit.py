@@ -7,12 +7,13 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import llvmlite.binding
 import numba
 from numba import types
-from numba.extending import register_jitable
+from numba.extending import overload
 
 from fastconv._runtime import forks, threads
 from fastconv._runtime.forms import Form, name_of
@@ -89,17 +90,47 @@ def strict_helper(function: Callable) -> Any:
     return _compiled(function, fastmath=False)
 
 
-# what fastmath, or another model of errors, of the user's function would change
-STRICT: dict[str, Any] = {"fastmath": False, "error_model": "numpy"}
+# what fastmath, or another model of errors, of the user's function would change; only compiled code calls it
+STRICT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 # told results of linked functions besides those that kernels have
 FLOAT = {"float": types.float64}
 
 
+def overloaded(function: Callable, choose: Callable, values: bool = False) -> None:
+    """Have jitted code that calls `function` compile, as a part of it, what `choose` returns for the arguments' types.
+
+    Where `values`, these tell the values that are known.
+    """
+
+    @functools.wraps(choose)
+    def chosen(*args: Any, **keywords: Any) -> Callable:
+        return _in_users_caches(choose(*args, **keywords))
+
+    overload(function, jit_options=STRICT, prefer_literal=values, strict=False)(chosen)
+
+
+def _in_users_caches(function: Callable) -> FunctionType:
+    """A function under the name of a module that later versions have too: Numba's cache imports it.
+
+    A user's cache has such a name for each part of a compiled function, and Numba does not look there again where it is
+    missing, but raises.
+    """
+    assert isinstance(function, FunctionType)
+    name, defaults, closure = function.__name__, function.__defaults__, function.__closure__
+    copy = FunctionType(function.__code__, function.__globals__, name, defaults, closure)
+    # one name for two functions would be one record of constants
+    copy.__qualname__ = f"{function.__module__.removeprefix('fastconv.')}.{function.__qualname__}"
+    copy.__module__ = "fastconv"
+    return copy
+
+
 def jitable(function: Callable) -> Callable:
     """Have jitted code compile a small function that Python runs as it stands, as a part of what calls it."""
-    return register_jitable(**STRICT)(function)
+    if not numba.config.DISABLE_JIT:
+        overloaded(function, lambda *args, **keywords: function)
+    return function
 
 
 def linked(function: Callable) -> Callable:
