@@ -11,7 +11,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from fastconv._runtime import shipped, store
+from fastconv._runtime import shipped, store, switches
 from fastconv._runtime.backend import get_backend
 from fastconv._runtime.host import ENABLED
 from fastconv._runtime.threads import get_num_threads
@@ -19,6 +19,28 @@ from fastconv.kernels.micro import vectors
 
 VERSION = "0.1.0"
 EXTRAS = {"plot": "matplotlib", "data": "pooch", "onnx": "onnx", "safetensors": "safetensors"}
+
+
+def use_winograd(use: bool) -> None:
+    """Have `algorithm="auto"`, and gradients of inputs, take Winograd's F(2x2, 3x3) where it is faster, or never.
+
+    It is taken unless this, or `FASTCONV_WINOGRAD=0` in the environment, switches it off for the process. With it the
+    error of a result is relative to all 4x4 pixels around it, and not to the 3x3 that it is made of.
+
+    Args:
+        use: whether it may be taken; `algorithm="winograd"` asks for it in any case.
+
+    Raises:
+        TypeError: `use` is not a boolean.
+
+    Example:
+        >>> use_winograd(True)
+        >>> facts()["winograd"]
+        True
+    """
+    if not isinstance(use, bool | np.bool_):
+        raise TypeError(f"use_winograd: use must be True or False, got {use!r}")
+    switches.switch_winograd(bool(use))
 
 
 def _processor() -> str:
@@ -49,6 +71,7 @@ def facts() -> dict[str, Any]:
         "threads": get_num_threads(),
         "most_threads": numba.config.NUMBA_NUM_THREADS,
         "backend": get_backend(),
+        "winograd": bool(switches.winograd()),
         "kernel_cache": str(cache) if cache else None,
         "shipped_code": shipped.level() if archive else None,
         "shipped_functions": len(archive) if archive else 0,
@@ -72,6 +95,7 @@ def show_config() -> str:
         "vectors": f"{bits} bits" if bits else "plain loops",
         "threads": f"{found['threads']} of {found['most_threads']}",
         "backend": found["backend"],
+        "winograd": "where it is faster" if found["winograd"] else "switched off",
         "shipped code": f"{found['shipped_functions']} functions for {code}" if code else "none: kernels are compiled",
         "kernel cache": found["kernel_cache"] or "none: every process compiles anew",
         "extras": ", ".join(found["extras"]) or "none",

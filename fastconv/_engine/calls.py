@@ -19,12 +19,13 @@ from fastconv._engine import input_gradient as input_product
 from fastconv._engine import weight_gradient as weight_product
 from fastconv._engine.pieces import Piece, at, pieces
 from fastconv._geometry.conv import Conv, conv_geometry
-from fastconv._plans.forward import plan_forward
+from fastconv._plans.forward import check_winograd, plan_forward
 from fastconv._plans.input_gradient import plan_input_gradient
 from fastconv._plans.records import ForwardPlan, InputGradientPlan, WeightGradientPlan
 from fastconv._plans.weight_gradient import plan_weight_gradient
 from fastconv._runtime import forms
 from fastconv._runtime.host import HOST
+from fastconv._runtime.switches import winograd
 from fastconv.errors import ShapeError
 from fastconv.kernels import packing
 
@@ -42,6 +43,7 @@ class Call(NamedTuple):
     Attributes:
         conv: its sizes.
         plan: how it is computed.
+        winograd: a `Winograd`.
         pieces: the parts that it is done in; empty where it is done at once.
         dtype: the result's dtype.
         compute: the dtype that it is computed in.
@@ -52,6 +54,7 @@ class Call(NamedTuple):
 
     conv: Conv
     plan: ForwardPlan
+    winograd: int
     pieces: list[Piece]
     dtype: np.dtype
     compute: np.dtype
@@ -62,7 +65,7 @@ class Call(NamedTuple):
 
 def call_of(
     where: str, x: Any, weight: Any, third: Any, name: str, stride: Any, padding: Any, dilation: Any, groups: Any,
-    layout: Any,
+    layout: Any, winograd: int,
 ) -> Call:  # fmt: skip
     """The call of a convolution of these arrays, or of its gradients, all checked but for that gradient's shape.
 
@@ -76,13 +79,13 @@ def call_of(
     # nothing that is merely equal to an integer may find what was decided for one
     plain = type(stride) is type(padding) is type(dilation) is type(groups) is int
     decide = _decided if plain else _decided.__wrapped__
-    return decide(where, (x.shape, weight.shape, bias), kinds, stride, padding, dilation, groups, layout)
+    return decide(where, (x.shape, weight.shape, bias), kinds, stride, padding, dilation, groups, layout, winograd)
 
 
 @functools.lru_cache(maxsize=1024)
 def _decided(
     where: str, shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None], kinds: tuple[np.dtype, ...],
-    stride: Any, padding: Any, dilation: Any, groups: Any, layout: str,
+    stride: Any, padding: Any, dilation: Any, groups: Any, layout: str, winograd: int,
 ) -> Call:  # fmt: skip
     x, weight, bias = shapes
     check_ranks(where, x, weight)
@@ -98,17 +101,18 @@ def _decided(
     except ShapeError as error:
         error.args = (f"{error}{hints.of_convolution(x, weight, groups, layout)}",)
         raise
+    check_winograd(where, conv, winograd)
     batched = arrays.shape_as((N, conv.OC, conv.rows.out, conv.columns.out), layout)
-    return call(conv, N, compute, last)._replace(
+    return call(conv, N, compute, winograd, last)._replace(
         dtype=dtype, unbatched=unbatched, shape=batched[int(unbatched) :], batched=batched
     )
 
 
-def call(conv: Conv, N: int, dtype: np.dtype, last: bool = False) -> Call:
+def call(conv: Conv, N: int, dtype: np.dtype, winograd: int, last: bool = False) -> Call:
     """The call of a convolution of N images of a dtype that is computed in."""
-    plan = settled(plan_forward(conv, N, dtype.itemsize, last, HOST))
+    plan = settled(plan_forward(conv, N, dtype.itemsize, last, HOST, winograd))
     shape = arrays.shape_as((N, conv.OC, conv.rows.out, conv.columns.out), "NHWC" if last else "NCHW")
-    return Call(conv, plan, pieces(conv, N), dtype, dtype, False, shape, shape)
+    return Call(conv, plan, winograd, pieces(conv, N), dtype, dtype, False, shape, shape)
 
 
 def settled(plan: Any) -> Any:
@@ -144,7 +148,7 @@ def convolve(
     for piece in call.pieces:
         images, target = ready(x[at(piece.inputs, last)], x.dtype), y[at(piece.outputs, last)]
         result = target if target.flags.c_contiguous else np.empty(target.shape, y.dtype)
-        plan = settled(plan_forward(piece.conv, len(images), x.itemsize, last, HOST))
+        plan = settled(plan_forward(piece.conv, len(images), x.itemsize, last, HOST, call.winograd))
         _run(product.forward, where, plan, images, weight, bias, lowest, result)
         if result is not target:
             target[...] = result
@@ -156,7 +160,7 @@ def input_gradient(
     """Grad = the gradient of x, plus bias (C,) on its channels, of arrays that are ready."""
     start, todo = np.zeros(conv.C, g.dtype) if bias is None else bias, pieces(conv, len(g))
     if not todo:
-        plan = settled(plan_input_gradient(conv, len(g), g.itemsize, last, HOST))
+        plan = settled(plan_input_gradient(conv, len(g), g.itemsize, last, HOST, winograd()))
         _run(input_product.input_gradient, where, plan, g, weight, start, grad)
         return
     grad[...] = start if last else start[:, None, None]
@@ -164,7 +168,7 @@ def input_gradient(
     for piece in todo:
         target, part_g = grad[at(piece.inputs, last)], ready(g[at(piece.outputs, last)], g.dtype)
         part = np.empty(target.shape, g.dtype)
-        plan = settled(plan_input_gradient(piece.conv, len(part_g), g.itemsize, last, HOST))
+        plan = settled(plan_input_gradient(piece.conv, len(part_g), g.itemsize, last, HOST, winograd()))
         _run(input_product.input_gradient, where, plan, part_g, weight, nothing, part)
         target += part
 

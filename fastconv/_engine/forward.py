@@ -9,10 +9,12 @@ import numpy as np
 from fastconv._arguments.arrays import empty
 from fastconv._engine.packed import convolve_packed
 from fastconv._engine.planes import channels_first, planes_of, to_channels_last
+from fastconv._engine.winograd import convolve_winograd
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.layout import column_shifts, term_offsets
-from fastconv._plans.records import BY_IMAGE, DEPTHWISE, PACKED, ForwardPlan
-from fastconv._runtime.host import Blocks
+from fastconv._plans.forward import NEVER, plan_forward
+from fastconv._plans.records import BY_IMAGE, DEPTHWISE, PACKED, WINOGRAD, ForwardPlan
+from fastconv._runtime.host import HOST, Blocks
 from fastconv._runtime.jit import jitable, linked, planned
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import depthwise, packing
@@ -102,6 +104,10 @@ def convolve(
     where: str, plan: ForwardPlan, x: np.ndarray, weights: Weights, bias: np.ndarray, lowest: Any, y: np.ndarray
 ) -> None:
     """As `forward`, of images in NCHW order, with weights that lie anywhere."""
+    if plan.algorithm == WINOGRAD:
+        if convolve_winograd(where, plan, x, weights.array, weights.steps, bias, lowest, y):
+            return
+        plan = plan_forward(plan.conv, plan.N, x.itemsize, False, HOST, NEVER)
     conv, layout, blocks = plan.conv, plan.layout, plan.blocks
     table = weights.array, weights.rows, weights.terms
     if plan.algorithm == PACKED:

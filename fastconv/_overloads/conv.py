@@ -15,7 +15,7 @@ from numba import types
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
 from fastconv._arguments.sizes import NAMED_PADDINGS
-from fastconv._engine.products import convolve, input_gradient, weight_gradient
+from fastconv._engine.products import convolve, convolve_by, input_gradient, weight_gradient
 from fastconv._engine.weight_gradient import bias_gradient
 from fastconv._geometry.conv import checked_conv, checked_output
 from fastconv._geometry.conv_transpose import checked_conv_transpose
@@ -24,6 +24,7 @@ from fastconv._overloads.arguments import int2, int4, margins, new_gradients, re
 from fastconv._overloads.images import first, images, is_last, put, shape_as, sizes_of
 from fastconv._overloads.kinds import alone, constant, optional, ranked, sized, value_of, whole, whole_pair
 from fastconv._overloads.register import by_types, by_values, compiled_as, text
+from fastconv._plans.forward import ALWAYS, NEVER
 from fastconv._runtime.jit import jitable, linked, strict_helper
 from fastconv.errors import ShapeError
 from fastconv.functional.conv_transpose import AXES
@@ -60,15 +61,30 @@ def _size(bias):
     return np.int64(-1) if bias is None else np.int64(bias.size)
 
 
+@text
+def _direct(where, conv, last, x, weight, bias, y):
+    convolve_by(where, conv, last, x, weight, bias, y, NEVER)
+
+
+@text
+def _winograd(where, conv, last, x, weight, bias, y):
+    convolve_by(where, conv, last, x, weight, bias, y, ALWAYS)
+
+
+# what computes a convolution, by the algorithm
+COMPUTE: dict[str, Callable] = {"auto": convolve, "direct": _direct, "winograd": _winograd}
+ALGORITHMS = tuple(COMPUTE)
+
+
 @by_values
-def convolution(where, x, weight, bias, options, layout, order, out):
+def convolution(where, x, weight, bias, options, layout, order, algorithm, out):
     """The convolution of these options, in the order of `checked_conv`, or the transposed one, of one option more.
 
     `order` is the layout of arrays that are brought into NCHW order for it; it is not NHWC where they stay as they are.
     """
-    check, compute = (sizes, convolve) if len(options) == 4 else (transposed_sizes, input_gradient)
+    check, compute = (sizes, COMPUTE[value_of(algorithm)]) if len(options) == 4 else (transposed_sizes, input_gradient)
 
-    def run(where, x, weight, bias, options, layout, order, out):
+    def run(where, x, weight, bias, options, layout, order, algorithm, out):
         zero, image, kernels = zero_of(x, weight, bias), sizes_of(x.shape, layout), sizes_of(weight.shape, layout)
         conv, shape = check(where, image, kernels, _size(bias), options)
         own = result(where, shape_as(shape, x.shape, layout), zero, out, x, weight, bias)
@@ -117,14 +133,15 @@ def _conv_output_shape(input_shape, weight_shape, stride, padding, dilation, whe
 
 
 def _algorithm(where: str, value: Any) -> None:
-    if not isinstance(value, str) or value not in ("auto", "direct"):
-        raise ValueError(f"{where}: algorithm must be auto or direct inside jitted code, got {value!r}")
+    if not isinstance(value, str) or value not in ALGORITHMS:
+        names = ", ".join(ALGORITHMS)
+        raise ValueError(f"{where}: algorithm must be one of {names} inside jitted code, got {value!r}")
 
 
 @compiled_as(functional.conv2d, weight=WEIGHT, bias=BIAS, algorithm=constant(_algorithm))
 def _conv2d(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out, where):
     options = int2(stride), margins(where, padding), int2(dilation), np.int64(groups)
-    return convolution(where, x, weight, bias, options, layout, "NCHW", out)
+    return convolution(where, x, weight, bias, options, layout, "NCHW", algorithm, out)
 
 
 @compiled_as(functional.conv2d_backward, weight=WEIGHT)
@@ -136,7 +153,7 @@ def _conv2d_backward(grad_output, x, weight, stride, padding, dilation, groups, 
 @compiled_as(functional.conv_transpose2d, weight=TRANSPOSED_WEIGHT, bias=BIAS)
 def _conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation, layout, out, where):
     options = int2(stride), margins(where, padding), int2(output_padding), np.int64(groups), int2(dilation)
-    return convolution(where, x, weight, bias, options, layout, layout, out)
+    return convolution(where, x, weight, bias, options, layout, layout, "auto", out)
 
 
 @compiled_as(functional.conv_transpose2d_backward, weight=TRANSPOSED_WEIGHT)
@@ -190,7 +207,7 @@ SIGNALS = {
 def _conv1d(x, weight, bias, stride, padding, dilation, groups, where):
     _check(where, "weight", SHAPE, weight)
     options = across(stride), beside(where, padding), across(dilation), np.int64(groups)
-    return convolution(where, x, weight, bias, options, "NCL", "NCL", None)
+    return convolution(where, x, weight, bias, options, "NCL", "NCL", "auto", None)
 
 
 @compiled_as(functional.conv1d_backward, **SIGNALS)

@@ -15,6 +15,7 @@ from fastconv._plans.input_gradient import plan_input_gradient
 from fastconv._plans.text import title
 from fastconv._plans.weight_gradient import plan_weight_gradient
 from fastconv._runtime.host import ENABLED, HOST
+from fastconv._runtime.switches import winograd
 
 DTYPES = ("float32", "float64")
 
@@ -49,5 +50,6 @@ def explain(
         groups = max(image[0] // max(weight[1], 1), 1)
     conv = conv_geometry("explain", image, weight, stride, padding, dilation, groups)
     tile = f"{HOST.tile_rows} x {HOST.tile_vectors * HOST.vector_bytes // itemsize}" if ENABLED else "none, plain loops"
-    plans = (plan(conv, N, itemsize, last, HOST) for plan in (plan_forward, plan_input_gradient, plan_weight_gradient))
+    sizes = conv, N, itemsize, last, HOST
+    plans = plan_forward(*sizes, winograd()), plan_input_gradient(*sizes, winograd()), plan_weight_gradient(*sizes)
     return "\n".join([title(conv, N, last, dtype, tile), *map(str, plans)])

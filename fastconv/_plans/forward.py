@@ -5,12 +5,14 @@ from __future__ import annotations
 from fastconv._geometry.borders import area_terms
 from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
 from fastconv._geometry.layout import IN_PLACE, Layout, by_pixel, chosen, copied, unpadded
-from fastconv._plans.names import Reason
+from fastconv._geometry.ranges import ceil_div
+from fastconv._plans.names import Reason, Winograd
 from fastconv._plans.records import (
     BY_IMAGE,
     DEPTHWISE,
     DIRECT,
     PACKED,
+    WINOGRAD,
     ForwardPlan,
     Rejected,
     accepted,
@@ -18,6 +20,7 @@ from fastconv._plans.records import (
 )
 from fastconv._runtime.host import Host, Limits
 from fastconv._runtime.jit import jitable, planned
+from fastconv.errors import ShapeError
 
 CHANNELS, TERMS, ONE_TAP, PIXELS = (
     int(r) for r in (Reason.CHANNELS, Reason.TERMS, Reason.ONE_TAP, Reason.PIXELS)
@@ -26,11 +29,16 @@ READ_AS_IS, IMAGES, PLANES = int(Reason.IN_PLACE), int(Reason.IMAGES), int(Reaso
 CHANNELS_OR_TERMS, NOT_DEPTHWISE, AREAS = (
     int(r) for r in (Reason.CHANNELS_OR_TERMS, Reason.NOT_DEPTHWISE, Reason.AREAS)
 )  # fmt: skip
+NOT_ASKED, KERNEL, TILES = (int(r) for r in (Reason.NOT_ASKED, Reason.KERNEL, Reason.TILES))
+NEVER, ALWAYS = int(Winograd.NEVER), int(Winograd.ALWAYS)
 
 
 @planned
-def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> ForwardPlan:
-    """How N images are convolved, of elements of `itemsize` bytes, with channels `last` or first."""
+def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, winograd: int) -> ForwardPlan:
+    """How N images are convolved, of elements of `itemsize` bytes, with channels `last` or first.
+
+    By Winograd's algorithm as `Winograd` says.
+    """
     limits, none = host.limits, accepted()
     no_depthwise, no_order, bordered, unpacked, together = none, none, none, none, none
     layout = fallback = by_pixel(conv, last)
@@ -45,7 +53,10 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> F
                 algorithm = DEPTHWISE
             if bordered.reason == 0:
                 layout, ready = unpadded(conv), True
-    if moved or not last:
+    no_winograd = _reject_winograd(conv, N, winograd, limits)
+    if no_winograd.reason == 0 and not last:
+        algorithm, layout, fallback = WINOGRAD, by_pixel(conv, False), by_pixel(conv, False)
+    elif moved or not last:
         unpacked = _reject_packed(conv, N, limits)
         layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv)
         if unpacked.reason != 0:
@@ -54,7 +65,7 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> F
     second = bordered if bordered.reason else unpacked
     return ForwardPlan(
         conv, N, last, moved, algorithm, layout, fallback, ready, host.blocks,
-        (no_depthwise, no_order, second, together),
+        (no_depthwise, no_order, no_winograd, second, together),
     )  # fmt: skip
 
 
@@ -74,6 +85,47 @@ def reject_in_order(conv: Conv, limits: Limits) -> Rejected:
     least = min(conv.OC // conv.groups, reduction_length(conv))
     if least < limits.last:
         return rejected(PACKED, CHANNELS_OR_TERMS, least, limits.last)
+    return accepted()
+
+
+@jitable
+def is_winograds(conv: Conv) -> bool:
+    """Whether Winograd's F(2x2, 3x3) computes such a convolution."""
+    rows, columns = conv.rows, conv.columns
+    return rows.kernel == columns.kernel == 3 and rows.stride * columns.stride * rows.dilation * columns.dilation == 1
+
+
+@jitable
+def check_winograd(where: str, conv: Conv, winograd: int) -> None:
+    """Raise a ShapeError where Winograd's algorithm is asked for but computes no such convolution."""
+    if winograd == ALWAYS and not is_winograds(conv):
+        rows, columns = conv.rows, conv.columns
+        raise ShapeError(
+            "{}: algorithm 'winograd' needs kernels of 3x3, stride 1 and dilation 1, got {}, {} and {}", where,
+            (rows.kernel, columns.kernel), (rows.stride, columns.stride), (rows.dilation, columns.dilation),
+        )  # fmt: skip
+
+
+@jitable
+def tiles_of(conv: Conv, N: int) -> int:
+    """The tiles of 2 x 2 results of N images."""
+    return N * ceil_div(conv.rows.out, 2) * ceil_div(conv.columns.out, 2)
+
+
+@jitable
+def _reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Rejected:
+    """Why a convolution is not computed by Winograd's algorithm."""
+    if winograd == NEVER:
+        return rejected(WINOGRAD, NOT_ASKED, 0, 0)
+    if not is_winograds(conv):
+        return rejected(WINOGRAD, KERNEL, 0, 0)
+    if winograd == ALWAYS:
+        return accepted()
+    least, tiles = min(conv.C, conv.OC) // conv.groups, tiles_of(conv, N)
+    if least < limits.winograd_channels:
+        return rejected(WINOGRAD, CHANNELS, least, limits.winograd_channels)
+    if tiles < limits.winograd_tiles:
+        return rejected(WINOGRAD, TILES, tiles, limits.winograd_tiles)
     return accepted()
 
 

@@ -24,8 +24,11 @@ PRODUCTS, ONE_PHASE, STRIDED = int(Reason.PRODUCTS), int(Reason.ONE_PHASE), int(
 
 
 @planned
-def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> InputGradientPlan:
-    """How the gradient of N images is computed, of elements of `itemsize` bytes, with channels `last` or first."""
+def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Host, winograd: int) -> InputGradientPlan:
+    """How the gradient of N images is computed, of elements of `itemsize` bytes, with channels `last` or first.
+
+    A convolution for it by Winograd's algorithm as `Winograd` says.
+    """
     limits, none, gathered = host.limits, accepted(), gathered_conv(conv)
     phases = conv.rows.stride * conv.columns.stride
     no_depthwise, no_order, no_phases = none, none, none
@@ -48,7 +51,7 @@ def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Hos
             if phases > 1:
                 no_phases = _reject_products(PHASED, border_products(conv), limits.products)
             algorithm = SCATTERED if no_phases.reason else PHASED
-    product = plan_forward(gathered, N, itemsize, last and not moved, host)
+    product = plan_forward(gathered, N, itemsize, last and not moved, host, winograd)
     return InputGradientPlan(
         conv, N, last, moved, algorithm, product, wide_rows(conv, False)[0], host.blocks,
         (no_depthwise, no_order, no_gather, no_phases),

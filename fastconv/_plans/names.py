@@ -24,6 +24,16 @@ class Algorithm(IntEnum):
     SHARDED = 10
     BLOCKED = 11
     READ_IN_PLACE = 12
+    # forward
+    WINOGRAD = 13
+
+
+class Winograd(IntEnum):
+    """Whether a plan may take Winograd's algorithm, whose errors are others."""
+
+    NEVER = 0
+    WHERE_FASTER = 1
+    ALWAYS = 2  # where it can
 
 
 MEANINGS = {
@@ -39,6 +49,7 @@ MEANINGS = {
     Algorithm.SHARDED: "outer products with vectors along output channels, in shards of the batch",
     Algorithm.BLOCKED: "outer products with vectors along output channels, in blocks of terms",
     Algorithm.READ_IN_PLACE: "outer products with vectors along input channels, of images as they are",
+    Algorithm.WINOGRAD: "Winograd's F(2x2, 3x3), 16 products for four results",
 }
 
 
@@ -63,6 +74,9 @@ class Reason(IntEnum):
     NOT_REACHED = 16
     STRIDED = 17
     AREAS = 18
+    NOT_ASKED = 19
+    KERNEL = 20
+    TILES = 21
 
 
 # of what was found and what was needed
@@ -84,5 +98,8 @@ REASONS = {
     Reason.CELLS: "{:,.0f} pixels that a row of windows reaches are more than {:,.0f}",
     Reason.NOT_REACHED: "no tap reaches every pixel",
     Reason.STRIDED: "there are {:,.0f} stride phases",
+    Reason.NOT_ASKED: "it is switched off",
+    Reason.KERNEL: "kernels are not 3x3 with stride and dilation 1",
+    Reason.TILES: "{:,.0f} tiles of all images are fewer than {:,.0f}",
     Reason.AREAS: "{:,.0f} terms of all areas that the same taps reach are more than {:,.0f}",
 }

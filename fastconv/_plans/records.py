@@ -15,7 +15,7 @@ from fastconv._runtime.jit import jitable
 NONE, DIRECT, BY_IMAGE, PACKED, DEPTHWISE, GATHERED, PHASED, SCATTERED, DOTS, DOTS_BY_GROUP, SHARDED, BLOCKED = (
     int(algorithm) for algorithm in list(Algorithm)[:12]
 )
-READ_IN_PLACE = int(Algorithm.READ_IN_PLACE)
+READ_IN_PLACE, WINOGRAD = int(Algorithm.READ_IN_PLACE), int(Algorithm.WINOGRAD)
 
 
 class Rejected(NamedTuple):
@@ -54,7 +54,7 @@ class ForwardPlan(NamedTuple):
         N: the images.
         last: whether x and y have their channels last.
         moved: whether these are moved to NCHW order and back.
-        algorithm: what computes it.
+        algorithm: what computes it. Where a result of WINOGRAD is not finite, what the plan would be without it.
         layout: where the input lies for that.
         fallback: where it lies, for PACKED weights, in place of a layout or an algorithm that leaves out the taps in
             the padding, where a weight is not finite: the padding's zeros times infinity are NaN, as IEEE 754 has it.
@@ -72,7 +72,7 @@ class ForwardPlan(NamedTuple):
     fallback: Layout
     ready: bool
     blocks: Blocks
-    rejected: tuple[Rejected, Rejected, Rejected, Rejected]
+    rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected]
 
     def kernels(self) -> list[str]:
         """The kernels that run, in order, where all numbers are finite."""

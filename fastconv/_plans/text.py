@@ -26,6 +26,7 @@ def forward_kernels(plan: ForwardPlan, only_finite: bool = False) -> list[str]:
         Algorithm.BY_IMAGE: ["split_and_forward"],
         Algorithm.PACKED: [*["all_finite"] * looks, *split, "forward_packed"],
         Algorithm.DEPTHWISE: ["all_finite", "depthwise"],
+        Algorithm.WINOGRAD: ["transform_weights", "winograd"],
     }[algorithm]
     return ["transposed", *own, "transposed"] if plan.moved else own
 
@@ -122,7 +123,7 @@ def describe(product: str, plan: Any) -> str:
             lines[0] += f", {algorithm.name}: {MEANINGS[algorithm]}"
     if plan.moved:
         lines.append("images moved to NCHW order and back")
-    if algorithm is not Algorithm.DEPTHWISE:
+    if algorithm not in (Algorithm.DEPTHWISE, Algorithm.WINOGRAD):
         along = f"; {_pixels(layout, conv)}" if algorithm in {*ALONG_ROWS, Algorithm.PHASED} else ""
         target = "gradient" if algorithm is Algorithm.SCATTERED else "input"
         lines.append(f"{target} {place_of(layout)}{along}")

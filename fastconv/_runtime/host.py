@@ -34,6 +34,7 @@ class Blocks(NamedTuple):
         outer_channels: channels side by side in the transposed gradient, at most: a tile of three vectors.
         shards: shards of the batch in which weight gradients are summed apart.
         last_pixels: pixels, about, summed at once of a weight gradient with channels last: they fit the L2 cache.
+        winograd_tiles: tiles of a task of Winograd's algorithm, about: enough for each transformed weight to be used.
     """
 
     channels: int = 128
@@ -52,6 +53,7 @@ class Blocks(NamedTuple):
     outer_channels: int = 48
     shards: int = 16
     last_pixels: int = 800
+    winograd_tiles: int = 192
 
 
 class Limits(NamedTuple):
@@ -76,6 +78,8 @@ class Limits(NamedTuple):
         last_channels: input channels from which the weight gradient of such images is summed in vectors of them.
         last_cells: pixels of a row of windows, at most, that are copied for it.
         depthwise: channels that fill half a vector of floats.
+        winograd_channels: input and output channels of a group that repay Winograd's transforms.
+        winograd_tiles: tiles that repay transforming the weights.
     """
 
     packed_channels: int = 96
@@ -96,6 +100,8 @@ class Limits(NamedTuple):
     last_channels: int = 48
     last_cells: int = 2**13
     depthwise: int = 8
+    winograd_channels: int = 32
+    winograd_tiles: int = 48
 
 
 class Host(NamedTuple):

@@ -14,10 +14,12 @@ from fastconv._arguments.sizes import Int2, Padding, padding_argument, pair, siz
 from fastconv._engine import calls
 from fastconv._engine.weight_gradient import bias_gradient
 from fastconv._geometry.conv import checked_output
+from fastconv._plans.forward import ALWAYS, NEVER
 from fastconv._runtime.backend import on_numpy
+from fastconv._runtime.switches import winograd
 from fastconv.functional.im2col import convolve_columns
 
-ALGORITHMS = ("auto", "direct", "im2col")
+ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
 
 def conv_output_shape(
@@ -72,7 +74,9 @@ def conv2d(
         dilation: pixels between the taps of a kernel.
         groups: the number of groups in which channels are convolved separately.
         layout: `"NHWC"` takes x (N, H, W, C) and weight (OC, KH, KW, C/groups) and gives (N, OH, OW, OC).
-        algorithm: `"direct"`, `"im2col"` (a copy of every window, then a matrix product), or `"auto"`.
+        algorithm: `"direct"`, `"im2col"` (a copy of every window, then a matrix product), `"winograd"` (F(2x2, 3x3),
+            kernels of 3x3 with stride and dilation 1 only), or `"auto"`: direct, or Winograd's where that is faster
+            (see `fastconv.config.use_winograd`).
         out: the array that receives the result: exact shape and dtype, C-contiguous, sharing no memory with an input.
 
     Returns:
@@ -88,7 +92,8 @@ def conv2d(
         >>> conv2d(x, edge).ravel()[:3]
         array([-1., -1., -1.], dtype=float32)
 
-    Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning (2016), sections 2 and 5.
+    Source: V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning (2016), sections 2 and 5; of
+    `"winograd"`: A. Lavin and S. Gray, Fast algorithms for convolutional neural networks (2015), section 4.1.
     """
     one_of("conv2d", "algorithm", algorithm, ALGORITHMS)
     return convolution(x, weight, bias, stride, padding, dilation, groups, layout, algorithm, out)
@@ -100,7 +105,8 @@ def convolution(
     where: str = "conv2d",
 ) -> np.ndarray:  # fmt: skip
     """`conv2d` inside the function `where`, with ReLU applied to the sums before they are stored where `relu`."""
-    call = calls.call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout)
+    by_winograd = winograd() if algorithm == "auto" else ALWAYS if algorithm == "winograd" else NEVER
+    call = calls.call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, by_winograd)
     conv, compute = call.conv, call.compute
     x, weight = np.asarray(x), np.asarray(weight)
     y = arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
@@ -177,7 +183,7 @@ def convolution_backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """`conv2d_backward` inside the function `where`."""
     want_x, want_weight, want_bias = needed(where, needs)
-    call = calls.call_of(where, x, weight, grad_output, "grad_output", stride, padding, dilation, groups, layout)
+    call = calls.call_of(where, x, weight, grad_output, "grad_output", stride, padding, dilation, groups, layout, NEVER)
     conv, compute, last = call.conv, call.compute, layout == "NHWC"
     arrays.same_shape(where, "grad_output", grad_output, call.shape)
     g, x, weight = np.asarray(grad_output), np.asarray(x), np.asarray(weight)

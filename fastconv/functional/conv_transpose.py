@@ -15,6 +15,7 @@ from fastconv._engine.calls import check_ranks, first
 from fastconv._engine.weight_gradient import bias_gradient
 from fastconv._geometry.conv_transpose import conv_transpose_geometry
 from fastconv._runtime.backend import on_numpy
+from fastconv._runtime.switches import winograd
 from fastconv.functional.conv import gradients_as, needed
 
 AXES = "C, OC/groups, KH, KW"
@@ -145,7 +146,7 @@ def conv_transpose2d_backward(
         grad_bias = np.empty(geometry.C, compute) if want_bias else None
         if grad_x is not None and grad_x.size:
             nothing, lowest = np.zeros(len(weight), compute), compute.type(-np.inf)
-            calls.convolve(where, calls.call(geometry, len(g), compute), g, weight, nothing, lowest, grad_x)
+            calls.convolve(where, calls.call(geometry, len(g), compute, winograd()), g, weight, nothing, lowest, grad_x)
         if grad_weight is not None:
             calls.weight_gradient(where, geometry, False, x, g, grad_weight)
         if grad_bias is not None:
