@@ -80,6 +80,11 @@ def _forward_last(
 ) -> None:
     """As `forward`, with channels last."""
     conv = plan.conv
+    if plan.algorithm == WINOGRAD:
+        steps = reduction_length(conv), conv.C // conv.groups, 1
+        if convolve_winograd(where, plan, x, weight.reshape(-1), steps, bias, lowest, y):
+            return
+        plan = plan_forward(conv, plan.N, x.itemsize, True, HOST, NEVER)
     if plan.moved:
         images, kernel = channels_first(where, x), np.ascontiguousarray(weight.transpose((0, 3, 1, 2)))
         shape = (plan.N, conv.OC, conv.rows.out, conv.columns.out)

@@ -8,10 +8,13 @@ from fastconv._arguments.arrays import empty
 from fastconv._engine.forward import Weights, convolve, direct_blocks, own_weights, row_starts, taps_first
 from fastconv._engine.packed import convolve_packed
 from fastconv._engine.planes import channels_first, planes_of, runs_of, to_channels_last
+from fastconv._engine.winograd import convolve_winograd
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.input_gradient import backward_terms, gathered_axis, phase_terms
 from fastconv._geometry.layout import IN_PLACE, channel_starts, tap_windows, term_offsets
-from fastconv._plans.records import DEPTHWISE, GATHERED, PHASED, InputGradientPlan
+from fastconv._plans.forward import NEVER, plan_forward
+from fastconv._plans.records import DEPTHWISE, GATHERED, PACKED, PHASED, WINOGRAD, InputGradientPlan
+from fastconv._runtime.host import HOST
 from fastconv._runtime.jit import linked, planned
 from fastconv.kernels import conv as conv_kernels
 from fastconv.kernels import conv_input_gradient as kernels
@@ -43,7 +46,16 @@ def _last(
             depthwise.depthwise(g, gathered.rows, gathered.columns, kernel, bias, lowest, grad)
             return
         steps = 1, -(conv.C // conv.groups), reduction_length(conv)
-        if convolve_packed(where, plan.product, g, weight.reshape(-1), steps, bias, lowest, True, grad):
+        product = plan.product
+        if product.algorithm == WINOGRAD:
+            if packing.all_finite(weight.reshape(-1)) and convolve_winograd(
+                where, product, g, weight.reshape(-1), steps, bias, lowest, grad
+            ):
+                return
+            product = plan_forward(product.conv, product.N, g.itemsize, True, HOST, NEVER)
+        if product.algorithm == PACKED and convolve_packed(
+            where, product, g, weight.reshape(-1), steps, bias, lowest, True, grad
+        ):
             return
     kernel = np.ascontiguousarray(weight.transpose((0, 3, 1, 2)))
     moved = empty(where, (plan.N, conv.C, conv.rows.size, conv.columns.size), g.dtype, "grad_x")

@@ -43,7 +43,11 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
     no_depthwise, no_order, bordered, unpacked, together = none, none, none, none, none
     layout = fallback = by_pixel(conv, last)
     algorithm, moved, ready = PACKED, False, N * pixels_of(conv) >= limits.ready_pixels
-    if last:
+    no_winograd = _reject_winograd(conv, N, winograd, limits)
+    by_winograd = no_winograd.reason == 0
+    if by_winograd:
+        algorithm, ready = WINOGRAD, False
+    elif last:
         no_depthwise = reject_depthwise(conv, limits)
         no_order = reject_in_order(conv, limits) if no_depthwise.reason else none
         moved = no_order.reason != 0
@@ -53,10 +57,7 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
                 algorithm = DEPTHWISE
             if bordered.reason == 0:
                 layout, ready = unpadded(conv), True
-    no_winograd = _reject_winograd(conv, N, winograd, limits)
-    if no_winograd.reason == 0 and not last:
-        algorithm, layout, fallback = WINOGRAD, by_pixel(conv, False), by_pixel(conv, False)
-    elif moved or not last:
+    if moved or not (last or by_winograd):
         unpacked = _reject_packed(conv, N, limits)
         layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv)
         if unpacked.reason != 0:
@@ -124,8 +125,9 @@ def _reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Rejec
     least, tiles = min(conv.C, conv.OC) // conv.groups, tiles_of(conv, N)
     if least < limits.winograd_channels:
         return rejected(WINOGRAD, CHANNELS, least, limits.winograd_channels)
-    if tiles < limits.winograd_tiles:
-        return rejected(WINOGRAD, TILES, tiles, limits.winograd_tiles)
+    needed = max(limits.winograd_tiles, ceil_div(limits.winograd_work, least))
+    if tiles < needed:
+        return rejected(WINOGRAD, TILES, tiles, needed)
     return accepted()
 
 

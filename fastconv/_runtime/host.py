@@ -53,7 +53,7 @@ class Blocks(NamedTuple):
     outer_channels: int = 48
     shards: int = 16
     last_pixels: int = 800
-    winograd_tiles: int = 192
+    winograd_tiles: int = 144
 
 
 class Limits(NamedTuple):
@@ -79,7 +79,8 @@ class Limits(NamedTuple):
         last_cells: pixels of a row of windows, at most, that are copied for it.
         depthwise: channels that fill half a vector of floats.
         winograd_channels: input and output channels of a group that repay Winograd's transforms.
-        winograd_tiles: tiles that repay transforming the weights.
+        winograd_tiles: tiles of 2 x 2 results of all images that repay transforming the weights.
+        winograd_work: tiles times input or output channels, the fewer of both, that repay all of it.
     """
 
     packed_channels: int = 96
@@ -101,7 +102,8 @@ class Limits(NamedTuple):
     last_cells: int = 2**13
     depthwise: int = 8
     winograd_channels: int = 32
-    winograd_tiles: int = 48
+    winograd_tiles: int = 128
+    winograd_work: int = 2**15
 
 
 class Host(NamedTuple):

@@ -8,94 +8,104 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._geometry.partition import even_part
+from fastconv._geometry.partition import block_begin
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import jitable, kernel
+from fastconv._runtime.jit import kernel
 from fastconv._runtime.launch import prange
-from fastconv.kernels.blocking import aligned
+from fastconv.kernels.blocking import chain_of
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.copy import copy_rows, transpose
-from fastconv.kernels.micro.gemm import TERM_BLOCK, add_rows
+from fastconv.kernels.micro.gemm import add_rows, add_to_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import TILE_VECTORS, VECTOR_BYTES
-from fastconv.kernels.micro.winograd import input_tiles, output_tiles, weight_tiles
+from fastconv.kernels.micro.winograd import input_tile_last, input_tiles, output_tile_last, output_tiles, weight_tiles
 
 TAPS, PLACES = 9, 16  # of a kernel, and of a tile
-
-
-@jitable
-def channel_block(channels: int) -> int:
-    """How many input channels lie side by side in transformed weights: terms that are summed at once."""
-    return even_part(channels, TERM_BLOCK)
+PAD = 5  # cache lines between the places of all tiles
+MOST_TAPS = 1024  # weights of each tap that are transformed at once: they stay in the L1 cache
 
 
 @kernel
-def transform_weights(team, weight, start, steps, transformed):
-    """transformed[4*a + b, block, oc, i] = (G g G^T)[a, b], g the kernel of channels oc and c = block*width + i.
+def transform_weights(team, weight, start, steps, unit, transformed):
+    """transformed[4*a + b, block, c, j] = (G g G^T)[a, b], g the kernel of output channel j of a block and channel c.
 
-    Where G = [1 0 0; .5 .5 .5; .5 -.5 .5; 0 0 1]. The weight of (oc, c, tap) is at start + oc*row + c*channel +
-    tap*step of the group's.
+    Where G = [1 0 0; .5 .5 .5; .5 -.5 .5; 0 0 1]. The weight of (oc, c, tap) is at start + oc*row + tap*step +
+    c*channel of the group's; blocks of output channels are as `block_begin` has them, of units of `unit`.
 
-    Precondition: weight flat; steps (row, step, channel), of which channel or step is 1, or step is -1; transformed
-    (groups, 16, blocks, OC/groups, width), see `channel_block`. Parallel over (group, oc), each of which owns its part.
+    Precondition: weight flat; steps (row, step, channel), of which one is 1, or step is -1; transformed (groups, 16,
+    blocks, C/groups, width). Parallel over (group, block), each of which owns its part.
     """
-    groups, _, blocks, OC, width = transformed.shape
+    groups, _, blocks, C, width = transformed.shape
     row, step, channel = steps
-    flat, size = transformed.reshape(-1), weight.size // groups
-    channels = size // (OC * TAPS)
-    taps, zero, one = np.empty(TAPS * width, weight.dtype), np.int64(0), np.int64(1)
-    for task in prange(team, groups * OC):
-        group, oc = divmod(task, OC)
-        for block in range(blocks):
-            c, target = block * width, ((group * PLACES * blocks + block) * OC + oc) * width
-            some, source = min(width, channels - c), group * size + start + oc * row + c * channel
-            if channel == 1:
+    flat, size, one, zero = transformed.reshape(-1), weight.size // groups, np.int64(1), np.int64(0)
+    per_group, some = size // (C * TAPS), max(1, min(C, MOST_TAPS // width))
+    line = some * width
+    taps = np.zeros(TAPS * line, weight.dtype)
+    for task in prange(team, groups * blocks):
+        group, block = divmod(task, blocks)
+        begin = block_begin(per_group, blocks, block, unit)
+        count = block_begin(per_group, blocks, block + 1, unit) - begin
+        for c in range(0, C, some):
+            terms, source = min(some, C - c), start + group * size + begin * row + c * channel
+            if row == 1 or channel == 1:
                 for tap in range(TAPS):
-                    copy_rows(one, taps, tap * width, zero, weight, source + tap * step, zero, one, zero, some, some)
-            elif step == 1:
-                transpose(taps, zero, weight, source, some, TAPS, width, channel)
-            else:  # from last to first
-                transpose(taps, (TAPS - 1) * width, weight, source - TAPS + 1, some, TAPS, -width, channel)
-            weight_tiles(flat, target, blocks * OC * width, taps, zero, width, some)
+                    target, first = tap * line, source + tap * step
+                    if row == 1:
+                        copy_rows(terms, taps, target, width, weight, first, channel, one, zero, count, count)
+                    else:
+                        transpose(taps, target, weight, first, count, terms, width, row)
+            else:
+                for i in range(terms):
+                    target, first = i * width, source + i * channel
+                    if step == 1:
+                        transpose(taps, target, weight, first, count, TAPS, line, row)
+                    else:  # from last to first
+                        transpose(taps, target + (TAPS - 1) * line, weight, first - TAPS + 1, count, TAPS, -line, row)
+            place = ((group * PLACES * blocks + block) * C + c) * width
+            weight_tiles(flat, place, blocks * C * width, taps, zero, line, terms * width)
 
 
 @kernel
-def winograd(team, x, pads, weight, bias, lowest, blocks, workspace, y) -> bool:
+def winograd(team, x, pads, weight, bias, lowest, blocking, workspace, y) -> bool:
     """y[n, oc] = the convolution of x[n] with 3x3 kernels, plus bias[oc], clamped; whether all results are finite.
 
     Where they are not, they are not to be relied on: a NaN or an infinity may have come to the other pixels of its
     tile.
 
-    Precondition: x (N, C, H, W); pads (top, left); weight of `transform_weights`; bias (OC,); blocking (blocks of
-    tiles, parts of the output channels); y (N, OC, OH, OW). Parallel over (block of tiles, group, part of the output
-    channels), each of which owns its part of y.
+    Precondition: x (N, C, H, W); pads (top, left); weight of `transform_weights`, in blocks of a micro-kernel's rows;
+    bias (OC,); blocking (blocks of tiles, parts of the output channels); y (N, OC, OH, OW). Parallel over (block of
+    tiles, group, part of the output channels), each of which owns its part of y.
     """
     N, C, H, W = x.shape
     OC, OH, OW = y.shape[1:]
-    groups, _, channel_blocks, per_group, at_once = weight.shape
-    channels = C // groups
-    top, left = pads
-    parts = blocks[1]
-    blocks = blocks[0]
+    groups, _, row_blocks, channels, height = weight.shape
+    per_group = OC // groups
+    (top, left), (blocks, parts) = pads, blocking
     TH, TW = ceil_div(OH, 2), ceil_div(OW, 2)
     tiles, lanes = N * TH * TW, VECTOR_BYTES // x.itemsize
     units = ceil_div(tiles, TILE_VECTORS * lanes)
     pitch = ceil_div(units, blocks) * TILE_VECTORS * lanes + lanes
-    width = ceil_div(per_group, parts)
+    width = ceil_div(row_blocks, parts) * height
     flat_x, flat_y, flat_weight = x.reshape(-1), y.reshape(-1), weight.reshape(-1)
     zero, one, minimum = np.int64(0), np.int64(1), x.dtype.type(-np.inf)
-    own = workspace[team[0]]
-    v, m = own[: PLACES * channels * pitch], own[PLACES * channels * pitch :]
+    # the places' pitch is no multiple of a page: its sixteen cache lines would share one set
+    v_step, m_step = channels * pitch + PAD * lanes, width * pitch + PAD * lanes
+    if team[0] >= len(workspace):
+        return True  # another thread of the program has asked for more threads meanwhile
+    own, team = workspace[team[0]], (team[0], min(team[1], len(workspace)))
+    v, m = own[: PLACES * v_step], own[PLACES * v_step : PLACES * (v_step + m_step)]
     none = np.zeros(width, x.dtype)
-    rows, columns, places = row_offsets(width, at_once), row_offsets(at_once, 1), row_offsets(channels, pitch)
+    columns, places, rows = row_offsets(channels, height), row_offsets(channels, pitch), np.empty(width, np.uint64)
+    for i in range(width):
+        rows[i] = i // height * channels * height + i % height
     odd = 0
     for task in prange(team, blocks * groups * parts):
         rest, part = divmod(task, parts)
         block, group = divmod(rest, groups)
         begin = block * units // blocks * TILE_VECTORS * lanes
         end = min((block + 1) * units // blocks * TILE_VECTORS * lanes, tiles)
-        first = part * width
-        count = min(width, per_group - first)
+        first = part * row_blocks // parts * height
+        count = min((part + 1) * row_blocks // parts * height, per_group) - first
         for c in range(channels):
             t = begin
             while t < end:  # to the end of a row of tiles
@@ -104,20 +114,14 @@ def winograd(team, x, pads, weight, bias, lowest, blocks, workspace, y) -> bool:
                 some = min(TW - tx, end - t)
                 source = (n * C + group * channels + c) * H * W
                 target = c * pitch + t - begin
-                input_tiles(
-                    v, target, channels * pitch, flat_x, source, H, W, 2 * ty - top, 2 * tx - left, some,
-                )  # fmt: skip
+                input_tiles(v, target, v_step, flat_x, source, H, W, 2 * ty - top, 2 * tx - left, some)
                 t += some
         for place in range(PLACES):
-            for k in range(channel_blocks):
-                low, high = k * at_once, min((k + 1) * at_once, channels)
-                add_rows(
-                    Region(m, pitch, zero), place * width * pitch,
-                    Matrix(flat_weight, rows[:count], columns[: high - low]),
-                    (((group * PLACES + place) * channel_blocks + k) * per_group + first) * at_once,
-                    Panel(v, places[low:high], zero), place * channels * pitch,
-                    Epilogue(none[:count], k == 0, minimum), one, end - begin,
-                )  # fmt: skip
+            add_rows(
+                Region(m, pitch, zero), place * m_step, Matrix(flat_weight, rows[:count], columns),
+                ((group * PLACES + place) * row_blocks * height + first) * channels, Panel(v, places, zero),
+                place * v_step, Epilogue(none[:count], np.bool_(True), minimum), one, end - begin,
+            )  # fmt: skip
         for i in range(count):
             oc, t = group * per_group + first + i, begin
             while t < end:
@@ -127,8 +131,67 @@ def winograd(team, x, pads, weight, bias, lowest, blocks, workspace, y) -> bool:
                 target = ((n * OC + oc) * OH + 2 * ty) * OW + 2 * tx
                 finite = output_tiles(
                     flat_y, target, OW, min(2, OH - 2 * ty), min(2 * some, OW - 2 * tx), m, i * pitch + t - begin,
-                    width * pitch, bias[oc], lowest,
+                    m_step, bias[oc], lowest,
                 )  # fmt: skip
                 odd += 0 if finite else 1
                 t += some
+    return odd == 0
+
+
+@kernel
+def winograd_last(team, x, pads, weight, bias, lowest, blocking, workspace, y) -> bool:
+    """As `winograd`, with channels last: vectors hold channels.
+
+    Precondition: x (N, H, W, C); blocking (blocks of tiles, parts of the blocks of
+    output channels); y (N, OH, OW, OC); the others as there.
+    """
+    N, H, W, C = x.shape
+    OH, OW, OC = y.shape[1:]
+    groups, _, channel_blocks, channels, width = weight.shape
+    (top, left), (blocks, parts) = pads, blocking
+    TH, TW = ceil_div(OH, 2), ceil_div(OW, 2)
+    tiles, lanes, per_group = N * TH * TW, VECTOR_BYTES // x.itemsize, OC // groups
+    flat_x, flat_y, flat_weight = x.reshape(-1), y.reshape(-1), weight.reshape(-1)
+    zero, minimum, most = np.int64(0), x.dtype.type(-np.inf), ceil_div(tiles, blocks)
+    v_step, m_step = most * channels + PAD * lanes, most * width + PAD * lanes
+    if team[0] >= len(workspace):
+        return True  # another thread of the program has asked for more threads meanwhile
+    own, team = workspace[team[0]], (team[0], min(team[1], len(workspace)))
+    v, m = own[: PLACES * v_step], own[PLACES * v_step : PLACES * (v_step + m_step)]
+    none, chain = np.zeros(width, x.dtype), chain_of(channels)
+    v_rows, m_rows = row_offsets(most, channels), row_offsets(most, width)
+    columns, w_rows = row_offsets(channels, 1), row_offsets(channels, width)
+    odd = 0
+    for task in prange(team, blocks * groups * parts):
+        rest, part = divmod(task, parts)
+        block, group = divmod(rest, groups)
+        begin, end = block * tiles // blocks, (block + 1) * tiles // blocks
+        count = end - begin
+        for t in range(count):
+            row, tx = divmod(begin + t, TW)
+            n, ty = divmod(row, TH)
+            input_tile_last(
+                v, t * channels, v_step, flat_x, n * H * W * C + group * channels, H, W, C, 2 * ty - top, 2 * tx - left,
+                channels,
+            )  # fmt: skip
+        for b in range(part * channel_blocks // parts, (part + 1) * channel_blocks // parts):
+            first = block_begin(per_group, channel_blocks, b, lanes)
+            some = block_begin(per_group, channel_blocks, b + 1, lanes) - first
+            for place in range(PLACES):
+                add_to_rows(
+                    Panel(m, m_rows[:count], zero), place * m_step, Matrix(v, v_rows[:count], columns), place * v_step,
+                    Panel(flat_weight, w_rows, zero),
+                    ((group * PLACES + place) * channel_blocks + b) * channels * width,
+                    Epilogue(none, np.bool_(True), minimum), chain, some,
+                )  # fmt: skip
+            oc = group * per_group + first
+            biases = bias[oc : oc + some]
+            for t in range(count):
+                row, tx = divmod(begin + t, TW)
+                n, ty = divmod(row, TH)
+                finite = output_tile_last(
+                    flat_y, ((n * OH + 2 * ty) * OW + 2 * tx) * OC + oc, OW * OC, OC, min(2, OH - 2 * ty),
+                    min(2, OW - 2 * tx), m, t * width, m_step, biases, lowest, some,
+                )  # fmt: skip
+                odd += 0 if finite else 1
     return odd == 0
