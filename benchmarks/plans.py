@@ -46,11 +46,14 @@ FORWARD = (
     Planned("PACKED", "3x3 of 96"),
     Planned("PACKED", "1x1", "NHWC"),
     Planned("DEPTHWISE", "depthwise", "NHWC"),
+    Planned("WINOGRAD", "ResNet 3x3"),
+    Planned("WINOGRAD", "ResNet 3x3", "NHWC"),
 )
 INPUT_GRADIENT = (
     Planned("GATHERED DIRECT", "1x1"),
     Planned("GATHERED BY_IMAGE", "LeNet c1"),
     Planned("GATHERED PACKED", "3x3 of 96"),
+    Planned("GATHERED WINOGRAD", "ResNet 3x3"),
     Planned("PHASED", "strided"),
     Planned("SCATTERED", "LeNet c2"),
     Planned("DEPTHWISE", "depthwise", "NHWC"),

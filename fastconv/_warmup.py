@@ -124,6 +124,8 @@ def _convolutions(dtype: np.dtype[Any]) -> None:
             y = F.conv2d(x, weight, None, stride, padding, 1, groups)
             F.conv2d(x, weight, None, stride, padding, 1, groups, algorithm="im2col")
             F.conv2d_backward(y, x, weight, stride, padding, 1, groups)
+    for layout in ("NCHW", "NHWC"):
+        F.conv2d(np.ones((1, 3, 3, 3), dtype), np.ones((3, 3, 3, 3), dtype), layout=layout, algorithm="winograd")
     for image, kernel in CHANNELS_LAST:
         x, weight = np.ones(image, dtype), np.ones(kernel, dtype)
         groups = image[3] // kernel[3]

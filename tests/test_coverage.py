@@ -17,7 +17,7 @@ from fastconv._geometry.conv import conv_geometry
 from fastconv._plans import text
 from fastconv._plans.forward import plan_forward
 from fastconv._plans.input_gradient import plan_input_gradient
-from fastconv._plans.names import Algorithm
+from fastconv._plans.names import Algorithm, Winograd
 from fastconv._plans.weight_gradient import plan_weight_gradient
 from fastconv._runtime.host import HOST, host_of
 from fastconv.models import MODELS
@@ -30,7 +30,8 @@ ROWS = [(product, row) for product, table in TABLES.items() for row in table]
 def planned(product: str, row: plans.Planned, host: Any = HOST, itemsize: int = 4) -> Any:
     shape = row.sizes
     conv = conv_geometry("test", shape.input_shape[1:], shape.weight_shape, *shape.options)
-    return PLANNERS[product](conv, shape.N, itemsize, row.layout == "NHWC", host)
+    by_winograd = () if product == "weight" else (int(Winograd.WHERE_FASTER),)
+    return PLANNERS[product](conv, shape.N, itemsize, row.layout == "NHWC", host, *by_winograd)
 
 
 def known(product: str) -> set[str]:

@@ -78,10 +78,10 @@ def test_a_plan_follows_from_the_processor():
     narrow = host_of({"avx", "avx2"})
     assert (narrow.vector_bytes, narrow.tile_rows, narrow.dot_rows) == (32, 4, 2)
     assert host_of({"avx512f"}).registers == 32 and host_of(set()).vector_bytes == 16
-    plan = plan_forward(conv, 4, 4, False, narrow)
+    plan = plan_forward(conv, 4, 4, False, narrow, 1)
     assert plan.algorithm == Algorithm.DIRECT
     eager = narrow._replace(limits=narrow.limits._replace(images=1), blocks=narrow.blocks._replace(pixels=100))
-    plan = plan_forward(conv, 4, 4, False, eager)
+    plan = plan_forward(conv, 4, 4, False, eager, 1)
     assert plan.algorithm == Algorithm.BY_IMAGE and plan.blocks.pixels == 100
 
 

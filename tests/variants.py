@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from fastconv._engine import calls
 from fastconv._geometry.layout import IN_PLACE, SHIFTED_COPIES, Layout, copied, wide_rows
-from fastconv._plans.names import Algorithm
+from fastconv._plans.names import Algorithm, Winograd
 from fastconv._plans.records import (
     BY_IMAGE,
     DIRECT,
@@ -29,7 +29,7 @@ from fastconv._plans.records import (
     ForwardPlan,
     InputGradientPlan,
 )
-from fastconv._runtime import jit
+from fastconv._runtime import jit, switches
 from fastconv._runtime.host import HOST
 
 NEVER = 2**31
@@ -155,13 +155,14 @@ def demanded(
     last: bool | None = None,
     unpadded: bool | None = None,
     ready: bool | None = None,
+    winograd: bool | None = None,
 ) -> Iterator[None]:
     """Make the engine take these variants wherever it can; None leaves a choice to it.
 
     The input gradient is gathered, gathered phase by phase where there are phases ("phases"), or scattered (False).
     Images with channels last are convolved in that order, or moved; in that order they are `unpadded`, as for the
     gradient of the weights where it can be summed in place, or copied into padded planes. Packed weights are `ready`
-    before the convolution, or packed in parts by its tasks.
+    before the convolution, or packed in parts by its tasks. Winograd's algorithm is taken wherever it can be, or never.
     """
     limits: dict[str, Any] = {}
     for demand, fields in (
@@ -211,11 +212,15 @@ def demanded(
             plan = plan._replace(algorithm=PHASED, product=gathered)
         return plan
 
+    before = switches.winograd()
     with mock.patch.object(calls, "HOST", host), mock.patch.object(calls, "settled", settled):
+        if winograd is not None:
+            switches._winograd.value = Winograd.ALWAYS if winograd else Winograd.NEVER
         calls._decided.cache_clear()
         try:
             yield
         finally:
+            switches._winograd.value = before
             calls._decided.cache_clear()
 
 

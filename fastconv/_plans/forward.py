@@ -18,7 +18,7 @@ from fastconv._plans.records import (
     accepted,
     rejected,
 )
-from fastconv._runtime.host import Host, Limits
+from fastconv._runtime.host import ENABLED, Host, Limits
 from fastconv._runtime.jit import jitable, planned
 from fastconv.errors import ShapeError
 
@@ -116,13 +116,13 @@ def tiles_of(conv: Conv, N: int) -> int:
 @jitable
 def _reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Rejected:
     """Why a convolution is not computed by Winograd's algorithm."""
-    if winograd == NEVER:
+    if winograd == NEVER or not ENABLED:  # its transforms are micro-kernels alone, without plain loops beside them
         return rejected(WINOGRAD, NOT_ASKED, 0, 0)
     if not is_winograds(conv):
         return rejected(WINOGRAD, KERNEL, 0, 0)
     if winograd == ALWAYS:
         return accepted()
-    least, tiles = min(conv.C, conv.OC) // conv.groups, tiles_of(conv, N)
+    least, tiles = min(conv.C, conv.OC) // conv.groups, tiles_of(conv, min(N, limits.winograd_images))
     if least < limits.winograd_channels:
         return rejected(WINOGRAD, CHANNELS, least, limits.winograd_channels)
     needed = max(limits.winograd_tiles, ceil_div(limits.winograd_work, least))

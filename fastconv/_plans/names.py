@@ -100,6 +100,6 @@ REASONS = {
     Reason.STRIDED: "there are {:,.0f} stride phases",
     Reason.NOT_ASKED: "it is switched off",
     Reason.KERNEL: "kernels are not 3x3 with stride and dilation 1",
-    Reason.TILES: "{:,.0f} tiles of all images are fewer than {:,.0f}",
+    Reason.TILES: "{:,.0f} tiles of 2x2 results, of at most 8 images, are fewer than {:,.0f}",
     Reason.AREAS: "{:,.0f} terms of all areas that the same taps reach are more than {:,.0f}",
 }

@@ -79,7 +79,8 @@ class Limits(NamedTuple):
         last_cells: pixels of a row of windows, at most, that are copied for it.
         depthwise: channels that fill half a vector of floats.
         winograd_channels: input and output channels of a group that repay Winograd's transforms.
-        winograd_tiles: tiles of 2 x 2 results of all images that repay transforming the weights.
+        winograd_images: images whose tiles count: more change nothing, so that large batches have the same bits.
+        winograd_tiles: tiles of 2 x 2 results of these images that repay transforming the weights.
         winograd_work: tiles times input or output channels, the fewer of both, that repay all of it.
     """
 
@@ -102,6 +103,7 @@ class Limits(NamedTuple):
     last_cells: int = 2**13
     depthwise: int = 8
     winograd_channels: int = 32
+    winograd_images: int = 8
     winograd_tiles: int = 128
     winograd_work: int = 2**15
 

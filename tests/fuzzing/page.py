@@ -30,6 +30,7 @@ SUITE = """
 | --- | --- |
 | Integer-valued float32 data whose partial sums stay below 2^24 give the exact result, forward and gradients | `tests/functional`, against `fastconv.reference`, exactly |
 | The error of a sum of n terms is at most `(8 + 2*sqrt(n)) * eps/2` times the sum of the sizes of its terms | `tests/functional/test_conv.py` for random data, `tests/test_long_sums.py` for constant data |
+| By Winograd's algorithm it is at most `(20 + 2*sqrt(C)) * eps/2` times the same transforms and sums of sizes, of the 4x4 pixels of a tile; not finite numbers are where direct sums have them | `tests/functional/test_winograd.py` |
 | The same bits for any number of threads, any memory layout of the input, and any repetition | `tests/test_promises.py` |
 | Gradients are right: adjoints exactly, all others against differences | `tests/functional`, `tests/nn`, `fastconv.testing.gradcheck` |
 | Max-pooling: NaN wins, then the first of equals; indices outside the plane are refused | `tests/functional/test_pool.py` |
@@ -47,7 +48,8 @@ SUITE = """
 
 In inference an image's results have the same bits in every batch of 8 images or more. With fewer, a `Sequential` takes
 other kernels, which add the same products in another order: float32 results differ by about 5e-7 of the largest. The
-functions do not differ, but for `conv2d` with `layout="NHWC"` and many channels, for one or two images. Batches of one
+functions do not differ, but for `conv2d` with `layout="NHWC"` and many channels, for one or two images, and with 3x3
+kernels and many channels, which fewer than 8 images may take directly and more by Winograd's algorithm. Batches of one
 size always give the same bits.
 
 ## Not defended against

@@ -7,6 +7,7 @@ calls run in a process of their own, so that a crash is a failure and not the en
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 import subprocess
@@ -57,6 +58,15 @@ def conv_shapes():
         yield (n, 12, 2, 3), (17, 12, 2, 2), {"stride": 2}
 
 
+def winograd_shapes():
+    """(x, weight, options): all remainders of a vector of tiles or of channels, and of a micro-kernel's rows."""
+    for n in (*range(1, 18), 31, 33, 34, 47, 49, 63, 65, 97, 129):
+        yield (1, 2, 3, n), (3, 2, 3, 3), {"padding": 1}
+        yield (2, 1, n, 4), (1, 1, 3, 3), {"padding": ((0, 2), (1, 0))}
+        yield (1, n, 4, 5), (2, n, 3, 3), {}
+        yield (1, 2, 4, 5), (n, 2, 3, 3), {"padding": 1}
+
+
 def conv_calls(fastconv, at_end):
     import variants
 
@@ -78,6 +88,19 @@ def conv_calls(fastconv, at_end):
                     for a, b in zip(fastconv.conv2d_backward(g, x, weight, **options), gradients):
                         np.testing.assert_array_equal(a, b)
                     count += 1
+    from strategies import in_layout
+
+    for x_shape, weight_shape, options in winograd_shapes():
+        for dtype, layout in itertools.product((np.float32, np.float64), ("NCHW", "NHWC")):
+            rng = np.random.default_rng(0)
+            x, weight = (rng.integers(-4, 5, s).astype(dtype) for s in (x_shape, weight_shape))
+            expected = in_layout(fastconv.reference.conv2d(x, weight, **options), layout)
+            x, weight, bias = (in_layout(x, layout), in_layout(weight, layout), np.zeros(len(weight), dtype))
+            x, weight, bias = (fence(a, at_end) for a in (x, weight, bias))
+            y = fenced(expected.shape, dtype, at_end)
+            fastconv.conv2d(x, weight, bias, **options, layout=layout, algorithm="winograd", out=y)
+            np.testing.assert_array_equal(y, expected)
+            count += 1
     for last, unpadded in ((True, True), (True, False), (False, False)):
         with variants.demanded(last=last, turned=last, sharded=not unpadded, unpadded=unpadded, ready=unpadded):
             for x_shape, weight_shape, options in conv_shapes():

@@ -53,33 +53,53 @@ class Windows:
         builder, bound = self.builder, self.builder.sub(self.n, q)
         lane = builder.mul(q, ir.Constant(I64, self.gap))
         all_there = builder.and_(self.wide.before(bound, self.gap), self.every)
+        every = ir.Constant(self.vectors.mask_type, [1] * self.vectors.lanes)
 
-        def tap(ky, kx, inside_plane):
+        def tap(ky, kx, masks):
             shift = builder.sub(builder.mul(kx, self.dx), self.left)
-            inside, there = cells, all_there
-            if not inside_plane:
-                first = builder.sub(self._outputs_before(builder.neg(shift)), q)
-                last = builder.sub(self._outputs_before(builder.sub(self.W, shift)), q)
-                last = builder.select(builder.icmp_signed("<", last, bound), last, bound)
-                inside = builder.and_(self.vectors.before(last), builder.not_(self.vectors.before(first)))
-                there = builder.and_(self.wide.before(last, self.gap), builder.not_(self.wide.before(first, self.gap)))
-                there = builder.and_(there, self.every)
+            inside, there = masks(shift)
             cell = builder.add(builder.mul(ky, self.row_step), builder.add(lane, shift))
             values = self.wide.load(self.X, builder.add(self.x0, cell), there)
             body(builder.shuffle_vector(values, values, self.picked), inside, cell)
 
-        with builder.if_else(self.no_border) as cases:
-            for case, inside_plane in zip(cases, (True, False)):
-                with case, cgutils.for_range(builder, self.ky_count) as ky:
-                    if row_end is None:
-                        with cgutils.for_range(builder, self.kx_count) as kx:
-                            tap(ky.index, kx.index, inside_plane)
-                        continue
+        def at_border(shift):
+            first = builder.sub(self._outputs_before(builder.neg(shift)), q)
+            last = builder.sub(self._outputs_before(builder.sub(self.W, shift)), q)
+            last = builder.select(builder.icmp_signed("<", last, bound), last, bound)
+            inside = builder.and_(self.vectors.before(last), builder.not_(self.vectors.before(first)))
+            there = builder.and_(self.wide.before(last, self.gap), builder.not_(self.wide.before(first, self.gap)))
+            return inside, builder.and_(there, self.every)
 
-                    def taps(low, high, ky=ky, inside_plane=inside_plane):
-                        with cgutils.for_range(builder, high, start=low) as kx:
-                            tap(ky.index, kx.index, inside_plane)
+        def rows(masks):
+            with cgutils.for_range(builder, self.ky_count) as ky:
+                if row_end is None:
+                    with cgutils.for_range(builder, self.kx_count) as kx:
+                        tap(ky.index, kx.index, masks)
+                    return
 
-                    parts = ir.Constant(I64, CHAIN)
-                    zero, always = ir.Constant(I64, 0), ir.Constant(I1, 1)
-                    in_blocks(builder, zero, self.kx_count, parts, always, lambda _: None, taps, lambda *_: row_end())
+                def taps(low, high):
+                    with cgutils.for_range(builder, high, start=low) as kx:
+                        tap(ky.index, kx.index, masks)
+
+                parts = ir.Constant(I64, CHAIN)
+                zero, always = ir.Constant(I64, 0), ir.Constant(I1, 1)
+                in_blocks(builder, zero, self.kx_count, parts, always, lambda _: None, taps, lambda *_: row_end())
+
+        with builder.if_else(self.no_border) as (without, bordered):
+            with without:
+                rows(lambda shift: (cells, all_there))
+            with bordered, builder.if_else(self._interior(lane)) as (interior, border):
+                with interior:
+                    rows(lambda shift: (every, None))
+                with border:
+                    rows(at_border)
+
+    def _interior(self, lane):
+        """Whether all pixels of the windows of a whole vector of results lie on the row, and what is read with them."""
+        builder = self.builder
+        first = builder.sub(lane, self.left)
+        last = builder.add(first, builder.mul(builder.sub(self.kx_count, ir.Constant(I64, 1)), self.dx))
+        end = builder.add(last, ir.Constant(I64, self.wide.lanes))
+        return builder.and_(
+            builder.icmp_signed(">=", first, ir.Constant(I64, 0)), builder.icmp_signed("<=", end, self.W)
+        )
