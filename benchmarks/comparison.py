@@ -27,14 +27,22 @@ def say(message: str) -> None:
 
 @contextlib.contextmanager
 def started(
-    names: Sequence[str], threads: int, script: Path, flags: Sequence[str] = ()
+    names: Sequence[str], threads: int, script: Path, flags: Sequence[str] = (), isa: str | None = None
 ) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
-    """The processes of the libraries that are installed, which run `script` with `flags`, and why others are not."""
+    """The processes of the libraries that are installed, which run `script` with `flags`, and why others are not.
+
+    Each keeps to the instruction set, if one is given.
+    """
     workers: dict[str, Worker] = {}
     absent: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         for name in names:
-            worker = Worker(name, threads, script, flags)
+            try:
+                worker = Worker(name, threads, script, flags, isa)
+            except ValueError as error:
+                absent[name] = str(error)
+                say(f"{name} is left out: {error}")
+                continue
             stack.callback(worker.close)
             if worker.absent:
                 absent[name] = worker.absent

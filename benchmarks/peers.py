@@ -21,12 +21,17 @@ if not __package__:  # run as a script: the folder of the packages is one up
 from tqdm import tqdm
 
 from benchmarks.comparison import Comparison, say, started
+from benchmarks.isa import AVX2, AVX512
 from benchmarks.libraries import LIBRARIES
 from benchmarks.problems import OPERATIONS
-from benchmarks.report import Section, add_write, aligned, machine, milliseconds, times_as_fast, warn_if_busy
+from benchmarks.report import Section, add_write, aligned, machine, milliseconds, processor, times_as_fast, warn_if_busy
 from benchmarks.workers import WorkerError, serve
 
-SECTION = Section("<!-- peers:begin -->", "<!-- peers:end -->")
+# a table for each instruction set: the libraries' own choice, which is the machine's widest, or what they are told
+SECTIONS = {
+    isa: Section(f"<!-- {name}:begin -->", f"<!-- {name}:end -->")
+    for isa, name in ((None, "peers"), (AVX512, "peers"), (AVX2, "peers-avx2"))
+}
 PEERS = tuple(name for name in LIBRARIES if name != "fastconv")
 ROUNDS, BLOCK = 3, 0.02
 MISSING = "-"
@@ -90,11 +95,12 @@ def summary_table(found: Sequence[dict[str, Any]]) -> list[str]:
 def text(result: dict[str, Any]) -> str:
     """Everything that stands between the markers."""
     threads, peak, rows = result["threads"], result["peak_gflops"], result["rows"]
+    told = f", every library told to keep to {result['isa']}, as each was seen to" if result["isa"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     lines = [
         "How many times as fast as each peer (above 1, fastconv is faster), with its time; in brackets the median over "
         "the smallest of the times. float32; every library in a process of its own, in turn.",
-        f"{result['processor']}, {threads} thread{'s' if threads != 1 else ''}"
+        f"{result['processor']}{told}, {threads} thread{'s' if threads != 1 else ''}"
         + (f", peak {peak:.0f} GFLOP/s" if peak else "")
         + (", cold heap" if result["cold_heap"] else "")
         + f"; Python {platform.python_version()}, {versions}.",
@@ -117,7 +123,7 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     jobs = chosen(options)
     rounds, block = (1, 0.001) if options.quick else (ROUNDS, BLOCK)
     names, flags = ["fastconv", *options.peers], ["--cold-heap"] if options.cold_heap else []
-    with started(names, options.threads, Path(__file__).resolve(), flags) as (workers, absent):
+    with started(names, options.threads, Path(__file__).resolve(), flags, options.isa) as (workers, absent):
         comparison = Comparison(workers, 1 if options.quick else options.repeats, rounds, block)
         fastconv = workers["fastconv"]
         peaks, versions = [fastconv.ask("peak")["gflops"]], {name: worker.version for name, worker in workers.items()}
@@ -132,7 +138,8 @@ def compare(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if starved:
         say(f"fastconv did not get {options.threads} processors in {starved} of {len(there)} rows: measure them again")
     return {
-        "processor": machine(), "threads": options.threads, "cold_heap": options.cold_heap,
+        "processor": processor() if options.isa else machine(), "isa": options.isa,
+        "threads": options.threads, "cold_heap": options.cold_heap,
         "versions": versions, "absent": absent, "peak_gflops": max(filter(None, peaks), default=None),
         "rows": there, "summary": summary(there),
     }, comparison.errors  # fmt: skip
@@ -152,7 +159,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cold-heap", action="store_true", help="large results may be mapped anew in every call")
     parser.add_argument("--quick", action="store_true", help="one short block each: to try it, not to publish")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every time and ratio")
-    add_write(parser, SECTION)
+    parser.add_argument(
+        "--isa", choices=(AVX2, AVX512), help="have every library keep to it; leave out those that cannot"
+    )
+    add_write(parser, SECTIONS[None], SECTIONS[AVX2])
     parser.add_argument("--worker", choices=LIBRARIES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if not 1 <= options.threads <= available:
@@ -168,18 +178,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write if asked to; 1 if a library failed or a file cannot be written."""
     options = parsed(arguments)
     if options.worker:
-        serve(options.worker, options.threads, warm=not options.cold_heap)
+        serve(options.worker, options.threads, not options.cold_heap, options.isa)
         return 0
     try:
         for path in options.write:
-            SECTION.check(path)
+            SECTIONS[options.isa].check(path)
         warn_if_busy("peers.py")
         result, errors = compare(options)
         print(text(result))
         if options.json:
             options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in options.write:
-            SECTION.replace(path, text(result))
+            SECTIONS[options.isa].replace(path, text(result))
     except (OSError, ValueError, WorkerError) as error:
         say(str(error))
         return 1

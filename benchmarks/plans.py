@@ -59,6 +59,7 @@ INPUT_GRADIENT = (
     Planned("DEPTHWISE", "depthwise", "NHWC"),
 )
 WEIGHT_GRADIENT = (
+    Planned("WINOGRAD", "ResNet 3x3"),
     Planned("DOTS", "LeNet c1"),
     Planned("DOTS_BY_GROUP", "depthwise"),
     Planned("SHARDED", "LeNet c2"),

@@ -55,9 +55,10 @@ class Section(NamedTuple):
         path.chmod(mode)
 
 
-def add_write(parser: argparse.ArgumentParser, section: Section) -> None:
-    """Add the option `--write FILE ...`."""
+def add_write(parser: argparse.ArgumentParser, section: Section, other: Section | None = None) -> None:
+    """Add the option `--write FILE ...`, of a section, or of one of two."""
     between = f"replace what is between {section.begin} and {section.end} in each of these"
+    between += f", or what is between {other.begin} and {other.end}" if other else ""
     parser.add_argument("--write", type=Path, nargs="+", default=[], metavar="FILE", help=between)
 
 
@@ -104,10 +105,11 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def machine() -> str:
     """The processor's model and the vectors that the kernels are compiled for: no figure holds for others."""
     vectors = VECTORS.get(facts()["vector_bits"])
-    return f"{_processor()} with {vectors}" if vectors else _processor()
+    return f"{processor()} with {vectors}" if vectors else processor()
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's model."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

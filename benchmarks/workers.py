@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from benchmarks.isa import check, environment
 from benchmarks.libraries import LIBRARIES, Library
 from benchmarks.peak import peak_gflops
 from benchmarks.problems import Problem, problem
@@ -104,7 +105,7 @@ class Server:
             settle()
 
 
-def serve(name: str, threads: int, warm: bool) -> None:
+def serve(name: str, threads: int, warm: bool, isa: str | None = None) -> None:
     """The worker's side: one JSON object a line, requests in and answers out, until the input ends."""
     if warm:
         warm_heap()
@@ -112,6 +113,7 @@ def serve(name: str, threads: int, warm: bool) -> None:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not get between the answers
         try:
             library = LIBRARIES[name](threads)
+            check(name, isa)
         except (ImportError, OSError) as error:  # the latter where a shared library does not load
             _say(answers, {"absent": str(error)})
             return
@@ -133,14 +135,13 @@ class WorkerError(Exception):
 class Worker:
     """The asking side of one library's process."""
 
-    def __init__(self, name: str, threads: int, script: Path, flags: Sequence[str] = ()):
+    def __init__(self, name: str, threads: int, script: Path, flags: Sequence[str] = (), isa: str | None = None):
         variables = ("NUMBA", "OMP", "OPENBLAS", "MKL")
-        environment = os.environ | {f"{variable}_NUM_THREADS": str(threads) for variable in variables}
+        own = environment(name, isa) | {f"{variable}_NUM_THREADS": str(threads) for variable in variables}
         command = [sys.executable, str(script), "--worker", name, "--threads", str(threads), *flags]
+        command += ["--isa", isa] if isa else []
         self.name = name
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own)
         first = self._read()
         self.version, self.absent = first.get("version"), first.get("absent")
 

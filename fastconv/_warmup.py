@@ -126,6 +126,8 @@ def _convolutions(dtype: np.dtype[Any]) -> None:
             F.conv2d_backward(y, x, weight, stride, padding, 1, groups)
     for layout in ("NCHW", "NHWC"):
         F.conv2d(np.ones((1, 3, 3, 3), dtype), np.ones((3, 3, 3, 3), dtype), layout=layout, algorithm="winograd")
+    x, weight = np.ones((1, 64, 48, 48), dtype), np.ones((64, 64, 3, 3), dtype)  # as large as it takes
+    F.conv2d_backward(x[:, :, 1:-1, 1:-1], x, weight, needs=(False, True, False))
     for image, kernel in CHANNELS_LAST:
         x, weight = np.ones(image, dtype), np.ones(kernel, dtype)
         groups = image[3] // kernel[3]

@@ -30,8 +30,8 @@ ROWS = [(product, row) for product, table in TABLES.items() for row in table]
 def planned(product: str, row: plans.Planned, host: Any = HOST, itemsize: int = 4) -> Any:
     shape = row.sizes
     conv = conv_geometry("test", shape.input_shape[1:], shape.weight_shape, *shape.options)
-    by_winograd = () if product == "weight" else (int(Winograd.WHERE_FASTER),)
-    return PLANNERS[product](conv, shape.N, itemsize, row.layout == "NHWC", host, *by_winograd)
+    sizes = conv, shape.N, itemsize, row.layout == "NHWC"
+    return PLANNERS[product](*sizes, host, int(Winograd.WHERE_FASTER))
 
 
 def known(product: str) -> set[str]:

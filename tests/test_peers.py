@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import comparison, peak, peers, workers
+from benchmarks import comparison, isa, peak, peers, workers
 from benchmarks.libraries import LIBRARIES, Library
 from benchmarks.problems import OPERATIONS, Problem, problem
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "peers.py"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks" / "peers.py"
 QUICK = ["--quick", "--threads", "1", "--peers"]
 
 
@@ -35,7 +38,7 @@ def row(shape: str, groups: int = 1, **ratio: float) -> dict[str, Any]:
 @pytest.mark.process
 def test_fastconv_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file, page = tmp_path / "peers.json", tmp_path / "RESULTS.md"
-    page.write_text(f"a\n{peers.SECTION.begin}\nold\n{peers.SECTION.end}\nb\n")
+    page.write_text(f"a\n{peers.SECTIONS[None].begin}\nold\n{peers.SECTIONS[None].end}\nb\n")
     operations = ["--operations", "conv", "linear", "max-pool", "--shapes", "LeNet c1", "LeNet f3"]
     assert peers.main([*QUICK, *operations, "--json", str(file), "--write", str(page)]) == 0
     found = json.loads(file.read_text(encoding="utf-8"))
@@ -47,7 +50,7 @@ def test_fastconv_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     for measured in found["rows"]:
         assert measured["seconds"]["fastconv"] > 0 and measured["spread"]["fastconv"] >= 1 and measured["ratio"] == {}
     printed = capfd.readouterr().out
-    assert page.read_text() == f"a\n{peers.SECTION.begin}\n{printed}{peers.SECTION.end}\nb\n"
+    assert page.read_text() == f"a\n{peers.SECTIONS[None].begin}\n{printed}{peers.SECTIONS[None].end}\nb\n"
     assert "LeNet c1" in printed and "of the peak" in printed
 
 
@@ -142,3 +145,29 @@ def test_summary_keeps_grouped_convolutions_apart() -> None:
 
 def test_the_peak_is_measured() -> None:
     assert (peak.peak_gflops(repeats=1, steps=10_000) or 1.0) > 0
+
+
+def test_libraries_are_told_which_instruction_set_to_keep_to(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    told = isa.environment("torch", isa.AVX2)
+    assert told["ONEDNN_MAX_CPU_ISA"] == "AVX2" and told["PATH"] == os.environ["PATH"]
+    assert "ONEDNN_MAX_CPU_ISA" not in isa.environment("torch", isa.AVX512)
+    assert isa.environment("torch", None)["ONEDNN_MAX_CPU_ISA"] == "SSE41"
+    with pytest.raises(ValueError, match="cannot be told to keep to avx2"):
+        isa.environment("scipy", isa.AVX2)
+
+
+def test_a_library_that_does_not_keep_to_it_is_left_out():
+    other = isa.AVX2 if isa.SWITCHES["fastconv"].vectors() != isa.AVX2 else isa.AVX512
+    with pytest.raises(OSError, match=f"told to keep to {other}, and uses"):
+        isa.check("fastconv", other)
+    isa.check("fastconv", None)
+
+
+@pytest.mark.process
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="a switch of x86 processors")
+def test_fastconv_keeps_to_avx2():
+    script = "from benchmarks.isa import check; check('fastconv', 'avx2')"
+    environment = isa.environment("fastconv", isa.AVX2)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -177,7 +177,7 @@ def weight_gradient(where: str, conv: Conv, last: bool, g: np.ndarray, x: np.nda
     """Grad = the gradient of the weights, of arrays that are ready."""
     todo = pieces(conv, len(g))
     if not todo:
-        plan = settled(plan_weight_gradient(conv, len(g), g.itemsize, last, HOST))
+        plan = settled(plan_weight_gradient(conv, len(g), g.itemsize, last, HOST, winograd()))
         _run(weight_product.weight_gradient, where, plan, g, x, grad)
         return
     grad[...] = 0
@@ -186,7 +186,7 @@ def weight_gradient(where: str, conv: Conv, last: bool, g: np.ndarray, x: np.nda
             ready(a[at(place, last)], a.dtype) for a, place in ((g, piece.outputs), (x, piece.inputs))
         )  # fmt: skip
         part = np.empty(grad.shape, grad.dtype)
-        plan = settled(plan_weight_gradient(piece.conv, len(part_g), g.itemsize, last, HOST))
+        plan = settled(plan_weight_gradient(piece.conv, len(part_g), g.itemsize, last, HOST, winograd()))
         _run(weight_product.weight_gradient, where, plan, part_g, part_x, part)
         grad += part
 

@@ -55,4 +55,4 @@ def input_gradient(
 @linked
 def weight_gradient(where: str, conv: Conv, last: bool, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
     """grad = the gradient of the weights."""
-    _weight_gradient(where, plan_weight_gradient(conv, len(g), g.itemsize, last, HOST), g, x, grad)
+    _weight_gradient(where, plan_weight_gradient(conv, len(g), g.itemsize, last, HOST, winograd()), g, x, grad)

@@ -6,12 +6,24 @@ import numpy as np
 
 from fastconv._arguments.arrays import empty
 from fastconv._engine.planes import channels_first, planes_of, runs_of, to_channels_last
+from fastconv._engine.winograd import winograd_weight_gradient
 from fastconv._geometry.borders import pixel_steps, some_tap_reaches_all, tap_rectangles
 from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
 from fastconv._geometry.layout import Layout, column_shifts, group_step, pixel_cells, term_offsets
 from fastconv._geometry.partition import outer_width
 from fastconv._geometry.ranges import ceil_div
-from fastconv._plans.records import BLOCKED, DEPTHWISE, DOTS, DOTS_BY_GROUP, READ_IN_PLACE, SHARDED, WeightGradientPlan
+from fastconv._plans.forward import NEVER
+from fastconv._plans.records import (
+    BLOCKED,
+    DEPTHWISE,
+    DOTS,
+    DOTS_BY_GROUP,
+    READ_IN_PLACE,
+    SHARDED,
+    WINOGRAD,
+    WeightGradientPlan,
+)
+from fastconv._plans.weight_gradient import plan_weight_gradient
 from fastconv._runtime.host import HOST
 from fastconv._runtime.jit import linked
 from fastconv._runtime.threads import threads_here
@@ -25,6 +37,10 @@ def weight_gradient(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.n
     if len(g) == 0:
         grad[:] = 0
         return
+    if plan.algorithm == WINOGRAD:
+        if winograd_weight_gradient(where, plan, g, x, grad):
+            return
+        plan = plan_weight_gradient(plan.conv, plan.N, g.itemsize, plan.last, HOST, NEVER)
     if plan.last:
         _last(where, plan, g, x, grad)
     else:

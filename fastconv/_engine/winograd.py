@@ -1,4 +1,4 @@
-"""Convolution by Winograd's algorithm."""
+"""Convolution and the gradient of its weights by Winograd's algorithm."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from typing import Any
 import numpy as np
 
 from fastconv._arguments.arrays import empty
+from fastconv._geometry.conv import Conv
 from fastconv._geometry.partition import even_parts, tile_blocks
 from fastconv._geometry.ranges import ceil_div
 from fastconv._plans.forward import tiles_of
-from fastconv._plans.records import ForwardPlan
-from fastconv._runtime.host import HOST
-from fastconv._runtime.jit import linked
+from fastconv._plans.records import ForwardPlan, WeightGradientPlan
+from fastconv._runtime.host import HOST, Blocks
+from fastconv._runtime.jit import jitable, linked
 from fastconv._runtime.threads import threads_here
+from fastconv.kernels import packing
 from fastconv.kernels import winograd as kernels
+from fastconv.kernels import winograd_weight_gradient as gradient
 from fastconv.kernels.micro.vectors import TILE_VECTORS
 
+MOST_SHARDS = 8  # of the tiles, in which weight gradients are summed apart
+MOST_SUMS = 2**23  # bytes of all shards' sums, about
 UNIT = 48  # tiles that a block has at least, where threads would share fewer blocks unevenly
 
 
@@ -54,3 +59,59 @@ def convolve_winograd(
     if plan.last:
         return kernels.winograd_last(x, pads, transformed, bias, lowest, (blocks, parts), workspace, y)
     return kernels.winograd(x, pads, transformed, bias, lowest, (blocks, parts), workspace, y)
+
+
+@jitable
+def tile_shards(conv: Conv, tiles: int, itemsize: int, blocks: Blocks) -> tuple[int, int]:
+    """Into how many shards the tiles are cut, and how many of one are transformed at once.
+
+    It follows from the sizes alone, and so do the bits of the sums.
+    """
+    channels, per_group = conv.C // conv.groups, conv.OC // conv.groups
+    sums = kernels.PLACES * conv.OC * channels * itemsize
+    shards = max(1, min(MOST_SHARDS, tiles // UNIT, MOST_SUMS // sums))
+    at_once = blocks.winograd_bytes // (4 * (channels + per_group) * itemsize)
+    return shards, max(1, min(max(UNIT, at_once), ceil_div(tiles, shards)))
+
+
+@linked
+def winograd_weight_gradient(
+    where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray
+) -> bool:
+    """The gradient of the weights, of arrays in the plan's order; whether all of it is finite.
+
+    Where it is not, what was written cannot be relied on.
+    """
+    conv = plan.conv
+    channels = conv.C // conv.groups
+    if plan.last:
+        return _sums_of_tiles(where, plan, g, x, grad.reshape((conv.OC, kernels.TAPS, channels)))
+    moved_g = _channels_last(where, g)
+    moved_x = _channels_last(where, x)
+    found = np.empty((conv.OC, kernels.TAPS, channels), grad.dtype)
+    finite = _sums_of_tiles(where, plan, moved_g, moved_x, found)
+    packing.transposed(found, grad.reshape((conv.OC, channels, kernels.TAPS)))
+    return finite
+
+
+@linked
+def _channels_last(where: str, a: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) with their channels last."""
+    N, C, H, W = a.shape
+    moved = empty(where, (N, H, W, C), a.dtype, "the images with channels last")
+    packing.transposed(a.reshape((N, C, H * W)), moved.reshape((N, H * W, C)))
+    return moved
+
+
+@linked
+def _sums_of_tiles(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> bool:
+    """As `winograd_weight_gradient`, with channels last."""
+    conv = plan.conv
+    channels, per_group, lanes = conv.C // conv.groups, conv.OC // conv.groups, HOST.vector_bytes // x.itemsize
+    shards, most = tile_shards(conv, tiles_of(conv, plan.N), x.itemsize, plan.blocks)
+    shape = (shards, conv.groups, kernels.PLACES, per_group, channels)
+    parts = empty(where, shape, grad.dtype, "the shards of the weight gradient")
+    cells = gradient.ROWS * (most * (channels + per_group) + 2 * kernels.PAD * lanes)
+    workspace = empty(where, (threads_here(), cells + -cells % lanes), x.dtype, "the transformed tiles")
+    gradient.winograd_products(g, x, (conv.rows.before, conv.columns.before), most, workspace, parts)
+    return gradient.winograd_weights(parts, grad)

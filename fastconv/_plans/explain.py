@@ -51,5 +51,5 @@ def explain(
     conv = conv_geometry("explain", image, weight, stride, padding, dilation, groups)
     tile = f"{HOST.tile_rows} x {HOST.tile_vectors * HOST.vector_bytes // itemsize}" if ENABLED else "none, plain loops"
     sizes = conv, N, itemsize, last, HOST
-    plans = plan_forward(*sizes, winograd()), plan_input_gradient(*sizes, winograd()), plan_weight_gradient(*sizes)
+    plans = (plan(*sizes, winograd()) for plan in (plan_forward, plan_input_gradient, plan_weight_gradient))
     return "\n".join([title(conv, N, last, dtype, tile), *map(str, plans)])

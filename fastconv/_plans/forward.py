@@ -43,7 +43,7 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
     no_depthwise, no_order, bordered, unpacked, together = none, none, none, none, none
     layout = fallback = by_pixel(conv, last)
     algorithm, moved, ready = PACKED, False, N * pixels_of(conv) >= limits.ready_pixels
-    no_winograd = _reject_winograd(conv, N, winograd, limits)
+    no_winograd = reject_winograd(conv, N, winograd, limits)
     by_winograd = no_winograd.reason == 0
     if by_winograd:
         algorithm, ready = WINOGRAD, False
@@ -114,7 +114,7 @@ def tiles_of(conv: Conv, N: int) -> int:
 
 
 @jitable
-def _reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Rejected:
+def reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Rejected:
     """Why a convolution is not computed by Winograd's algorithm."""
     if winograd == NEVER or not ENABLED:  # its transforms are micro-kernels alone, without plain loops beside them
         return rejected(WINOGRAD, NOT_ASKED, 0, 0)

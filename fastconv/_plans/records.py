@@ -132,7 +132,7 @@ class WeightGradientPlan(NamedTuple):
         N: the images.
         last: whether the arrays have their channels last.
         moved: whether these are moved to NCHW order and back.
-        algorithm: what computes it.
+        algorithm: what computes it. Where a gradient of WINOGRAD is not finite, what the plan would be without it.
         layout: where the input lies for that.
         fallback: what computes it where the gradient is not finite and the algorithm leaves out taps in the padding.
         fallback_layout: where the input lies for that.
@@ -151,7 +151,7 @@ class WeightGradientPlan(NamedTuple):
     fallback_layout: Layout
     fallback_moved: bool
     blocks: Blocks
-    rejected: tuple[Rejected, Rejected, Rejected, Rejected]
+    rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected]
 
     def kernels(self) -> list[str]:
         """The kernels that run, in order, where all numbers are finite."""

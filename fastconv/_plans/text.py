@@ -49,10 +49,17 @@ def input_gradient_kernels(plan: InputGradientPlan) -> list[str]:
 def weight_gradient_kernels(plan: WeightGradientPlan) -> list[str]:
     """The kernels that compute a weight gradient of finite numbers, in order."""
     split, widened = ["split"] * copied(plan.layout), _widened(plan.layout, plan.conv)
+    first = not plan.last
     looks = ["all_finite"] * (not some_tap_reaches_all(plan.conv.rows, plan.conv.columns))
     own = {
         Algorithm.DEPTHWISE: [*looks, "depthwise_weight_gradient", "add_parts", "all_finite"],
         Algorithm.READ_IN_PLACE: ["weight_gradient_last"],
+        Algorithm.WINOGRAD: [
+            *["transposed"] * 2 * first,
+            "winograd_products",
+            "winograd_weights",
+            *["transposed"] * first,
+        ],
         Algorithm.SHARDED: [*split, "weight_gradient_sharded", "add_parts", "transposed"],
         Algorithm.BLOCKED: ["transpose_gradient", *split, "weight_gradient_blocked"],
         # zeros between the rows of pixels, if there is more than one, may meet infinite numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastconv._geometry.borders import some_tap_reaches_all
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.layout import by_pixel, chosen, copied, unpadded
-from fastconv._plans.forward import reject_depthwise
+from fastconv._plans.forward import ALWAYS, reject_depthwise, reject_winograd
 from fastconv._plans.names import Reason
 from fastconv._plans.records import (
     BLOCKED,
@@ -14,6 +14,7 @@ from fastconv._plans.records import (
     DOTS_BY_GROUP,
     READ_IN_PLACE,
     SHARDED,
+    WINOGRAD,
     Rejected,
     WeightGradientPlan,
     accepted,
@@ -32,8 +33,13 @@ NOT_REACHED, READ_AS_IS, GROUPS, TILE, PLANES, WEIGHTS = (
 
 
 @planned
-def plan_weight_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Host) -> WeightGradientPlan:
-    """How the gradient of the weights is computed from N images, with channels `last` or first."""
+def plan_weight_gradient(
+    conv: Conv, N: int, itemsize: int, last: bool, host: Host, winograd: int
+) -> WeightGradientPlan:
+    """How the gradient of the weights is computed from N images, with channels `last` or first.
+
+    By Winograd's algorithm as `Winograd` says; where it is not, the fallback is what it would be without.
+    """
     limits, none = host.limits, accepted()
     no_depthwise, no_reading, unsharded, together = none, none, none, none
     no_outer = _reject_outer(conv, limits)
@@ -57,11 +63,24 @@ def plan_weight_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Ho
             no_reading = _reject_in_place(conv, limits)
             if no_reading.reason == 0:
                 algorithm, layout = READ_IN_PLACE, unpadded(conv)
+    no_winograd = _reject_winograd(conv, N, winograd, limits)
+    if no_winograd.reason == 0:
+        algorithm, layout, moved = WINOGRAD, by_pixel(conv, True), False
     second = no_outer if no_outer.reason else no_reading
     return WeightGradientPlan(
         conv, N, last, moved, algorithm, layout, fallback, fallback_layout, fallback_moved, host.blocks,
-        (no_depthwise, second, unsharded, together),
+        (no_depthwise, no_winograd, second, unsharded, together),
     )  # fmt: skip
+
+
+@jitable
+def _reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Rejected:
+    """Why the gradient is not computed by Winograd's algorithm."""
+    rejection = reject_winograd(conv, N, winograd, limits)
+    least = min(conv.C, conv.OC) // conv.groups
+    if winograd != ALWAYS and rejection.reason == 0 and least < limits.winograd_weights:
+        return rejected(WINOGRAD, CHANNELS, least, limits.winograd_weights)
+    return rejection
 
 
 @jitable

@@ -34,6 +34,8 @@ class Blocks(NamedTuple):
         outer_channels: channels side by side in the transposed gradient, at most: a tile of three vectors.
         shards: shards of the batch in which weight gradients are summed apart.
         last_pixels: pixels, about, summed at once of a weight gradient with channels last: they fit the L2 cache.
+        winograd_bytes: of transformed tiles, about, that are multiplied for the gradient of the weights: with the sums
+            they stay in the L2 cache.
         winograd_tiles: tiles of a task of Winograd's algorithm, about: enough for each transformed weight to be used.
     """
 
@@ -54,6 +56,7 @@ class Blocks(NamedTuple):
     shards: int = 16
     last_pixels: int = 800
     winograd_tiles: int = 144
+    winograd_bytes: int = 3 * 2**18
 
 
 class Limits(NamedTuple):
@@ -81,6 +84,7 @@ class Limits(NamedTuple):
         winograd_channels: input and output channels of a group that repay Winograd's transforms.
         winograd_images: images whose tiles count: more change nothing, so that large batches have the same bits.
         winograd_tiles: tiles of 2 x 2 results of these images that repay transforming the weights.
+        winograd_weights: channels from which it is faster for the gradient of the weights.
         winograd_work: tiles times input or output channels, the fewer of both, that repay all of it.
     """
 
@@ -106,6 +110,7 @@ class Limits(NamedTuple):
     winograd_images: int = 8
     winograd_tiles: int = 128
     winograd_work: int = 2**15
+    winograd_weights: int = 64
 
 
 class Host(NamedTuple):

@@ -76,6 +76,24 @@ def test_the_gradient_of_the_input_and_transposed_convolutions_are_exact(case):
     variants.assert_as_planned(done[0])
 
 
+@given(convolutions())
+def test_the_gradient_of_the_weights_is_exact(case):
+    x, weight, _, padding, groups, layout = case
+    g = integers(np.random.default_rng(1), reference.conv2d(x, weight, None, 1, padding, 1, groups).shape, x.dtype)
+    expected = reference.conv2d_backward(g, x, weight, 1, padding, 1, groups)[1]
+    with variants.demanded(winograd=True), variants.carried_out() as done:
+        found = weight_gradient(g, x, weight, padding, groups, layout)
+    assert_identical(found, in_layout(expected, layout))
+    assert [ran.plan.algorithm for ran in done] == [Algorithm.WINOGRAD]
+    variants.assert_as_planned(done[0])
+
+
+def weight_gradient(g, x, weight, padding, groups, layout):
+    g, x, weight = (in_layout(a, layout) for a in (g, x, weight))
+    needs = (False, True, False)
+    return fastconv.conv2d_backward(g, x, weight, 1, padding, 1, groups, layout=layout, needs=needs)[1]
+
+
 # the tiles of a task and of a vector, and output channels of a micro-kernel's rows and of a block
 SIZES = [
     *(((1, 2, 2, 2 * n), 3) for n in (1, 15, 16, 17, 47, 48, 49, 143, 144, 145, 191, 193, 289)),
@@ -91,8 +109,12 @@ SIZES = [
 def test_remainders_of_blocks(image, OC, layout):
     rng = np.random.default_rng(0)
     x, weight, bias = (integers(rng, shape, np.float32) for shape in (image, (OC, image[1], 3, 3), (OC,)))
-    expected = in_layout(reference.conv2d(x, weight, bias, 1, 1), layout)
-    assert_identical(by_winograd(x, weight, bias, 1, 1, layout), expected)
+    expected = reference.conv2d(x, weight, bias, 1, 1)
+    assert_identical(by_winograd(x, weight, bias, 1, 1, layout), in_layout(expected, layout))
+    g = integers(rng, expected.shape, np.float32)
+    with variants.demanded(winograd=True):
+        found = weight_gradient(g, x, weight, 1, 1, layout)
+    assert_identical(found, in_layout(reference.conv2d_backward(g, x, weight, 1, 1)[1], layout))
 
 
 @given(convolutions(), st.sampled_from([np.nan, np.inf, -np.inf, 3e38]), st.booleans())
@@ -111,13 +133,14 @@ def test_what_is_not_finite_stays_where_it_belongs(case, value, in_weights):
     assert_same_bits(found, expected)
     g = np.ones_like(found)
     g.flat[5 % g.size] = value
-    needs = (True, False, False)
+    needs = (True, True, False)
     with variants.demanded(winograd=True, gathers=True):
-        found = fastconv.conv2d_backward(g, x, weight, *options, layout=layout, needs=needs)[0]
+        found = fastconv.conv2d_backward(g, x, weight, *options, layout=layout, needs=needs)[:2]
     with variants.demanded(winograd=False, gathers=True):
-        expected = fastconv.conv2d_backward(g, x, weight, *options, layout=layout, needs=needs)[0]
-    assert np.array_equal(np.isfinite(found), np.isfinite(expected))
-    assert_same_bits(found[~np.isfinite(found)], expected[~np.isfinite(expected)])
+        expected = fastconv.conv2d_backward(g, x, weight, *options, layout=layout, needs=needs)[:2]
+    for one, other in zip(found, expected):
+        assert np.array_equal(np.isfinite(one), np.isfinite(other))
+        assert_same_bits(one[~np.isfinite(one)], other[~np.isfinite(other)])
 
 
 def of_sizes(x, weight, padding):
@@ -151,6 +174,30 @@ def test_error_bound(C, kind, layout):
     assert (abs(found - in_layout(exact, layout)) <= in_layout(bound, layout)).all()
 
 
+@pytest.mark.parametrize("kind", ["random", "constant", "growing"])
+@pytest.mark.parametrize("size", [3, 17, 90])
+def test_error_bound_of_the_gradient_of_the_weights(size, kind):
+    """|error| <= (24 + 2 sqrt(n)) * eps/2 * the sums of sizes, n the pixels of the result."""
+    rng = np.random.default_rng(size)
+    x, g = (real(rng, shape, np.float32) for shape in ((2, 3, size, size), (2, 4, size, size)))
+    if kind != "random":
+        x, g = np.full_like(x, 0.1), np.full_like(g, 0.1)
+    if kind == "growing":
+        x *= np.geomspace(1e-3, 1e3, size, dtype=np.float32)
+    weight = np.zeros((4, 3, 3, 3), np.float32)
+    exact = reference.conv2d_backward(g.astype(float), x.astype(float), weight.astype(float), 1, 1)[1]
+    padded = np.pad(abs(x.astype(float)), ((0, 0), (0, 0), (1, 1 + size % 2), (1, 1 + size % 2)))
+    d = np.lib.stride_tricks.sliding_window_view(padded, (4, 4), (2, 3))[:, :, ::2, ::2]
+    z = np.pad(abs(g.astype(float)), ((0, 0), (0, 0), (0, size % 2), (0, size % 2)))
+    z = np.lib.stride_tricks.sliding_window_view(z, (2, 2), (2, 3))[:, :, ::2, ::2]
+    d = np.einsum("ai,nchwij,bj->nchwab", abs(B), d, abs(B))
+    z = np.einsum("ia,nohwij,jb->nohwab", abs(A), z, abs(A))
+    sums = np.einsum("ai,ocab,bj->ocij", abs(G), np.einsum("nohwab,nchwab->ocab", z, d), abs(G))
+    with variants.demanded(winograd=True):
+        found = weight_gradient(g, x, weight, 1, 1, "NCHW")
+    assert (abs(found - exact) <= (24 + 2 * math.sqrt(2 * size**2)) * np.finfo(np.float32).eps / 2 * sums).all()
+
+
 @pytest.mark.parametrize("C", [32, 64, 256, 512])
 def test_the_error_is_within_twice_that_of_direct_sums(C):
     rng = np.random.default_rng(C)
@@ -180,6 +227,14 @@ def test_the_same_bits_on_any_number_of_threads_and_in_jitted_code(layout):
     direct = fastconv.conv2d(x, weight, bias, padding=1, layout=layout, algorithm="direct")
     assert_same_bits(JITTED["direct", layout](x, weight, bias), direct)
     assert not np.array_equal(direct, found[0])
+    needs, gradients = (False, True, False), []
+    for threads in (1, min(2, most), most):
+        with fastconv.num_threads(threads), variants.demanded(winograd=True):
+            gradients.append(fastconv.conv2d_backward(direct, x, weight, padding=1, layout=layout, needs=needs)[1])
+    for gradient in gradients[1:]:
+        assert_same_bits(gradient, gradients[0])
+    with variants.demanded(winograd=True):
+        assert_same_bits(JITTED["gradient", layout](direct, x, weight), gradients[0])
 
 
 JITTED = {
@@ -188,6 +243,12 @@ JITTED = {
     ("auto", "NCHW"): numba.njit(lambda x, w, b: fastconv.conv2d(x, w, b, padding=1)),
     ("winograd", "NHWC"): numba.njit(
         lambda x, w, b: fastconv.conv2d(x, w, b, padding=1, layout="NHWC", algorithm="winograd")
+    ),
+    ("gradient", "NCHW"): numba.njit(
+        lambda g, x, w: fastconv.conv2d_backward(g, x, w, padding=1, needs=(False, True, False))[1]
+    ),
+    ("gradient", "NHWC"): numba.njit(
+        lambda g, x, w: fastconv.conv2d_backward(g, x, w, padding=1, layout="NHWC", needs=(False, True, False))[1]
     ),
     ("direct", "NHWC"): numba.njit(
         lambda x, w, b: fastconv.conv2d(x, w, b, padding=1, layout="NHWC", algorithm="direct")

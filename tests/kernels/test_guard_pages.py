@@ -100,6 +100,8 @@ def conv_calls(fastconv, at_end):
             y = fenced(expected.shape, dtype, at_end)
             fastconv.conv2d(x, weight, bias, **options, layout=layout, algorithm="winograd", out=y)
             np.testing.assert_array_equal(y, expected)
+            with variants.demanded(winograd=True):
+                fastconv.conv2d_backward(y, x, weight, **options, layout=layout)
             count += 1
     for last, unpadded in ((True, True), (True, False), (False, False)):
         with variants.demanded(last=last, turned=last, sharded=not unpadded, unpadded=unpadded, ready=unpadded):
