@@ -22,7 +22,7 @@ EXTRAS = {"plot": "matplotlib", "data": "pooch", "onnx": "onnx", "safetensors": 
 
 
 def use_winograd(use: bool) -> None:
-    """Have `algorithm="auto"`, and gradients of inputs, take Winograd's F(2x2, 3x3) where it is faster, or never.
+    """Have `algorithm="auto"`, and gradients, take Winograd's F(2x2, 3x3) where it is faster, or never.
 
     It is taken unless this, or `FASTCONV_WINOGRAD=0` in the environment, switches it off for the process. With it the
     error of a result is relative to all 4x4 pixels around it, and not to the 3x3 that it is made of.

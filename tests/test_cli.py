@@ -612,7 +612,7 @@ def test_info(run):
     code, out, _ = run("info", "--json")
     facts = last_row(out)
     assert code == 0 and facts["fastconv"] == fastconv.__version__ and facts == config.facts()
-    names = "fastconv python numpy numba llvmlite processor vector_bits threads most_threads backend"
+    names = "fastconv python numpy numba llvmlite processor vector_bits threads most_threads backend winograd"
     assert " ".join(facts) == f"{names} kernel_cache shipped_code shipped_functions extras"
     assert facts["threads"] == fastconv.get_num_threads() <= facts["most_threads"]
     assert isinstance(facts["extras"], list) and set(facts["extras"]) <= set(config.EXTRAS)

@@ -124,7 +124,9 @@ def test_readme_is_one_page_and_begins_with_the_two_commands() -> None:
 def test_the_glossary_has_every_algorithm() -> None:
     text = (DOCS / "glossary.md").read_text(encoding="utf-8")
     for algorithm, meaning in MEANINGS.items():
-        assert re.search(rf"^\| {algorithm.name} \| [a-z ]+ \| {meaning} \|$", text, re.MULTILINE), algorithm.name
+        assert re.search(rf"^\| {algorithm.name} \| [a-z ]+ \| {re.escape(meaning)} \|$", text, re.MULTILINE), (
+            algorithm.name
+        )
 
 
 def test_every_extra_has_code() -> None:

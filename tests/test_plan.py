@@ -64,7 +64,7 @@ def test_what_is_rejected_is_told_with_the_reason():
     assert "not SHARDED: 6 channels of a group are fewer than 12" in text
     assert "not GATHERED" not in text
     assert "not GATHERED: 25.0 products for each that is needed" in explain(64, (6, 5, 5), (16, 6, 5, 5))
-    text = explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1)
+    text = explain(4, (96, 28, 28), (96, 96, 5, 5), 1, 2)
     assert text.count("PACKED: vectors along output") == 2
     assert "not PACKED" not in text
     text = explain(4, (64, 28, 28), (64, 1, 3, 3), 1, 1, groups=64, layout="NHWC", dtype="float64")
@@ -118,8 +118,8 @@ def test_explain_takes_nine_integers(sizes, capsys):
 
 
 def test_explain_takes_lists_as_well():
-    lines = explain(4, [96, 28, 28], [96, 96, 3, 3], 1, 1).splitlines()
-    assert lines[1:] == explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1).splitlines()[1:]
+    lines = explain(4, [96, 28, 28], [96, 96, 5, 5], 1, 2).splitlines()
+    assert lines[1:] == explain(4, (96, 28, 28), (96, 96, 5, 5), 1, 2).splitlines()[1:]
 
 
 def test_explain_of_sizes_that_do_not_fit(capsys):

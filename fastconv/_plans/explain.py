@@ -41,7 +41,7 @@ def explain(
         ShapeError: the sizes do not fit.
 
     Example:
-        >>> print(explain(4, (96, 28, 28), (96, 96, 3, 3), 1, 1).splitlines()[1])
+        >>> print(explain(4, (96, 28, 28), (96, 96, 5, 5), 1, 2).splitlines()[1])
         forward          PACKED: vectors along output channels, with packed weights
     """
     last = layout_argument("explain", layout) == "NHWC"

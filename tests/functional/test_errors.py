@@ -485,7 +485,10 @@ VALUES = [
     (lambda: F.conv2d(X, W, layout="CHWN"), "conv2d: layout must be one of NCHW, NHWC, got 'CHWN'"),
     (lambda: F.conv2d(X, W, layout=None), "conv2d: layout must be one of"),
     (lambda: F.max_pool2d(X, 2, layout="nchw"), "max_pool2d: layout must be one of"),
-    (lambda: F.conv2d(X, W, algorithm="fft"), "conv2d: algorithm must be one of auto, direct, im2col, got 'fft'"),
+    (
+        lambda: F.conv2d(X, W, algorithm="fft"),
+        "conv2d: algorithm must be one of auto, direct, im2col, winograd, got 'fft'",
+    ),
     (lambda: F.im2col(X, 2, order="columns"), "im2col: order must be one of rows, cols, unfold, got 'columns'"),
     (
         lambda: F.correlate2d(ones(3, 3), ones(1, 1), "all"),

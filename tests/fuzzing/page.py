@@ -30,7 +30,7 @@ SUITE = """
 | --- | --- |
 | Integer-valued float32 data whose partial sums stay below 2^24 give the exact result, forward and gradients | `tests/functional`, against `fastconv.reference`, exactly |
 | The error of a sum of n terms is at most `(8 + 2*sqrt(n)) * eps/2` times the sum of the sizes of its terms | `tests/functional/test_conv.py` for random data, `tests/test_long_sums.py` for constant data |
-| By Winograd's algorithm it is at most `(20 + 2*sqrt(C)) * eps/2` times the same transforms and sums of sizes, of the 4x4 pixels of a tile; not finite numbers are where direct sums have them | `tests/functional/test_winograd.py` |
+| By Winograd's algorithm it is at most `(20 + 2*sqrt(C)) * eps/2` times the same transforms and sums of sizes, of the 4x4 pixels of a tile, of gradients of weights `(24 + 2*sqrt(n)) * eps/2`; not finite numbers are where direct sums have them | `tests/functional/test_winograd.py` |
 | The same bits for any number of threads, any memory layout of the input, and any repetition | `tests/test_promises.py` |
 | Gradients are right: adjoints exactly, all others against differences | `tests/functional`, `tests/nn`, `fastconv.testing.gradcheck` |
 | Max-pooling: NaN wins, then the first of equals; indices outside the plane are refused | `tests/functional/test_pool.py` |

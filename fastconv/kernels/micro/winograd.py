@@ -14,6 +14,15 @@ from numba.extending import intrinsic
 from fastconv.kernels.micro.vectors import I32, I64, Vectors, data_of
 
 
+def _square(vectors, size, base, start, step, mask=None):
+    """Size x size vectors, row after row, `step` cells apart."""
+    cells = [start]
+    for _ in range(size * size - 1):
+        cells.append(vectors.builder.add(cells[-1], step))
+    loaded = [vectors.load(base, cell, mask) for cell in cells]
+    return [loaded[size * i : size * (i + 1)] for i in range(size)]
+
+
 def _input_rows(builder, a, b, c, d):
     """B^T (a, b, c, d)."""
     return builder.fsub(a, c), builder.fadd(b, c), builder.fsub(c, b), builder.fsub(b, d)
@@ -65,12 +74,7 @@ def weight_tiles(typingctx, u, u0, u_step, taps, t0, tap, n):
         lanes = ir.Constant(I64, vectors.lanes)
 
         def block(c, mask):
-            source, target, g = builder.add(t0, c), builder.add(u0, c), []
-            for _ in range(3):
-                g.append([])
-                for _ in range(3):
-                    g[-1].append(vectors.load(T, source, mask))
-                    source = builder.add(source, tap)
+            target, g = builder.add(u0, c), _square(vectors, 3, T, builder.add(t0, c), tap, mask)
             for rows in _weight_transform(builder, vectors, g):
                 for value in rows:
                     vectors.store(value, U, target, mask)
@@ -179,12 +183,7 @@ def output_tiles(typingctx, y, y0, y_row, rows, pixels, m, m0, m_step, bias, low
         with cgutils.for_range(builder, steps) as loop:
             vectors.keep_loop()
             t = builder.mul(loop.index, lanes)
-            source, products = builder.add(m0, t), []
-            for _ in range(4):
-                products.append([])
-                for _ in range(4):
-                    products[-1].append(vectors.load(M, source))
-                    source = builder.add(source, m_step)
+            products = _square(vectors, 4, M, builder.add(m0, t), m_step)
             q = builder.mul(t, two)
             left, target = builder.sub(pixels, q), builder.add(y0, q)
             values = [
@@ -294,12 +293,7 @@ def output_tile_last(typingctx, y, y0, y_row, pixel, rows, columns, m, m0, m_ste
             vectors.keep_loop()
             c = builder.mul(loop.index, lanes)
             mask = vectors.before(builder.sub(n, c))
-            source, products = builder.add(m0, c), []
-            for _ in range(4):
-                products.append([])
-                for _ in range(4):
-                    products[-1].append(vectors.load(M, source))
-                    source = builder.add(source, m_step)
+            products = _square(vectors, 4, M, builder.add(m0, c), m_step)
             start, target = vectors.load(B, c, mask), builder.add(y0, c)
 
             def put(value, place, start=start, mask=mask):
