@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.cases import random
-from benchmarks.shapes import CONV, LINEAR, NHWC, POOL, TRANSPOSE, ConvShape, LinearShape, PoolShape
+from benchmarks.shapes import CONV, LINEAR, NHWC, OTHERS, POOL, TRANSPOSE, ConvShape, LinearShape, PoolShape
 
 
 class Operation(NamedTuple):
@@ -28,6 +28,9 @@ OPERATIONS = {
     "conv-transpose": Operation("transposed convolution", TRANSPOSE),
     "conv-transpose-input-gradient": Operation("transposed convolution, gradient of the input", TRANSPOSE),
     "conv-transpose-weight-gradient": Operation("transposed convolution, gradient of the weights", TRANSPOSE),
+    "other-conv": Operation("other convolutions", OTHERS),
+    "other-conv-input-gradient": Operation("other convolutions, gradient of the input", OTHERS),
+    "other-conv-weight-gradient": Operation("other convolutions, gradient of the weights", OTHERS),
     "max-pool": Operation("max-pooling with indices", POOL),
     "max-pool-gradient": Operation("max-pooling, gradient", POOL),
     "avg-pool": Operation("average pooling", POOL),

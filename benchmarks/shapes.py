@@ -9,7 +9,7 @@ import fastconv
 
 @dataclass(frozen=True)
 class ConvShape:
-    """A square convolution of (N, C, H, W) images with OC kernels of K x K."""
+    """A convolution of (N, C, H, W) images with OC kernels of K x K, or of K x KW."""
 
     name: str
     N: int
@@ -21,6 +21,8 @@ class ConvShape:
     stride: int = 1
     pad: int = 0
     groups: int = 1
+    dilation: int = 1
+    KW: int = 0
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -29,18 +31,18 @@ class ConvShape:
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
-        """(OC, C/groups, K, K)."""
-        return self.OC, self.C // self.groups, self.K, self.K
+        """(OC, C/groups, KH, KW)."""
+        return self.OC, self.C // self.groups, self.K, self.KW or self.K
 
     @property
     def output_shape(self) -> tuple[int, int, int, int]:
         """(N, OC, OH, OW)."""
-        return fastconv.conv_output_shape(self.input_shape, self.weight_shape, self.stride, self.pad)
+        return fastconv.conv_output_shape(self.input_shape, self.weight_shape, self.stride, self.pad, self.dilation)
 
     @property
     def options(self) -> tuple[int, int, int, int]:
         """Stride, padding, dilation, groups: what follows the arrays in a call."""
-        return self.stride, self.pad, 1, self.groups
+        return self.stride, self.pad, self.dilation, self.groups
 
     @property
     def output_padding(self) -> int:
@@ -51,11 +53,12 @@ class ConvShape:
     def flops(self) -> int:
         """Multiplications and additions of the forward pass; either gradient has as many."""
         N, OC, OH, OW = self.output_shape
-        return 2 * N * OC * OH * OW * (self.C // self.groups) * self.K**2
+        return 2 * N * OC * OH * OW * (self.C // self.groups) * self.K * (self.KW or self.K)
 
     def __str__(self) -> str:
-        sizes = f"{self.N},{self.C},{self.H},{self.W} → {self.OC}, {self.K}x{self.K}"
+        sizes = f"{self.N},{self.C},{self.H},{self.W} → {self.OC}, {self.K}x{self.KW or self.K}"
         extras = (("stride", self.stride, 1), ("padding", self.pad, 0), ("groups", self.groups, 1))
+        extras += (("dilation", self.dilation, 1),)
         return sizes + "".join(f", {name} {value}" for name, value, default in extras if value != default)
 
 
@@ -147,10 +150,25 @@ TRANSPOSES = (
     ConvShape("decoder 3x3", 8, 64, 28, 28, 64, 3, 1, 1),
     ConvShape("depthwise up 3x3", 8, 128, 56, 56, 128, 3, 2, 1, 128),
 )
+# Shapes that no kernel was made for.
+OTHER_CONVS = (
+    ConvShape("5x5 strided", 4, 32, 64, 64, 64, 5, 2, 2),
+    ConvShape("1x7", 2, 96, 35, 35, 128, 1, KW=7),
+    ConvShape("7x1", 2, 128, 35, 35, 96, 7, KW=1),
+    ConvShape("dilated", 2, 64, 40, 40, 64, 3, 1, 2, dilation=2),
+    ConvShape("1x1 strided", 4, 128, 56, 56, 256, 1, 2),
+    ConvShape("17x41", 3, 24, 17, 41, 40, 3, 1, 1),
+    ConvShape("1,024 channels", 2, 1024, 14, 14, 256, 1),
+    ConvShape("in 4 groups", 2, 128, 28, 28, 128, 3, 1, 1, 4),
+    ConvShape("13 to 29 channels", 8, 13, 31, 31, 29, 3),
+    ConvShape("7x7 images", 16, 256, 7, 7, 256, 3, 1, 1),
+    ConvShape("4x4 strided", 8, 48, 32, 32, 96, 4, 2, 1),
+)
 # Also measured with channels last.
 NHWCS = ("LeNet c2", "ResNet c1", "ResNet 1x1", "ResNet 3x3", "depthwise 3x3")
 
 CONV = {shape.name: shape for shape in CONVS}
+OTHERS = {shape.name: shape for shape in OTHER_CONVS}
 POOL = {shape.name: shape for shape in POOLS}
 LINEAR = {shape.name: shape for shape in LINEARS}
 TRANSPOSE = {shape.name: shape for shape in TRANSPOSES}

@@ -20,6 +20,12 @@ settings.register_profile("legs", max_examples=20, **COMMON)
 settings.load_profile(os.environ.get("FASTCONV_TEST_PROFILE", "default"))
 
 
+def pytest_configure(config):
+    """Before several processes share the tests, all of them compile a part of the kernels, and none what others do."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        fastconv.warmup()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def two_threads():
     """Both cores of a small machine, and no more threads than those."""

@@ -115,7 +115,7 @@ def test_readme_is_one_page_and_begins_with_the_two_commands() -> None:
     assert len(text.splitlines()) <= 170
     assert re.findall(r"^```\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)[:2] == [
         "pip install . && fastconv train",
-        'pip install -e ".[test]" && python -m pytest',
+        'pip install -e ".[test]" && python -m pytest -n auto --dist loadfile',
     ]
     # CI's script, which runs these two, knows blocks without a language and blocks of Python
     assert set(re.findall(r"^```(\w+)$", text, re.MULTILINE)) == {"python"}

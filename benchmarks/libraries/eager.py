@@ -33,6 +33,7 @@ class Fastconv(Library):
         return self._conv_gradient(p, 1)
 
     conv_nhwc, conv_nhwc_input_gradient, conv_nhwc_weight_gradient = conv, conv_input_gradient, conv_weight_gradient
+    other_conv, other_conv_input_gradient, other_conv_weight_gradient = conv, conv_input_gradient, conv_weight_gradient
 
     def conv_transpose(self, p: Problem) -> Call:
         return lambda: self.lib.conv_transpose2d(p.x, p.weight, p.bias, *_transposed(p))
@@ -106,6 +107,7 @@ class Torch(Library):
         return self._conv_gradient(p, 1)
 
     conv_nhwc, conv_nhwc_input_gradient, conv_nhwc_weight_gradient = conv, conv_input_gradient, conv_weight_gradient
+    other_conv, other_conv_input_gradient, other_conv_weight_gradient = conv, conv_input_gradient, conv_weight_gradient
 
     def conv_transpose(self, p: Problem) -> Call:
         x, weight, bias, _ = self._tensors(p)

@@ -125,6 +125,7 @@ class Host(NamedTuple):
         tile_vectors: NR, vectors of sums in a row.
         widest: vectors in a row where rows of sums lie anywhere.
         dot_rows: rows of a tile of dot products with four others.
+        masked_stores: whether storing a vector under a mask takes no longer than storing all of it.
         blocks: see `Blocks`.
         limits: see `Limits`.
     """
@@ -137,6 +138,7 @@ class Host(NamedTuple):
     tile_vectors: int
     widest: int
     dot_rows: int
+    masked_stores: bool
     blocks: Blocks = Blocks()
     limits: Limits = Limits()
 
@@ -164,11 +166,16 @@ def _cache(level: int, otherwise: int) -> int:
 def host_of(names: set[str], l1: int = 2**15, l2: int = 2**19) -> Host:
     """A processor with these features and caches.
 
-    32 registers hold a tile of 8 x 3 vectors of sums, its inputs and a weight, and one of 6 x 4; 16 hold 4 x 3.
+    32 registers, of AVX-512 and of NEON, hold a tile of 8 x 3 vectors of sums, its inputs and a weight, and one of 6 x
+    4; 16 hold 4 x 3.
     """
-    many = "avx512f" in names
-    vector = 64 if many else 32 if "avx" in names else 16
-    return Host(vector, 32 if many else 16, l1, l2, 8 if many else 4, 3, 4 if many else 3, 6 if many else 2)
+    many = "avx512f" in names or "neon" in names
+    vector = 64 if "avx512f" in names else 32 if "avx" in names else 16
+    # with AVX2 some processors take 15 to 20 cycles for one, not 2; with SSE and NEON it is one store for each lane
+    masked_stores = "avx512f" in names
+    return Host(
+        vector, 32 if many else 16, l1, l2, 8 if many else 4, 3, 4 if many else 3, 6 if many else 2, masked_stores
+    )  # fmt: skip
 
 
 FEATURES = features()

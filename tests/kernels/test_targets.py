@@ -24,6 +24,8 @@ print(vectors.VECTOR_BYTES, vectors.TILE_ROWS, vectors.DOT_ROWS)
         ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}, "32 4 2"),
         ({"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+avx512f"}, "64 8 6"),
         ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,-avx512f"}, "32 4 2"),
+        # as on aarch64: x86 ignores the feature, and computes with vectors of its own that are as wide
+        ({"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+neon"}, "16 8 6"),
         # Numba then compiles without any feature, although none is named
         ({"NUMBA_CPU_NAME": "generic"}, "16 4 2"),
     ],

@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv._runtime.host import ENABLED
+from fastconv._runtime.host import ENABLED, HOST
 from fastconv._runtime.jit import linked_helper
 from fastconv.kernels.micro.vectors import I32, I64, VECTOR_BYTES, Vectors, data_of, strided
 
@@ -84,7 +84,7 @@ def add_tile(typingctx, rows, d, d0, d_row, s, s0, s_row, first, last):
 
 def transpose_block(builder, vectors, targets, sources, rows, columns):
     """targets[j][i] = sources[i][j] for i < rows and j < columns; as many pointers of each as a vector has lanes."""
-    lanes, zero = vectors.lanes, ir.Constant(I64, 0)
+    lanes = vectors.lanes
     nothing = ir.Constant(vectors.mask_type, [0] * lanes)
 
     def masks(there, count):
@@ -92,14 +92,32 @@ def transpose_block(builder, vectors, targets, sources, rows, columns):
         inside = [builder.icmp_unsigned("<", ir.Constant(I64, i), there) for i in range(lanes)]
         return [builder.select(row, vectors.before(count), nothing) for row in inside]
 
+    def some():
+        _interleave(builder, vectors, targets, sources, masks(rows, columns), masks(columns, rows))
+
+    if HOST.masked_stores:
+        some()
+        return
+    every = ir.Constant(I64, lanes)
+    all_there = builder.and_(builder.icmp_signed("==", rows, every), builder.icmp_signed("==", columns, every))
+    with builder.if_else(all_there, likely=True) as (whole, part):
+        with whole:
+            _interleave(builder, vectors, targets, sources, [None] * lanes, [None] * lanes)
+        with part:
+            some()
+
+
+def _interleave(builder, vectors, targets, sources, reading, writing):
+    """`transpose_block` of as many rows and columns as a vector has lanes, under masks of each row, or None."""
+    lanes, zero = vectors.lanes, ir.Constant(I64, 0)
     low = [lane // 2 + lanes * (lane % 2) for lane in range(lanes)]
     halves = [ir.Constant(ir.VectorType(I32, lanes), [index + shift for index in low]) for shift in (0, lanes // 2)]
-    block = [vectors.load(row, zero, mask) for row, mask in zip(sources, masks(rows, columns))]
+    block = [vectors.load(row, zero, mask) for row, mask in zip(sources, reading)]
     # each round interleaves the first half of the vectors with the second: log2(lanes) rounds transpose
     for _ in range(lanes.bit_length() - 1):
         pairs = zip(block[: lanes // 2], block[lanes // 2 :])
         block = [builder.shuffle_vector(a, b, half) for a, b in pairs for half in halves]
-    for value, row, mask in zip(block, targets, masks(columns, rows)):
+    for value, row, mask in zip(block, targets, writing):
         vectors.store(value, row, zero, mask)
 
 

@@ -89,19 +89,16 @@ def add_products(y, y0, x, x0, w, w0, epilogue, K, pixels, n):
         for k in range(0, max(K, 1), chain):
             end = min(k + chain, K)
             terms = Terms(k, end, chain, k == 0, end == K)
-            for q in range(0, n, wide):
-                m = min(wide, n - q)
-                p, target, source = 0, y0 + q, x0 + q
-                while pixels - p >= 4:
-                    products_tile(
-                        4, y, target + p * y.row, x, source + p * x.run, w, w0 + q, epilogue, q, terms, m
-                    )  # fmt: skip
-                    p += 4
-                while p < pixels:
-                    products_tile(
-                        1, y, target + p * y.row, x, source + p * x.run, w, w0 + q, epilogue, q, terms, m
-                    )  # fmt: skip
-                    p += 1
+            p = 0
+            while p < pixels:  # all channels of some pixels, as they lie in memory, before the next
+                some, target, source = 4 if pixels - p >= 4 else 1, y0 + p * y.row, x0 + p * x.run
+                for q in range(0, n, wide):
+                    m = min(wide, n - q)
+                    if some == 4:
+                        products_tile(4, y, target + q, x, source + q, w, w0 + q, epilogue, q, terms, m)
+                    else:
+                        products_tile(1, y, target + q, x, source + q, w, w0 + q, epilogue, q, terms, m)
+                p += some
         return
     Y, X, W, x_rows, w_rows, start = y.data, x.data, w.data, x.rows, w.rows, np.uint64(w0)
     for p in range(pixels):

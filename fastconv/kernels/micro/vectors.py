@@ -82,7 +82,21 @@ class Vectors:
         pointer = self._pointer(base, index)
         if mask is None:
             self.builder.store(value, pointer, align=self.bits // 8)
-            return
+        elif HOST.masked_stores:
+            self._store_masked(value, pointer, mask)
+        else:
+            with self.builder.if_else(self._every(mask), likely=True) as (whole, part):
+                with whole:
+                    self.builder.store(value, pointer, align=self.bits // 8)
+                with part:
+                    self._store_masked(value, pointer, mask)
+
+    def _every(self, mask: ir.Value) -> ir.Value:
+        """Whether a mask is set in all lanes."""
+        bits = self.builder.bitcast(mask, ir.IntType(self.lanes))
+        return self.builder.icmp_signed("==", bits, ir.Constant(bits.type, -1))
+
+    def _store_masked(self, value: ir.Value, pointer: ir.Value, mask: ir.Value) -> None:
         store = self._declare(
             f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), [self.type, pointer.type, I32, self.mask_type]
         )
