@@ -164,7 +164,7 @@ def test_tables_say_for_which_vectors_they_hold(
     bits: int | None, vectors: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "facts", lambda: {"vector_bits": bits})
-    monkeypatch.setattr(report, "_processor", lambda: "A processor")
+    monkeypatch.setattr(report, "processor", lambda: "A processor")
     assert tables.conditions().startswith(f"A processor{vectors}, ")
 
 

@@ -197,7 +197,7 @@ def test_arguments_that_are_one_of_some_names(value):
             call()
 
 
-@pytest.mark.parametrize("dtypes", ["float32", None, np.float32, np.dtype("f4"), 3, [object()], ["no such"]], ids=repr)
+@pytest.mark.parametrize("dtypes", ["float32", None, np.float32, np.dtype("f4"), 3, [object()], ["no such"]])
 def test_warmup_names_its_argument(dtypes):
     with pytest.raises(TypeError, match=r"^warmup: dtypes must "):
         fastconv.warmup(dtypes)
