@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 AVX2, AVX512 = "avx2", "avx512"
-ONEDNN = "import torch; torch.nn.functional.conv2d(torch.ones(1, 16, 8, 8), torch.ones(16, 16, 3, 3))"
+ONEDNN = "import torch; torch.nn.functional.conv2d(torch.ones(1, 64, 56, 56), torch.ones(64, 64, 3, 3))"
 
 
 class Switch(NamedTuple):
