@@ -167,3 +167,9 @@ def test_public_names():
     assert sorted(fastconv.__all__) == sorted(set(fastconv.__all__))
     for name in fastconv.__all__:
         assert name == "__version__" or callable(getattr(fastconv, name))
+
+
+def test_files_are_short_enough_to_be_read() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {path.name for path, count in lines.items() if count > 300} == {"reference.py"}
+    assert sum(count for path, count in lines.items() if path.parent.name == "_overloads") <= 1500

@@ -61,19 +61,12 @@ def _size(bias):
     return np.int64(-1) if bias is None else np.int64(bias.size)
 
 
-@text
-def _direct(where, conv, last, x, weight, bias, y):
-    convolve_by(where, conv, last, x, weight, bias, y, NEVER)
-
-
-@text
-def _winograd(where, conv, last, x, weight, bias, y):
-    convolve_by(where, conv, last, x, weight, bias, y, ALWAYS)
+def _by(winograd: int) -> Callable:
+    return text(lambda where, conv, last, x, w, bias, y: convolve_by(where, conv, last, x, w, bias, y, winograd))
 
 
 # what computes a convolution, by the algorithm
-COMPUTE: dict[str, Callable] = {"auto": convolve, "direct": _direct, "winograd": _winograd}
-ALGORITHMS = tuple(COMPUTE)
+COMPUTE: dict[str, Callable] = {"auto": convolve, "direct": _by(NEVER), "winograd": _by(ALWAYS)}
 
 
 @by_values
@@ -133,9 +126,8 @@ def _conv_output_shape(input_shape, weight_shape, stride, padding, dilation, whe
 
 
 def _algorithm(where: str, value: Any) -> None:
-    if not isinstance(value, str) or value not in ALGORITHMS:
-        names = ", ".join(ALGORITHMS)
-        raise ValueError(f"{where}: algorithm must be one of {names} inside jitted code, got {value!r}")
+    if not isinstance(value, str) or value not in COMPUTE:
+        raise ValueError(f"{where}: algorithm must be one of {', '.join(COMPUTE)} inside jitted code, got {value!r}")
 
 
 @compiled_as(functional.conv2d, weight=WEIGHT, bias=BIAS, algorithm=constant(_algorithm))

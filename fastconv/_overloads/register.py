@@ -39,28 +39,24 @@ def compiled_as(function: Callable, **kinds: Kind) -> Callable:
             return text
 
         typed.__signature__ = signature  # type: ignore[attr-defined]
-        overloaded(function, typed, values=True)
-        return typed
+        return overloaded(function, typed, values=True)
 
     return register
 
 
 def by_types(choose: Callable) -> Callable:
     """Have compiled code that calls this function call the one that it returns for the types of the arguments."""
-    overloaded(choose, choose)
-    return choose
+    return overloaded(choose, choose)
 
 
 def by_values(choose: Callable) -> Callable:
     """As `by_types`, with the values of arguments where they are known; it is compiled for each of these."""
-    overloaded(choose, choose, values=True)
-    return choose
+    return overloaded(choose, choose, values=True)
 
 
 def text(function: Callable) -> Callable:
     """Have compiled code call this function as it stands; values that are known there are known here."""
-    overloaded(function, lambda *args: function, values=True)
-    return function
+    return overloaded(function, lambda *args: function, values=True)
 
 
 for _function in (arrays.check_memory, arrays.same_shape, scalars.check_limits, sizes.check_range, sizes.check_axis):

@@ -98,10 +98,10 @@ STRICT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "no_cfunc_w
 FLOAT = {"float": types.float64}
 
 
-def overloaded(function: Callable, choose: Callable, values: bool = False) -> None:
+def overloaded(function: Callable, choose: Callable, values: bool = False) -> Callable:
     """Have jitted code that calls `function` compile, as a part of it, what `choose` returns for the arguments' types.
 
-    Where `values`, these tell the values that are known.
+    Where `values`, these tell the values that are known. Returns `function`.
     """
 
     @functools.wraps(choose)
@@ -109,6 +109,7 @@ def overloaded(function: Callable, choose: Callable, values: bool = False) -> No
         return _in_users_caches(choose(*args, **keywords))
 
     overload(function, jit_options=STRICT, prefer_literal=values, strict=False)(chosen)
+    return function
 
 
 def _in_users_caches(function: Callable) -> FunctionType:

@@ -18,7 +18,8 @@ from fastconv.kernels.micro.copy import copy_rows, transpose
 from fastconv.kernels.micro.gemm import add_rows, add_to_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import TILE_VECTORS, VECTOR_BYTES
-from fastconv.kernels.micro.winograd import input_tile_last, input_tiles, output_tile_last, output_tiles, weight_tiles
+from fastconv.kernels.micro.winograd import input_tiles, output_tiles, weight_tiles
+from fastconv.kernels.micro.winograd_last import input_tile_last, output_tile_last
 
 TAPS, PLACES = 9, 16  # of a kernel, and of a tile
 PAD = 5  # cache lines between the places of all tiles
