@@ -61,3 +61,12 @@ def to_channels_last(x: np.ndarray, y: np.ndarray) -> None:
     """Y (N, H, W, C) = x (N, C, H, W)."""
     N, C, H, W = x.shape
     packing.transposed(x.reshape((N, C, H * W)), y.reshape((N, H * W, C)))
+
+
+@linked
+def channels_last(where: str, x: np.ndarray) -> np.ndarray:
+    """x (N, C, H, W) as a new array (N, H, W, C)."""
+    N, C, H, W = x.shape
+    moved = empty(where, (N, H, W, C), x.dtype, "the images with channels last")
+    to_channels_last(x, moved)
+    return moved

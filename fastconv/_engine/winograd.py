@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._arguments.arrays import empty
+from fastconv._engine.planes import channels_last
 from fastconv._geometry.conv import Conv
 from fastconv._geometry.partition import even_parts, tile_blocks
 from fastconv._geometry.ranges import ceil_div
@@ -32,9 +33,7 @@ def convolve_winograd(
 ) -> bool:  # fmt: skip
     """The convolution of x, written to y, both in the plan's order; whether all results are finite.
 
-    Where they are not, what was written cannot be relied on.
-
-    `weight` is flat and `steps` as in `Weights`.
+    Where they are not, what was written cannot be relied on. `weight` is flat and `steps` as in `Weights`.
     """
     conv = plan.conv
     groups, channels, per_group = conv.groups, conv.C // conv.groups, conv.OC // conv.groups
@@ -86,21 +85,11 @@ def winograd_weight_gradient(
     channels = conv.C // conv.groups
     if plan.last:
         return _sums_of_tiles(where, plan, g, x, grad.reshape((conv.OC, kernels.TAPS, channels)))
-    moved_g = _channels_last(where, g)
-    moved_x = _channels_last(where, x)
+    moved_g, moved_x = channels_last(where, g), channels_last(where, x)
     found = np.empty((conv.OC, kernels.TAPS, channels), grad.dtype)
     finite = _sums_of_tiles(where, plan, moved_g, moved_x, found)
     packing.transposed(found, grad.reshape((conv.OC, channels, kernels.TAPS)))
     return finite
-
-
-@linked
-def _channels_last(where: str, a: np.ndarray) -> np.ndarray:
-    """Images (N, C, H, W) with their channels last."""
-    N, C, H, W = a.shape
-    moved = empty(where, (N, H, W, C), a.dtype, "the images with channels last")
-    packing.transposed(a.reshape((N, C, H * W)), moved.reshape((N, H * W, C)))
-    return moved
 
 
 @linked

@@ -24,7 +24,7 @@ class Algorithm(IntEnum):
     SHARDED = 10
     BLOCKED = 11
     READ_IN_PLACE = 12
-    # forward
+    # forward and weight gradient
     WINOGRAD = 13
 
 

@@ -74,8 +74,9 @@ def winograd(team, x, pads, weight, bias, lowest, blocking, workspace, y) -> boo
     tile.
 
     Precondition: x (N, C, H, W); pads (top, left); weight of `transform_weights`, in blocks of a micro-kernel's rows;
-    bias (OC,); blocking (blocks of tiles, parts of the output channels); y (N, OC, OH, OW). Parallel over (block of
-    tiles, group, part of the output channels), each of which owns its part of y.
+    bias (OC,); blocking (blocks of tiles, parts of the output channels); workspace (threads, cells), of which each
+    thread has a row for its transformed tiles and products; y (N, OC, OH, OW). Parallel over (block of tiles, group,
+    part of the output channels), each of which owns its part of y.
     """
     N, C, H, W = x.shape
     OC, OH, OW = y.shape[1:]
@@ -143,8 +144,8 @@ def winograd(team, x, pads, weight, bias, lowest, blocking, workspace, y) -> boo
 def winograd_last(team, x, pads, weight, bias, lowest, blocking, workspace, y) -> bool:
     """As `winograd`, with channels last: vectors hold channels.
 
-    Precondition: x (N, H, W, C); blocking (blocks of tiles, parts of the blocks of
-    output channels); y (N, OH, OW, OC); the others as there.
+    Precondition: x (N, H, W, C); weight in blocks of a tile's width, see `tile_blocks`; blocking (blocks of tiles,
+    parts of the blocks of output channels); y (N, OH, OW, OC); the others as there.
     """
     N, H, W, C = x.shape
     OH, OW, OC = y.shape[1:]
