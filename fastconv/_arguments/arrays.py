@@ -67,9 +67,9 @@ def ready(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
     Kernels never write to their inputs; but Numba compiles once more for read-only arrays, and a copy is cheaper.
     """
-    flags = array.flags
-    if array.dtype == dtype and array.dtype.isnative and flags.c_contiguous and flags.aligned and flags.writeable:
-        return np.asarray(array)  # not a subclass, whose operators may mean something else
+    # a subclass's operators may mean something else
+    if array.dtype == dtype and array.dtype.isnative and array.flags.carray:
+        return array if type(array) is np.ndarray else np.asarray(array)
     return np.array(array, dtype, order="C", copy=True, subok=False)
 
 
@@ -138,9 +138,11 @@ def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the re
     is compared with the machine's memory first.
     """
     size = dtype.itemsize * math.prod(shape)
+    if size < RECYCLED_FROM:
+        return np.empty(shape, dtype)
     if size > MEMORY:
         check_memory(where, what, tuple(shape), dtype.itemsize)
-    if not RECYCLED_FROM <= size <= RECYCLED_IN_ALL // 4:
+    if size > RECYCLED_IN_ALL // 4:
         return np.empty(shape, dtype)
     return _recycled(size, shape, dtype)
 

@@ -43,6 +43,7 @@ class Call(NamedTuple):
     Attributes:
         conv: its sizes.
         plan: how it is computed.
+        run: what computes it: (where, x, weight, bias, lowest, y).
         winograd: a `Winograd`.
         pieces: the parts that it is done in; empty where it is done at once.
         dtype: the result's dtype.
@@ -50,10 +51,13 @@ class Call(NamedTuple):
         unbatched: whether x lacks the batch axis.
         shape: the result's shape, as the caller has it.
         batched: the result's shape with a batch.
+        zeros: (OC,), what the sums start from without a bias.
+        lowest: what nothing is below.
     """
 
     conv: Conv
     plan: ForwardPlan
+    run: Callable[..., None]
     winograd: int
     pieces: list[Piece]
     dtype: np.dtype
@@ -61,6 +65,8 @@ class Call(NamedTuple):
     unbatched: bool
     shape: tuple[int, ...]
     batched: tuple[int, int, int, int]
+    zeros: np.ndarray
+    lowest: Any
 
 
 def call_of(
@@ -112,7 +118,10 @@ def call(conv: Conv, N: int, dtype: np.dtype, winograd: int, last: bool = False)
     """The call of a convolution of N images of a dtype that is computed in."""
     plan = settled(plan_forward(conv, N, dtype.itemsize, last, HOST, winograd))
     shape = arrays.shape_as((N, conv.OC, conv.rows.out, conv.columns.out), "NHWC" if last else "NCHW")
-    return Call(conv, plan, winograd, pieces(conv, N), dtype, dtype, False, shape, shape)
+    zeros, lowest = np.zeros(conv.OC, dtype), dtype.type(-np.inf)
+    return Call(
+        conv, plan, product.prepared(plan), winograd, pieces(conv, N), dtype, dtype, False, shape, shape, zeros, lowest
+    )
 
 
 def settled(plan: Any) -> Any:
@@ -129,11 +138,12 @@ def check_ranks(where: str, x: tuple[int, ...], weight: tuple[int, ...], axes: s
 
 
 def _run(function: Callable, where: str, plan: Plan, *args: Any) -> None:
+    """Call `function` of (where, *args), which carries out a plan, and tell of it where that is wanted."""
     if not VERBOSE:
-        function(where, plan, *args)
+        function(where, *args)
         return
     begin, before = time.perf_counter(), dict(forms.COUNTS)
-    function(where, plan, *args)
+    function(where, *args)
     milliseconds, code = (time.perf_counter() - begin) * 1e3, forms.origins(before)
     sys.stderr.write(f"fastconv: {where}: {milliseconds:.3f} ms: {plan.line()}{code and f' (code: {code})'}\n")
 
@@ -143,13 +153,14 @@ def convolve(
 ) -> None:
     """y = the convolution of arrays that are ready, clamped to `lowest`, in the call's layout."""
     if not call.pieces:
-        _run(product.forward, where, call.plan, x, weight, bias, lowest, y)
+        _run(call.run, where, call.plan, x, weight, bias, lowest, y)
+        return
     last = call.plan.last
     for piece in call.pieces:
         images, target = ready(x[at(piece.inputs, last)], x.dtype), y[at(piece.outputs, last)]
         result = target if target.flags.c_contiguous else np.empty(target.shape, y.dtype)
         plan = settled(plan_forward(piece.conv, len(images), x.itemsize, last, HOST, call.winograd))
-        _run(product.forward, where, plan, images, weight, bias, lowest, result)
+        _run(product.prepared(plan), where, plan, images, weight, bias, lowest, result)
         if result is not target:
             target[...] = result
 
@@ -161,7 +172,7 @@ def input_gradient(
     start, todo = np.zeros(conv.C, g.dtype) if bias is None else bias, pieces(conv, len(g))
     if not todo:
         plan = settled(plan_input_gradient(conv, len(g), g.itemsize, last, HOST, winograd()))
-        _run(input_product.input_gradient, where, plan, g, weight, start, grad)
+        _run(input_product.input_gradient, where, plan, plan, g, weight, start, grad)
         return
     grad[...] = start if last else start[:, None, None]
     nothing = np.zeros_like(start)
@@ -169,7 +180,7 @@ def input_gradient(
         target, part_g = grad[at(piece.inputs, last)], ready(g[at(piece.outputs, last)], g.dtype)
         part = np.empty(target.shape, g.dtype)
         plan = settled(plan_input_gradient(piece.conv, len(part_g), g.itemsize, last, HOST, winograd()))
-        _run(input_product.input_gradient, where, plan, part_g, weight, nothing, part)
+        _run(input_product.input_gradient, where, plan, plan, part_g, weight, nothing, part)
         target += part
 
 
@@ -178,7 +189,7 @@ def weight_gradient(where: str, conv: Conv, last: bool, g: np.ndarray, x: np.nda
     todo = pieces(conv, len(g))
     if not todo:
         plan = settled(plan_weight_gradient(conv, len(g), g.itemsize, last, HOST, winograd()))
-        _run(weight_product.weight_gradient, where, plan, g, x, grad)
+        _run(weight_product.weight_gradient, where, plan, plan, g, x, grad)
         return
     grad[...] = 0
     for piece in todo:
@@ -187,7 +198,7 @@ def weight_gradient(where: str, conv: Conv, last: bool, g: np.ndarray, x: np.nda
         )  # fmt: skip
         part = np.empty(grad.shape, grad.dtype)
         plan = settled(plan_weight_gradient(piece.conv, len(part_g), g.itemsize, last, HOST, winograd()))
-        _run(weight_product.weight_gradient, where, plan, part_g, part_x, part)
+        _run(weight_product.weight_gradient, where, plan, plan, part_g, part_x, part)
         grad += part
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,9 @@ from fastconv._engine.packed import convolve_packed
 from fastconv._engine.planes import channels_first, planes_of, to_channels_last
 from fastconv._engine.winograd import convolve_winograd
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
-from fastconv._geometry.layout import column_shifts, term_offsets
+from fastconv._geometry.layout import Layout, column_shifts, term_offsets
 from fastconv._plans.forward import NEVER, plan_forward
-from fastconv._plans.records import BY_IMAGE, DEPTHWISE, PACKED, WINOGRAD, ForwardPlan
+from fastconv._plans.records import BY_IMAGE, DEPTHWISE, DIRECT, PACKED, WINOGRAD, ForwardPlan
 from fastconv._runtime.host import HOST, Blocks
 from fastconv._runtime.jit import jitable, linked, planned
 from fastconv.kernels import conv as kernels
@@ -125,11 +126,34 @@ def convolve(
             (blocks.channels, blocks.workspace, blocks.shares), y,
         )  # fmt: skip
     else:
-        planes = planes_of(where, conv, layout, x)
-        kernels.forward(
-            planes, layout.WP, layout.by_rows, table, bias, lowest, term_offsets(conv, layout), conv.groups,
-            direct_blocks(blocks), y,
-        )  # fmt: skip
+        _direct(where, conv, layout, direct_blocks(blocks), term_offsets(conv, layout), x, table, bias, lowest, y)
+
+
+@jitable
+def _direct(
+    where: str, conv: Conv, layout: Layout, blocks: tuple[int, int, int, int], offsets: np.ndarray, x: np.ndarray,
+    table: tuple[np.ndarray, np.ndarray, np.ndarray], bias: np.ndarray, lowest: Any, y: np.ndarray,
+) -> None:  # fmt: skip
+    planes = planes_of(where, conv, layout, x)
+    kernels.forward(planes, layout.WP, layout.by_rows, table, bias, lowest, offsets, conv.groups, blocks, y)
+
+
+def prepared(plan: ForwardPlan) -> Callable[..., None]:
+    """`forward` of (where, x, weight, bias, lowest, y), with what follows from the plan alone looked up before.
+
+    For Python, where a small convolution takes no longer than to look that up.
+    """
+    if plan.algorithm != DIRECT or plan.last:
+        return lambda where, *arrays: forward(where, plan, *arrays)
+    conv, layout, blocks = plan.conv, plan.layout, direct_blocks(plan.blocks)
+    offsets, (rows, terms) = term_offsets(conv, layout), weight_places(conv.OC, reduction_length(conv))
+
+    def run(
+        where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y: np.ndarray
+    ) -> None:  # fmt: skip
+        _direct(where, conv, layout, blocks, offsets, x, (weight.reshape(-1), rows, terms), bias, lowest, y)
+
+    return run
 
 
 @jitable

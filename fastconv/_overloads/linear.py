@@ -6,12 +6,12 @@ import numpy as np
 
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
-from fastconv._engine.linear import check_linear, product
+from fastconv._engine.linear import check_linear, forward, product
 from fastconv._overloads.arguments import new_array, new_gradients, per_channel, ready, zero_of
 from fastconv._overloads.kinds import optional, ranked
 from fastconv._overloads.register import compiled_as
 from fastconv._runtime.jit import jitable
-from fastconv.kernels.gemm import column_sums, matmul_transposed
+from fastconv.kernels.gemm import column_sums
 
 ROWS = ranked("shape (N, IN) or (IN,), got {} dimensions", 1, 2)
 WEIGHT = ranked("2 dimensions (OUT, IN), got {}", 2)
@@ -27,10 +27,10 @@ def _rows(a):
 @compiled_as(functional.linear, x=ROWS, weight=WEIGHT, bias=BIAS)
 def _linear(x, weight, bias, where):
     zero = zero_of(x, weight, bias)
-    check_linear(where, x, weight)
+    check_linear(where, x.shape, weight.shape)
     start = per_channel(where, "bias", bias, weight.shape[0], zero)
     y = new_array(where, (*x.shape[:-1], weight.shape[0]), zero)
-    matmul_transposed(_rows(ready(x, zero)), ready(weight, zero), start, y.dtype.type(-np.inf), _rows(y))
+    forward(_rows(ready(x, zero)), ready(weight, zero), start, y.dtype.type(-np.inf), _rows(y))
     return y
 
 
@@ -48,7 +48,7 @@ def _fill(g, x, weight, grad_x, grad_weight, grad_bias):
 @compiled_as(functional.linear_backward, x=ROWS, weight=WEIGHT)
 def _linear_backward(grad_output, x, weight, needs, where):
     zero = zero_of(grad_output, x, weight)
-    check_linear(where, x, weight)
+    check_linear(where, x.shape, weight.shape)
     same_shape(where, "grad_output", grad_output, (*x.shape[:-1], weight.shape[0]))
     grads = new_gradients(where, needs, x.shape, weight.shape, weight.shape[0], zero)
     g, rows = _rows(ready(grad_output, zero)), _rows(ready(x, zero))

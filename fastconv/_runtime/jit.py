@@ -27,6 +27,7 @@ FASTMATH = {"contract", "reassoc"}
 
 # Elements that one thread gets through while a launch on threads would take place (measured: about 10 µs).
 SERIAL_ELEMENTS = 2**16
+PRODUCTS_OF_AN_ELEMENT = 16  # multiply-adds that take as long as one element of a loop over memory does
 
 # Whether every kernel runs on the calling thread: for the bounds check, or in plain Python.
 ONE_THREAD = serial_only() or bool(numba.config.DISABLE_JIT)

@@ -40,6 +40,7 @@ def _functions(dtype: np.dtype) -> Iterator[Callable[[], Any]]:
         yield functools.partial(F.correlate2d, image, weight[0, 0])
         yield functools.partial(F.convolve2d, image, weight[0, 0], mode="same")
     yield lambda: F.linear_backward(F.linear(logits, logits[:2]), logits, logits[:2])
+    yield lambda: F.linear(np.ones((20, 3), dtype), logits[:2])
     yield lambda: F.cross_entropy(logits, labels)
     yield lambda: [f(x) for f in (F.relu, F.relu6, F.leaky_relu, F.sigmoid, F.tanh, F.softmax, F.log_softmax)]
     yield lambda: F.local_response_norm_backward(x, x, 3)

@@ -107,36 +107,42 @@ def convolution(
     """`conv2d` inside the function `where`, with ReLU applied to the sums before they are stored where `relu`."""
     by_winograd = winograd() if algorithm == "auto" else ALWAYS if algorithm == "winograd" else NEVER
     call = calls.call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, by_winograd)
-    conv, compute = call.conv, call.compute
-    x, weight = np.asarray(x), np.asarray(weight)
+    compute, lowest = call.compute, call.compute.type(0) if relu else call.lowest
     y = arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
-    x = x[None] if call.unbatched else x
-    target = y.reshape(call.batched) if compute == call.dtype else arrays.empty(where, call.batched, compute)
+    if call.unbatched:
+        x = x[None]
+    if call.unbatched or compute is not call.dtype:
+        target = y.reshape(call.batched) if compute == call.dtype else arrays.empty(where, call.batched, compute)
+    else:
+        target = y
     if on_numpy():
-        x, weight = (arrays.channels_first(a, layout).astype(compute, copy=False) for a in (x, weight))
+        x, weight = (arrays.channels_first(np.asarray(a, compute), layout) for a in (x, weight))
         found = reference.conv2d(
             x, weight, bias if bias is None else ready(bias, compute), stride, padding, dilation, groups
         )
         arrays.channels_first(target, layout)[...] = reference.relu(found) if relu else found
     elif target.size:
-        zeros = np.zeros(conv.OC, compute) if bias is None else ready(bias, compute)
-        lowest = compute.type(0 if relu else -np.inf)
+        start = call.zeros if bias is None else ready(bias, compute)
         if algorithm == "im2col":
-            images, weight = (
-                calls.first(where, arrays.channels_first(x, layout), compute),
-                ready(arrays.channels_first(weight, layout), compute),
-            )
-            found = (
-                target if layout == "NCHW" else arrays.empty(where, arrays.shape_from(call.batched, layout), compute)
-            )
-            convolve_columns(where, images, weight, zeros, lowest, call, found)
-            if found is not target:
-                calls.put(found, layout, target)
+            _by_columns(where, call, x, weight, start, lowest, target)
         else:
-            calls.convolve(where, call, ready(x, compute), ready(weight, compute), zeros, lowest, target)
+            calls.convolve(where, call, ready(x, compute), ready(weight, compute), start, lowest, target)
     if compute != call.dtype:
         y[...] = target.reshape(call.shape)
     return y if out is None else out
+
+
+def _by_columns(
+    where: str, call: calls.Call, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y: np.ndarray
+) -> None:
+    """As `calls.convolve`, by a copy of every window; x and weight need not be ready."""
+    compute, layout = call.compute, "NHWC" if call.plan.last else "NCHW"
+    images = calls.first(where, arrays.channels_first(np.asarray(x), layout), compute)
+    weight = ready(arrays.channels_first(np.asarray(weight), layout), compute)
+    found = y if layout == "NCHW" else arrays.empty(where, arrays.shape_from(call.batched, layout), compute)
+    convolve_columns(where, images, weight, bias, lowest, call, found)
+    if found is not y:
+        calls.put(found, layout, y)
 
 
 def conv2d_backward(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
-from fastconv._engine.linear import WEIGHT_SHAPE, check_linear, product
+from fastconv._engine import linear as product
 from fastconv._engine.pieces import parts
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import needed
-from fastconv.kernels.gemm import matmul_transposed
 
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -42,22 +42,21 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
 def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: bool = False) -> np.ndarray:
     """`linear`, with ReLU applied to the sums before they are stored where `relu`."""
     where = "linear"
-    x, weight = _checked(where, x, weight)
-    if bias is not None:
-        arrays.same_shape(where, "bias", arrays.numeric(where, "bias", bias), weight.shape[:1])
-    dtype = arrays.result_dtype(x, weight, bias)
-    compute = arrays.compute_dtype(dtype)
-    rows, weight = ready(x.reshape(-1 if x.size else len(x), x.shape[-1]), compute), ready(weight, compute)
+    call = _call_of(where, x, weight, bias, "bias")
+    compute = call.compute
+    rows, weight = _rows(x, compute), ready(weight, compute)
+    start = call.zeros if bias is None else ready(bias, compute)
     if on_numpy():
-        y = reference.linear(rows, weight, bias if bias is None else ready(bias, compute))
+        y = reference.linear(rows, weight, start)
         y = reference.relu(y) if relu else y
     else:
-        y = arrays.empty(where, (len(rows), len(weight)), compute)
-        zeros = np.zeros(len(weight), compute) if bias is None else ready(bias, compute)
-        lowest = compute.type(0 if relu else -np.inf)
-        for part in parts(len(rows), weight.size):
-            matmul_transposed(rows[part], weight, zeros, lowest, y[part])
-    return y.reshape(*x.shape[:-1], len(weight)).astype(dtype, copy=False)
+        y = arrays.empty(where, call.rows, compute)
+        lowest = compute.type(0) if relu else call.lowest
+        for part in call.parts:
+            product.forward(rows[part], weight, start, lowest, y[part])
+        if not call.parts:
+            product.forward(rows, weight, start, lowest, y)
+    return y if call.shape == call.rows and call.dtype is compute else y.reshape(call.shape).astype(call.dtype)
 
 
 def linear_backward(
@@ -85,23 +84,17 @@ def linear_backward(
     """
     where = "linear_backward"
     needs = needed(where, needs)
-    x, weight = _checked(where, x, weight)
-    g = arrays.numeric(where, "grad_output", grad_output)
-    arrays.same_shape(where, "grad_output", g, (*x.shape[:-1], len(weight)))
-    dtype = arrays.result_dtype(g, x, weight)
-    compute = arrays.compute_dtype(dtype)
-    N = x.size // x.shape[-1]
-    g, rows, weight = (
-        ready(g.reshape(N, len(weight)), compute),
-        ready(x.reshape(N, x.shape[-1]), compute),
-        ready(weight, compute),
-    )
+    call = _call_of(where, x, weight, grad_output, "grad_output")
+    dtype, compute = call.dtype, call.compute
+    arrays.same_shape(where, "grad_output", grad_output, call.shape)
+    g, rows, weight = _rows(grad_output, compute), _rows(x, compute), ready(weight, compute)
     if on_numpy():
         grads = reference.linear_backward(g, rows, weight, needs=needs)
     else:
+        N, OUT = g.shape
         grads = (
-            _product(g, g.shape[1], 1, weight, N) if needs[0] else None,
-            _product(g, 1, g.shape[1], rows, g.shape[1]) if needs[1] else None,
+            _product(g, OUT, 1, weight, N) if needs[0] else None,
+            _product(g, 1, OUT, rows, OUT) if needs[1] else None,
             g.sum(axis=0, dtype=np.float64) if needs[2] else None,
         )
     grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
@@ -112,15 +105,67 @@ def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) ->
     """a @ b of M rows, a given by its strides in elements."""
     c, flat = np.empty((M, b.shape[1]), a.dtype), a.reshape(-1)
     for part in parts(M, b.size):
-        product(flat[part.start * a_row :], a_row, a_column, b, c[part])
+        product.product(flat[part.start * a_row :], a_row, a_column, b, c[part])
     return c
 
 
-def _checked(where: str, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
-    x, weight = arrays.numeric(where, "x", x), arrays.numeric(where, "weight", weight)
-    if x.ndim not in (1, 2):
-        raise ShapeError(f"{where}: x must have shape (N, IN) or (IN,), got {x.shape}")
-    if weight.ndim != 2:
-        raise ShapeError(WEIGHT_SHAPE, where, weight.shape)
-    check_linear(where, x, weight)
-    return x, weight
+class _Call(NamedTuple):
+    """What follows from the shapes and dtypes of a linear layer's arrays alone, as `_engine.calls.Call` does.
+
+    Attributes:
+        shape: the result's shape, as the caller has it.
+        rows: the result's shape (N, OUT).
+        dtype: the result's dtype.
+        compute: the dtype that it is computed in.
+        parts: the rows that are done at once; empty where they all are.
+        zeros: (OUT,), what the sums start from without a bias.
+        lowest: what nothing is below.
+    """
+
+    shape: tuple[int, ...]
+    rows: tuple[int, int]
+    dtype: np.dtype
+    compute: np.dtype
+    parts: list[slice]
+    zeros: np.ndarray
+    lowest: Any
+
+
+def _call_of(where: str, x: Any, weight: Any, third: Any, name: str) -> _Call:
+    """The call of a linear layer, or of its gradients, of arrays that are all checked but for a gradient's shape.
+
+    `third` is the argument `name`: the bias, which may be None, or the gradient of the result.
+    """
+    kinds: tuple[np.dtype, ...] = arrays.numeric(where, "x", x).dtype, arrays.numeric(where, "weight", weight).dtype
+    bias = None
+    if third is not None or name != "bias":
+        kinds += (arrays.numeric(where, name, third).dtype,)
+        bias = third.shape if name == "bias" else None
+    return _decided(where, x.shape, weight.shape, bias, kinds)
+
+
+@functools.lru_cache(maxsize=1024)
+def _decided(
+    where: str, x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, kinds: tuple[np.dtype, ...]
+) -> _Call:
+    if len(x) not in (1, 2):
+        raise ShapeError(f"{where}: x must have shape (N, IN) or (IN,), got {x}")
+    if len(weight) != 2:
+        raise ShapeError(product.WEIGHT_SHAPE, where, weight)
+    product.check_linear(where, x, weight)
+    if bias is not None and bias != weight[:1]:
+        raise ShapeError("{}: bias must have shape {}, got {}", where, weight[:1], bias)
+    dtype = arrays.promoted(kinds)
+    compute = arrays.compute_dtype(dtype)
+    N, OUT = x[0] if len(x) == 2 else 1, weight[0]
+    todo = list(parts(N, OUT * weight[1]))
+    return _Call(
+        (*x[:-1], OUT), (N, OUT), dtype, compute, todo if len(todo) > 1 else [], np.zeros(OUT, compute),
+        compute.type(-np.inf),
+    )  # fmt: skip
+
+
+def _rows(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """An array (N, n) or (n,) that is ready, with a first axis."""
+    array = ready(array, dtype)
+    return array if array.ndim == 2 else array[None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import inlined, kernel
+from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, inlined, kernel, kernel_of
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import CHAIN
 from fastconv.kernels.micro.copy import copy_rows
@@ -75,7 +75,7 @@ def _steps(tasks, most, least):
     return steps
 
 
-@kernel
+@kernel_of(lambda *arguments: arguments[-1].size * arguments[6].size // PRODUCTS_OF_AN_ELEMENT)  # y, offsets
 def forward(team, planes, WP, by_rows, weights, bias, lowest, offsets, groups, blocks, y):
     """y[n, oc, q] = bias[oc] + sum over k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv._geometry.partition import even_part, even_parts
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import kernel_of, linked
+from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, kernel_of, linked
 from fastconv._runtime.launch import prange
+from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import row_offsets
+from fastconv.kernels.micro.copy import transpose
 from fastconv.kernels.micro.dot import add_dots, lane_sum
-from fastconv.kernels.micro.gemm import add_rows
+from fastconv.kernels.micro.gemm import add_rows, add_to_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
-from fastconv.kernels.micro.vectors import DOT_ROWS, LANES
+from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_VECTORS, VECTOR_BYTES
 
 ROW_BLOCK = 16  # rows of the result that one task computes
 COLUMN_BLOCK = 192  # columns of the result that one task computes
-PRODUCTS_OF_AN_ELEMENT = 16  # multiply-adds that take as long as one element of a loop over memory does
+PANEL_ROWS = 256  # rows of the result that use a panel as long as it is in the cache
+PANEL_TERMS = 4096  # terms of a panel, which stays in the L2 cache
 
 
 @kernel_of(lambda a, a_row, a_column, b, *others: a.size * b.shape[2] // PRODUCTS_OF_AN_ELEMENT)
@@ -52,6 +56,8 @@ def matmul(team, a, a_row, a_column, b, bias, fresh, c):
 def matmul_transposed(team, a, b, bias, floor, c):
     """c[m, n] = bias[n] + sum over k of a[m, k] * b[n, k]; results up to `floor` are stored as `floor`.
 
+    As dot products of rows where they lie: for few rows, which would not repay the transposition of b.
+
     Precondition: a (M, K), b (N, K), bias (N,), c (M, N). Parallel over (block of rows, block of columns), each of
     which owns its part of c.
     """
@@ -72,6 +78,37 @@ def matmul_transposed(team, a, b, bias, floor, c):
                 for j in range(min(4, N - n)):
                     total = bias[n + j] + lane_sum(sums, i, j)
                     c[row + i, n + j] = floor if total <= floor else total
+
+
+@kernel_of(lambda a, b, *others: a.size * len(b) // PRODUCTS_OF_AN_ELEMENT)
+def matmul_by_panels(team, a, b, bias, floor, c):
+    """As `matmul_transposed`, with panels of b transposed, so that a vector holds columns and nothing is summed across.
+
+    Precondition: as for `matmul_transposed`. Parallel over (block of columns, block of rows), each of which owns its
+    part of c.
+    """
+    M, K = a.shape
+    N = b.shape[0]
+    lanes, bands, terms = VECTOR_BYTES // c.itemsize, ceil_div(M, PANEL_ROWS), even_part(K, PANEL_TERMS)
+    vectors = ceil_div(N, lanes)
+    width = ceil_div(vectors, even_parts(bands, ceil_div(vectors, TILE_VECTORS), vectors, team[1])) * lanes
+    blocks = ceil_div(N, width)
+    flat_a, flat_b, flat_c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
+    a_rows, c_rows = row_offsets(M, K), row_offsets(M, N)
+    columns, offsets = row_offsets(terms, 1), row_offsets(terms, width)
+    zero, panel = np.int64(0), aligned(terms * width, c.dtype)
+    for task in prange(team, blocks * bands):
+        block, band = divmod(task, bands)
+        first, row, end = block * width, band * PANEL_ROWS, min((band + 1) * PANEL_ROWS, M)
+        n = min(width, N - first)
+        for k in range(0, K, terms):
+            m = min(terms, K - k)
+            start = Epilogue(bias[first : first + n], k == 0, floor if k + m == K else c.dtype.type(-np.inf))
+            transpose(panel, zero, flat_b, first * K + k, n, m, width, K)
+            add_to_rows(
+                Panel(flat_c, c_rows[row:end], zero), first, Matrix(flat_a, a_rows[row:end], columns[:m]), k,
+                Panel(panel, offsets[:m], zero), zero, start, chain_of(m), n,
+            )  # fmt: skip
 
 
 @linked

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 from strategies import DTYPES, assert_identical, assert_same_bits, inner, integers, real
 
 import fastconv
 from fastconv import reference
+from fastconv._engine.linear import FEW_ROWS
 from fastconv.kernels import gemm
+from fastconv.kernels.micro.vectors import TILE_VECTORS, VECTOR_BYTES
 
 
 def around(B, prime):
@@ -33,7 +36,7 @@ def assert_equals_reference(N, IN, OUT, dtype, seed=0):
 
 
 @pytest.mark.legs
-@given(st.integers(0, 9), st.integers(1, 20), st.integers(1, 36), st.sampled_from(DTYPES), st.integers(0, 2**32 - 1))
+@given(st.integers(0, 40), st.integers(1, 20), st.integers(1, 70), st.sampled_from(DTYPES), st.integers(0, 2**32 - 1))
 def test_equals_reference(N, IN, OUT, dtype, seed):
     assert_equals_reference(N, IN, OUT, dtype, seed)
 
@@ -45,6 +48,10 @@ BLOCKS = [
     *[(5, 3, n) for n in around(gemm.ROW_BLOCK, 41)],
     *[(3, n, 4) for n in around(gemm.COLUMN_BLOCK, 769)],
     *[(2, 3, n) for n in around(gemm.COLUMN_BLOCK, 521)],
+    *[(n, 4, 5) for n in around(FEW_ROWS, 53)],
+    *[(n, 3, 4) for n in around(gemm.PANEL_ROWS, 541)],
+    *[(17, n, 3) for n in around(gemm.PANEL_TERMS, 9001)],
+    *[(18, 3, n) for n in around(TILE_VECTORS * VECTOR_BYTES // 4, 211)],
 ]
 
 
@@ -53,7 +60,7 @@ def test_around_block_sizes(N, IN, OUT):
     assert_equals_reference(N, IN, OUT, np.float32)
 
 
-@given(st.integers(1, 9), st.integers(1, 600), st.integers(1, 20), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 20), st.integers(1, 600), st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_error_bound(N, IN, OUT, seed):
     rng = np.random.default_rng(seed)
     arrays = [real(rng, shape, np.float32) for shape in ((N, IN), (OUT, IN), (OUT,), (N, OUT))]
@@ -66,6 +73,28 @@ def test_error_bound(N, IN, OUT, seed):
     size = [reference.linear(abs(X), abs(W), abs(B)), *reference.linear_backward(abs(G), abs(X), abs(W))]
     for a, e, s, n in zip(found, wanted, size, (IN + 1, OUT, N, N)):
         assert (abs(a - e) <= (8 + 2 * math.sqrt(n)) * half * s).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_same_bits_for_any_number_of_threads(dtype):
+    rng = np.random.default_rng(0)
+    x, weight, bias = (real(rng, shape, dtype) for shape in ((600, 131), (150, 131), (150,)))
+    with fastconv.num_threads(1):
+        alone = fastconv.linear(x, weight, bias)
+    assert_same_bits(fastconv.linear(x, weight, bias), alone)
+    compiled = njit(lambda x, weight, bias: fastconv.linear(x, weight, bias))
+    assert_same_bits(compiled(x, weight, bias), alone)
+
+
+@pytest.mark.parametrize("N", [FEW_ROWS - 1, FEW_ROWS])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_row_and_column(N, value):
+    rng = np.random.default_rng(0)
+    x, weight = integers(rng, (N, 7), np.float32) + 100, integers(rng, (5, 7), np.float32) + 100
+    x[3, 2] = value
+    y = fastconv.linear(x, weight)
+    assert_same_bits(y[3], np.full(5, value, np.float32))
+    assert np.isfinite(np.delete(y, 3, 0)).all()
 
 
 def test_one_row_without_a_batch():
