@@ -174,11 +174,14 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
 
 def batched(where: str, name: str, array: np.ndarray) -> tuple[np.ndarray, bool]:
     """`array` with a batch axis, and whether it had none."""
-    if array.ndim == 4:
-        return array, False
-    if array.ndim == 3:
-        return array[None], True
-    raise ShapeError(f"{where}: {name} must have 4 dimensions, or 3 without a batch, got shape {array.shape}")
+    return (array[None], True) if lacks_batch(where, name, array.shape) else (array, False)
+
+
+def lacks_batch(where: str, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether this is the shape of an image without a batch, and not of images; a ShapeError where it is of neither."""
+    if len(shape) not in (3, 4):
+        raise ShapeError(f"{where}: {name} must have 4 dimensions, or 3 without a batch, got shape {shape}")
+    return len(shape) == 3
 
 
 def same_shape(where: str, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -8,19 +8,12 @@ import numpy as np
 
 from fastconv import reference
 from fastconv._arguments import arrays
-from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import Int2, Padding, integer
 from fastconv._engine.pool import avg_pool, avg_pool_backward
 from fastconv._geometry.pool import pool_geometry
 from fastconv._runtime.backend import on_numpy
-from fastconv.functional.images import (
-    as_given,
-    as_one_batch,
-    checked_gradient,
-    delivered,
-    pool_pieces,
-    pooled_images,
-)  # fmt: skip
+from fastconv.functional.images import as_given, checked_gradient, delivered
+from fastconv.functional.pool_call import pool_call
 
 
 def avg_pool2d(
@@ -56,25 +49,29 @@ def avg_pool2d(
     Source: semantics of PyTorch's `avg_pool2d`.
     """
     where = "avg_pool2d"
-    images, geometry, unbatched = pooled_images(where, x, kernel_size, stride, padding, 1, ceil_mode, layout)
-    dtype = arrays.result_dtype(x)
-    compute = arrays.compute_dtype(dtype)
-    shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
+    call = pool_call(where, x, _dtypes, kernel_size, stride, padding, 1, ceil_mode, layout)
     include_pad, divisor = _divisor(where, count_include_pad, divisor_override)
-    y = arrays.result(where, arrays.shape_as(shape, layout)[int(unbatched) :], dtype, out, x)
-    images = ready(images, compute)
+    y = arrays.result(where, call.final, call.dtype, out, x)
+    images = call.ready(x, layout)
     if on_numpy():
         found = reference.avg_pool2d(
             images, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         )
     else:
-        straight = compute == dtype and layout == "NCHW"
-        found = y.reshape(shape) if straight else np.empty(shape, compute)
-        planes, means = as_one_batch(images), as_one_batch(found)
-        for pixels, results, rows in pool_pieces(planes.shape[1], geometry):
-            avg_pool(planes[pixels], rows, geometry.columns, include_pad, divisor, means[results])
+        found = call.new(layout, y)
+        planes, means, (rows, columns) = images.reshape(call.planes), found.reshape(call.results), call.geometry
+        if not call.pieces:
+            avg_pool(planes, rows, columns, include_pad, divisor, means)
+        for pixels, results, own in call.pieces:
+            avg_pool(planes[pixels], own, columns, include_pad, divisor, means[results])
     delivered(found, y, layout)
     return y if out is None else out
+
+
+def _dtypes(kind: np.dtype) -> tuple[np.dtype, np.dtype]:
+    """That of the result, and what it is computed in."""
+    dtype = arrays.promoted([kind])
+    return dtype, arrays.compute_dtype(dtype)
 
 
 def avg_pool2d_backward(

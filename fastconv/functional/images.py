@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
-from fastconv._arguments.hints import LAST
 from fastconv._arguments.sizes import layout_argument, sizes
-from fastconv._engine.pieces import planes_and_rows
-from fastconv._geometry.axes import Axis
-from fastconv._geometry.pool import PoolGeometry, pool_geometry
 from fastconv.errors import ShapeError
-
-CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as this number of products of a convolution
 
 
 def _in_order(where: str, name: str, array: Any, layout: Any) -> tuple[np.ndarray, bool]:
@@ -57,43 +50,3 @@ def as_given(found: np.ndarray, dtype: np.dtype, layout: str, unbatched: bool) -
     """`found`, in NCHW order, as the caller has it: in that layout, with or without a batch, in the result's dtype."""
     result = np.ascontiguousarray(arrays.channels_as(found, layout)[0 if unbatched else slice(None)])
     return result.astype(dtype, copy=False)
-
-
-def pooled_images(
-    where: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, layout: Any
-) -> tuple[np.ndarray, PoolGeometry, bool]:
-    """x in NCHW order with a batch axis, its geometry, and whether it had no batch."""
-    images, unbatched = _in_order(where, "x", x, layout)
-    if images.shape[1] < 1:
-        raise ShapeError(f"{where}: x must have at least one channel, got shape {x.shape}")
-    options = kernel_size, stride, padding, dilation, ceil_mode
-    try:
-        return images, pool_geometry(where, images.shape[2:], *options), unbatched
-    except ShapeError as error:
-        if layout == "NCHW" and x.ndim == 4 and _fits(where, x.shape[1:3], options):
-            error.args = (f"{error}{LAST}",)
-        raise
-
-
-def _fits(where: str, shape: tuple[int, ...], options: tuple[Any, ...]) -> bool:
-    try:
-        pool_geometry(where, shape, *options)
-    except ShapeError:
-        return False
-    return True
-
-
-def as_one_batch(images: np.ndarray) -> np.ndarray:
-    """Images (N, C, H, W) as one image of all planes."""
-    N, C, H, W = images.shape
-    return images.reshape(1, N * C, H, W)
-
-
-def pool_pieces(P: int, geometry: PoolGeometry) -> Iterator[tuple[tuple[slice, slice], tuple[slice, ...], Axis]]:
-    """The parts of P planes, as one batch, that are pooled at once: of the pixels, of the results; their rows."""
-    rows, columns, every = geometry.rows, geometry.columns, slice(None)
-    for part, some in planes_and_rows(P, rows.out, columns.out * rows.kernel * columns.kernel * CYCLES_OF_A_TAP):
-        own, count = rows, some.stop - some.start
-        if count < rows.out:
-            own = rows._replace(before=rows.before - some.start * rows.stride, out=count)
-        yield (every, part), (every, part, some), own

@@ -8,19 +8,12 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import Int2, Padding
-from fastconv._engine.pool import lowest_of, max_dtype, max_pool
+from fastconv._engine.pool import max_dtype, max_pool
 from fastconv._engine.unpool import raise_outside, scatter
-from fastconv._geometry.pool import PoolGeometry
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError
-from fastconv.functional.images import (
-    as_given,
-    as_one_batch,
-    checked_gradient,
-    delivered,
-    pool_pieces,
-    pooled_images,
-)  # fmt: skip
+from fastconv.functional.images import as_given, checked_gradient, delivered
+from fastconv.functional.pool_call import PoolCall, pool_call
 
 
 def max_pool2d(
@@ -54,18 +47,21 @@ def max_pool2d(
     Source: semantics of PyTorch's `max_pool2d`.
     """
     where = "max_pool2d"
-    images, geometry, unbatched = pooled_images(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout)
-    shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
-    y = arrays.result(where, arrays.shape_as(shape, layout)[int(unbatched) :], x.dtype.newbyteorder("="), out, x)
+    call = pool_call(where, x, _dtypes, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    y = arrays.result(where, call.final, call.dtype, out, x)
     if on_numpy():
-        found = reference.max_pool2d(_native(images), kernel_size, stride, padding, dilation, ceil_mode)
+        images = arrays.channels_first(_native(np.asarray(x)), layout).reshape(call.images)
+        found = reference.max_pool2d(images, kernel_size, stride, padding, dilation, ceil_mode)
     else:
-        images = ready(images, max_dtype(images.dtype))
-        straight = images.dtype == y.dtype and layout == "NCHW"
-        found = y.reshape(shape) if straight else np.empty(shape, images.dtype)
-        _pool(images, geometry, False, found, np.empty((0, 0, 0, 0), np.int64))
+        found = call.new(layout, y)
+        _pool(call, call.ready(x, layout), False, found, np.empty((0, 0, 0, 0), np.int64))
     delivered(found, y, layout)
     return y if out is None else out
+
+
+def _dtypes(kind: np.dtype) -> tuple[np.dtype, np.dtype]:
+    """That of x, and what it is computed in."""
+    return kind.newbyteorder("="), max_dtype(kind)
 
 
 def max_pool2d_with_indices(
@@ -100,28 +96,25 @@ def max_pool2d_with_indices(
     Source: semantics of PyTorch's `max_pool2d(return_indices=True)`.
     """
     where = "max_pool2d_with_indices"
-    images, geometry, unbatched = pooled_images(where, x, kernel_size, stride, padding, dilation, ceil_mode, layout)
-    shape = (*images.shape[:2], geometry.rows.out, geometry.columns.out)
-    final = arrays.shape_as(shape, layout)[int(unbatched) :]
-    y = arrays.empty(where, final, x.dtype.newbyteorder("="))
-    indices = arrays.empty(where, final, np.dtype(np.int64))
+    call = pool_call(where, x, _dtypes, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    y, indices = arrays.empty(where, call.final, call.dtype), arrays.empty(where, call.final, np.dtype(np.int64))
     if on_numpy():
-        best, cells = reference.max_pool2d_with_indices(
-            _native(images), kernel_size, stride, padding, dilation, ceil_mode
-        )
+        images = arrays.channels_first(_native(np.asarray(x)), layout).reshape(call.images)
+        best, cells = reference.max_pool2d_with_indices(images, kernel_size, stride, padding, dilation, ceil_mode)
     else:
-        images = ready(images, max_dtype(images.dtype))
-        straight = images.dtype == y.dtype and layout == "NCHW"
-        best = y.reshape(shape) if straight else np.empty(shape, images.dtype)
-        cells = indices.reshape(shape) if layout == "NCHW" else np.empty(shape, np.int64)
-        _pool(images, geometry, True, best, cells)
+        best = call.new(layout, y)
+        cells = indices.reshape(call.shape) if layout == "NCHW" else np.empty(call.shape, np.int64)
+        _pool(call, call.ready(x, layout), True, best, cells)
     return delivered(best, y, layout), delivered(cells, indices, layout)
 
 
-def _pool(images: np.ndarray, geometry: PoolGeometry, keep: bool, y: np.ndarray, indices: np.ndarray) -> None:
-    x, best, cells, lowest = as_one_batch(images), as_one_batch(y), as_one_batch(indices), lowest_of(images.dtype)
-    for pixels, results, rows in pool_pieces(x.shape[1], geometry):
-        max_pool(x[pixels], rows, geometry.columns, lowest, keep, best[results], cells[results])
+def _pool(call: PoolCall, images: np.ndarray, keep: bool, y: np.ndarray, indices: np.ndarray) -> None:
+    x, best = images.reshape(call.planes), y.reshape(call.results)
+    cells, lowest, (rows, columns) = indices.reshape(call.results) if keep else indices, call.lowest, call.geometry
+    if not call.pieces:
+        max_pool(x, rows, columns, lowest, keep, best, cells)
+    for pixels, results, own in call.pieces:
+        max_pool(x[pixels], own, columns, lowest, keep, best[results], cells[results])
 
 
 def max_pool2d_backward(

@@ -6,12 +6,21 @@ import numpy as np
 
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import strict_helper, strict_kernel
+from fastconv._runtime.jit import jitable, sized_strict_kernel, strict_helper
 from fastconv._runtime.launch import prange
 from fastconv.kernels.micro.mean_planes import mean_tile
+from fastconv.kernels.micro.tiled_means import WIDTH, mean_rows, share_rows
 
 
-@strict_kernel
+@jitable
+def _tiled(window, H, W, OH, OW):
+    """Whether the windows lie side by side inside the plane, and vectors take them."""
+    KH, KW, top, left, sy, sx = window
+    side_by_side = KW == WIDTH and KW == sx and KH == sy and top == 0 and left == 0
+    return ENABLED and side_by_side and OW * sx <= W and OH * sy <= H
+
+
+@sized_strict_kernel
 def forward(team, x, window, rows, columns, y):
     """y[p, oy, ox] = the sum of the window's pixels, row by row, divided by rows[oy] * columns[ox].
 
@@ -24,7 +33,11 @@ def forward(team, x, window, rows, columns, y):
     P, H, W = x.shape
     OH, OW = y.shape[1:]
     flat, flat_x = y.reshape(-1), x.reshape(-1)
+    tiled = _tiled(window, H, W, OH, OW)
     for p in prange(team, P):
+        if tiled:
+            mean_rows(flat, p * OH * OW, flat_x, p * H * W, W, KH, rows[0] * columns[0], OH, OW)
+            continue
         for oy in range(OH):
             y0 = oy * sy - top
             if ENABLED and sx <= 2:
@@ -44,7 +57,7 @@ def forward(team, x, window, rows, columns, y):
                 y[p, oy, ox] = x.dtype.type(total) / x.dtype.type(rows[oy] * columns[ox])
 
 
-@strict_kernel
+@sized_strict_kernel
 def backward(team, g, window, rows, columns, grad_x):
     """grad_x[p, iy, ix] = the sum of g[p, oy, ox] / (rows[oy] * columns[ox]) over the windows that hold the pixel.
 
@@ -55,10 +68,17 @@ def backward(team, g, window, rows, columns, grad_x):
     """
     KH, KW, top, left, sy, sx = window
     P, H, W = grad_x.shape
-    OH = g.shape[1]
-    flat = grad_x.reshape(-1)
+    OH, OW = g.shape[1:]
+    flat, flat_g, zero = grad_x.reshape(-1), g.reshape(-1), grad_x.dtype.type(0)
+    tiled = _tiled(window, H, W, OH, OW)
     kept = ceil_div(KH, sy)  # rows of windows that reach the same pixel, at most
     for p in prange(team, P):
+        if tiled:
+            if OH * KH < H or OW * KW < W:
+                for cell in range(np.uint64(p * H * W), np.uint64((p + 1) * H * W)):
+                    flat[cell] = zero
+            share_rows(flat, p * H * W, W, KH, rows[0] * columns[0], flat_g, p * OH * OW, OH, OW)
+            continue
         shares, total, done = np.empty((kept, W)), np.empty(W), 0
         for iy in range(H):
             first, last = max(0, ceil_div(top + iy + 1 - KH, sy)), min(OH, (iy + top) // sy + 1)

@@ -158,6 +158,22 @@ def test_max_pool_around_vector_sizes(size, stride):
         assert_identical(fastconv.avg_pool2d(x, 3, stride, **options), reference.avg_pool2d(x, 3, stride, **options))
 
 
+@pytest.mark.legs
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [*range(1, 10), 15, 16, 17, 31, 32, 33, 37])
+def test_means_of_windows_side_by_side_around_vector_sizes(columns, dtype):
+    rng = np.random.default_rng(columns)
+    for KH, more_rows, more_columns in ((2, 0, 0), (2, 1, 1), (1, 0, 1), (4, 3, 0)):
+        x = integers(rng, (2, 3, 3 * KH + more_rows, 2 * columns + more_columns), dtype)
+        y = fastconv.avg_pool2d(x, (KH, 2))
+        assert_identical(y, reference.avg_pool2d(x, (KH, 2)))
+        assert_identical(fastconv.avg_pool2d(x, (KH, 2), divisor_override=3), (y * 2 * KH / dtype(3)).astype(dtype))
+        g = integers(rng, y.shape, dtype)
+        grad = fastconv.avg_pool2d_backward(g, x.shape, (KH, 2))
+        assert_identical(grad, reference.avg_pool2d_backward(g, x.shape, (KH, 2)))
+        assert inner(grad, x) == inner(g, y)
+
+
 def test_against_windows_written_out():
     """The judge judged: pooling as its definition says."""
     x = np.random.default_rng(0).integers(-9, 10, (2, 2, 7, 6)).astype(np.float64)
