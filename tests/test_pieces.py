@@ -34,7 +34,7 @@ def _cut(monkeypatch, products):
 def _forget():
     """Calls are kept with the pieces that they are done in."""
     pieces.pieces.cache_clear()
-    calls._decided.cache_clear()
+    calls.forget()
 
 
 def both(monkeypatch, call, products=200):

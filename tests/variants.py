@@ -216,12 +216,12 @@ def demanded(
     with mock.patch.object(calls, "HOST", host), mock.patch.object(calls, "settled", settled):
         if winograd is not None:
             switches._winograd.value = Winograd.ALWAYS if winograd else Winograd.NEVER
-        calls._decided.cache_clear()
+        calls.forget()
         try:
             yield
         finally:
             switches._winograd.value = before
-            calls._decided.cache_clear()
+            calls.forget()
 
 
 def _rows_of(plan: ForwardPlan) -> Layout:

@@ -49,7 +49,7 @@ def promoted(kinds: Iterable[np.dtype]) -> np.dtype:
     if len(dtypes) == 1:
         (only,) = dtypes
         if only in FLOATS:
-            return only.newbyteorder("=")
+            return FLOATS[FLOATS.index(only)]  # native, and one object: callers compare by `is`
         if only == _HALF:
             return _HALF
     if all(dtype.kind != "f" for dtype in dtypes):

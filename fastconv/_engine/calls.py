@@ -25,7 +25,6 @@ from fastconv._plans.records import ForwardPlan, InputGradientPlan, WeightGradie
 from fastconv._plans.weight_gradient import plan_weight_gradient
 from fastconv._runtime import forms
 from fastconv._runtime.host import HOST
-from fastconv._runtime.switches import winograd
 from fastconv.errors import ShapeError
 from fastconv.kernels import packing
 
@@ -33,6 +32,24 @@ from fastconv.kernels import packing
 VERBOSE = os.environ.get("FASTCONV_VERBOSE", "0") not in ("", "0")
 
 Plan = ForwardPlan | InputGradientPlan | WeightGradientPlan
+
+
+class Gradients(NamedTuple):
+    """What follows from a convolution's sizes for its gradients.
+
+    Attributes:
+        input: how the input's is computed.
+        weight: how that of the weights is computed.
+        winograd: a `Winograd`.
+        pieces: the parts that they are done in; empty where they are done at once.
+        zeros: (C,), what the input's starts from without a bias.
+    """
+
+    input: InputGradientPlan
+    weight: WeightGradientPlan
+    winograd: int
+    pieces: list[Piece]
+    zeros: np.ndarray
 
 
 class Call(NamedTuple):
@@ -53,6 +70,7 @@ class Call(NamedTuple):
         batched: the result's shape with a batch.
         zeros: (OC,), what the sums start from without a bias.
         lowest: what nothing is below.
+        gradients: those that it has, where it is called for them.
     """
 
     conv: Conv
@@ -67,6 +85,7 @@ class Call(NamedTuple):
     batched: tuple[int, int, int, int]
     zeros: np.ndarray
     lowest: Any
+    gradients: Gradients | None = None
 
 
 def call_of(
@@ -81,17 +100,19 @@ def call_of(
     kinds: tuple[np.dtype, ...] = arrays.numeric(where, "x", x).dtype, arrays.numeric(where, "weight", weight).dtype
     if third is not None or name != "bias":
         kinds += (arrays.numeric(where, name, third).dtype,)
-    bias = None if third is None or name != "bias" else third.shape
+    backward = name != "bias"
+    bias = None if third is None or backward else third.shape
     # nothing that is merely equal to an integer may find what was decided for one
     plain = type(stride) is type(padding) is type(dilation) is type(groups) is int
     decide = _decided if plain else _decided.__wrapped__
-    return decide(where, (x.shape, weight.shape, bias), kinds, stride, padding, dilation, groups, layout, winograd)
+    shapes = x.shape, weight.shape, bias
+    return decide(where, shapes, kinds, stride, padding, dilation, groups, layout, winograd, backward)
 
 
 @functools.lru_cache(maxsize=1024)
 def _decided(
     where: str, shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None], kinds: tuple[np.dtype, ...],
-    stride: Any, padding: Any, dilation: Any, groups: Any, layout: str, winograd: int,
+    stride: Any, padding: Any, dilation: Any, groups: Any, layout: str, winograd: int, backward: bool,
 ) -> Call:  # fmt: skip
     x, weight, bias = shapes
     check_ranks(where, x, weight)
@@ -110,8 +131,9 @@ def _decided(
     check_winograd(where, conv, winograd)
     batched = arrays.shape_as((N, conv.OC, conv.rows.out, conv.columns.out), layout)
     return call(conv, N, compute, winograd, last)._replace(
-        dtype=dtype, unbatched=unbatched, shape=batched[int(unbatched) :], batched=batched
-    )
+        dtype=dtype, unbatched=unbatched, shape=batched[int(unbatched) :], batched=batched,
+        gradients=gradients(conv, N, compute, last, winograd) if backward else None,
+    )  # fmt: skip
 
 
 def call(conv: Conv, N: int, dtype: np.dtype, winograd: int, last: bool = False) -> Call:
@@ -122,6 +144,22 @@ def call(conv: Conv, N: int, dtype: np.dtype, winograd: int, last: bool = False)
     return Call(
         conv, plan, product.prepared(plan), winograd, pieces(conv, N), dtype, dtype, False, shape, shape, zeros, lowest
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def gradients(conv: Conv, N: int, dtype: np.dtype, last: bool, winograd: int) -> Gradients:
+    """The gradients of a convolution of N images of a dtype that is computed in."""
+    return Gradients(
+        settled(plan_input_gradient(conv, N, dtype.itemsize, last, HOST, winograd)),
+        settled(plan_weight_gradient(conv, N, dtype.itemsize, last, HOST, winograd)),
+        winograd, pieces(conv, N), np.zeros(conv.C, dtype),
+    )  # fmt: skip
+
+
+def forget() -> None:
+    """Decide anew from now on."""
+    _decided.cache_clear()
+    gradients.cache_clear()
 
 
 def settled(plan: Any) -> Any:
@@ -166,38 +204,35 @@ def convolve(
 
 
 def input_gradient(
-    where: str, conv: Conv, last: bool, g: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, grad: np.ndarray
+    where: str, own: Gradients, g: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, grad: np.ndarray
 ) -> None:
     """Grad = the gradient of x, plus bias (C,) on its channels, of arrays that are ready."""
-    start, todo = np.zeros(conv.C, g.dtype) if bias is None else bias, pieces(conv, len(g))
-    if not todo:
-        plan = settled(plan_input_gradient(conv, len(g), g.itemsize, last, HOST, winograd()))
-        _run(input_product.input_gradient, where, plan, plan, g, weight, start, grad)
+    start, last = own.zeros if bias is None else bias, own.input.last
+    if not own.pieces:
+        _run(input_product.input_gradient, where, own.input, own.input, g, weight, start, grad)
         return
     grad[...] = start if last else start[:, None, None]
-    nothing = np.zeros_like(start)
-    for piece in todo:
+    for piece in own.pieces:
         target, part_g = grad[at(piece.inputs, last)], ready(g[at(piece.outputs, last)], g.dtype)
         part = np.empty(target.shape, g.dtype)
-        plan = settled(plan_input_gradient(piece.conv, len(part_g), g.itemsize, last, HOST, winograd()))
-        _run(input_product.input_gradient, where, plan, plan, part_g, weight, nothing, part)
+        plan = gradients(piece.conv, len(part_g), g.dtype, last, own.winograd).input
+        _run(input_product.input_gradient, where, plan, plan, part_g, weight, own.zeros, part)
         target += part
 
 
-def weight_gradient(where: str, conv: Conv, last: bool, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
+def weight_gradient(where: str, own: Gradients, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
     """Grad = the gradient of the weights, of arrays that are ready."""
-    todo = pieces(conv, len(g))
-    if not todo:
-        plan = settled(plan_weight_gradient(conv, len(g), g.itemsize, last, HOST, winograd()))
-        _run(weight_product.weight_gradient, where, plan, plan, g, x, grad)
+    if not own.pieces:
+        _run(weight_product.weight_gradient, where, own.weight, own.weight, g, x, grad)
         return
     grad[...] = 0
-    for piece in todo:
+    last = own.weight.last
+    for piece in own.pieces:
         part_g, part_x = (
             ready(a[at(place, last)], a.dtype) for a, place in ((g, piece.outputs), (x, piece.inputs))
         )  # fmt: skip
         part = np.empty(grad.shape, grad.dtype)
-        plan = settled(plan_weight_gradient(piece.conv, len(part_g), g.itemsize, last, HOST, winograd()))
+        plan = gradients(piece.conv, len(part_g), g.dtype, last, own.winograd).weight
         _run(weight_product.weight_gradient, where, plan, plan, part_g, part_x, part)
         grad += part
 

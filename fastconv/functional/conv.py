@@ -189,8 +189,9 @@ def convolution_backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """`conv2d_backward` inside the function `where`."""
     want_x, want_weight, want_bias = needed(where, needs)
-    call = calls.call_of(where, x, weight, grad_output, "grad_output", stride, padding, dilation, groups, layout, NEVER)
-    conv, compute, last = call.conv, call.compute, layout == "NHWC"
+    options = stride, padding, dilation, groups, layout
+    call = calls.call_of(where, x, weight, grad_output, "grad_output", *options, winograd())
+    conv, compute, own = call.conv, call.compute, call.gradients
     arrays.same_shape(where, "grad_output", grad_output, call.shape)
     g, x, weight = np.asarray(grad_output), np.asarray(x), np.asarray(weight)
     g, x = (g[None], x[None]) if call.unbatched else (g, x)
@@ -202,12 +203,13 @@ def convolution_backward(
     grad_x = arrays.empty(where, x.shape, compute, "grad_x") if want_x else None
     grad_weight = arrays.empty(where, weight.shape, compute, "the gradient of the weights") if want_weight else None
     grad_bias = np.empty(conv.OC, compute) if want_bias else None
+    assert own is not None
     if grad_x is not None:
-        calls.input_gradient(where, conv, last, g, weight, None, grad_x)
+        calls.input_gradient(where, own, g, weight, None, grad_x)
     if grad_weight is not None:
-        calls.weight_gradient(where, conv, last, g, x, grad_weight)
+        calls.weight_gradient(where, own, g, x, grad_weight)
     if grad_bias is not None:
-        bias_gradient(g, last, grad_bias)
+        bias_gradient(g, own.input.last, grad_bias)
     return gradients_as((grad_x, grad_weight, grad_bias), call.dtype, call.unbatched)
 
 

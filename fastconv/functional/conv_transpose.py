@@ -83,7 +83,8 @@ def conv_transpose2d(
             x, weight, bias, stride, padding, output_padding, groups, dilation
         )  # fmt: skip
     elif target.size:
-        calls.input_gradient(where, geometry, False, x, weight, bias, target)
+        own = calls.gradients(geometry, len(x), compute, False, winograd())
+        calls.input_gradient(where, own, x, weight, bias, target)
     if not straight:
         calls.put(target, layout, y)
     return y if out is None else out
@@ -148,7 +149,8 @@ def conv_transpose2d_backward(
             nothing, lowest = np.zeros(len(weight), compute), compute.type(-np.inf)
             calls.convolve(where, calls.call(geometry, len(g), compute, winograd()), g, weight, nothing, lowest, grad_x)
         if grad_weight is not None:
-            calls.weight_gradient(where, geometry, False, x, g, grad_weight)
+            own = calls.gradients(geometry, len(x), compute, False, winograd())
+            calls.weight_gradient(where, own, x, g, grad_weight)
         if grad_bias is not None:
             bias_gradient(g, False, grad_bias)
         grads = grad_x, grad_weight, grad_bias

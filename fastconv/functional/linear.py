@@ -11,7 +11,7 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._engine import linear as product
-from fastconv._engine.pieces import parts
+from fastconv._engine.pieces import PRODUCTS, parts
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import needed
@@ -91,21 +91,24 @@ def linear_backward(
     if on_numpy():
         grads = reference.linear_backward(g, rows, weight, needs=needs)
     else:
-        N, OUT = g.shape
+        (N, OUT), flat = g.shape, g.reshape(-1)
         grads = (
-            _product(g, OUT, 1, weight, N) if needs[0] else None,
-            _product(g, 1, OUT, rows, OUT) if needs[1] else None,
+            _product(flat, OUT, 1, weight, N) if needs[0] else None,
+            _product(flat, 1, OUT, rows, OUT) if needs[1] else None,
             g.sum(axis=0, dtype=np.float64) if needs[2] else None,
         )
-    grad_x, grad_weight, grad_bias = (None if a is None else a.astype(dtype, copy=False) for a in grads)
-    return None if grad_x is None else grad_x.reshape(x.shape), grad_weight, grad_bias
+    grad_x, grad_weight, grad_bias = (a if a is None else a.astype(dtype, copy=False) for a in grads)
+    return grad_x if grad_x is None or x.ndim == 2 else grad_x.reshape(x.shape), grad_weight, grad_bias
 
 
 def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) -> np.ndarray:
-    """a @ b of M rows, a given by its strides in elements."""
-    c, flat = np.empty((M, b.shape[1]), a.dtype), a.reshape(-1)
+    """a @ b of M rows, a flat, given by its strides in elements."""
+    c = arrays.empty("linear_backward", (M, b.shape[1]), a.dtype, "a gradient")
+    if M * b.size <= PRODUCTS:
+        product.product(a, a_row, a_column, b, c)
+        return c
     for part in parts(M, b.size):
-        product.product(flat[part.start * a_row :], a_row, a_column, b, c[part])
+        product.product(a[part.start * a_row :], a_row, a_column, b, c[part])
     return c
 
 
