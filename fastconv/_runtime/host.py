@@ -6,6 +6,7 @@ One record, made once, which plans take as an argument; kernels are given what t
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,7 +148,9 @@ def features() -> set[str]:
     """The target's features, as Numba takes them: those it is told to use, otherwise the processor's."""
     given = numba.config.CPU_FEATURES  # of `NUMBA_CPU_FEATURES`; none for the CPU "generic"
     have = get_host_cpu_features() if given is None else given  # without AVX where `NUMBA_ENABLE_AVX=0`
-    return {feature[1:] for feature in have.split(",") if feature.startswith("+")}
+    names = {feature[1:] for feature in have.split(",") if feature.startswith("+")}
+    # each 64-bit ARM has it, and where the system does not tell features LLVM takes it for granted
+    return names | {"neon"} if platform.machine() in ("aarch64", "arm64") else names
 
 
 def _cache(level: int, otherwise: int) -> int:
