@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._geometry.ranges import ceil_div, valid_range
-from fastconv._runtime.jit import inlined, kernel
+from fastconv._runtime.host import ENABLED
+from fastconv._runtime.jit import helper, inlined, kernel
 from fastconv._runtime.launch import prange
-from fastconv.kernels.blocking import set_aside, steps_between
-from fastconv.kernels.micro.depthwise import add_products
+from fastconv.kernels.blocking import CHAIN, set_aside, steps_between
+from fastconv.kernels.micro.depthwise import add_products, convolve_pixels
 from fastconv.kernels.micro.records import Epilogue, Panel, Region
 
 GRADIENT_PIXELS = 16  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
@@ -27,25 +28,54 @@ def _interior(axis, out):
     return begin, max(begin, end)
 
 
-@inlined
-def _pixels(y, y0, x, x0, weight, epilogue, top, first, last, rows, columns):
-    """The pixels first <= ox < last of a row, which have the same taps: those from the row `top` on that are inside.
-
-    From y0 and x0 on. The image x and the weights are panels whose offsets are overwritten: of their taps.
-    """
-    H, KH, dy = rows[0], rows[1], rows[3]
-    W, KW, sx, dx, left = columns[0], columns[1], columns[2], columns[3], columns[4]
-    C, x_terms, w_terms = y.row, x.rows, weight.rows
+@helper
+def _list_runs(x_terms, w_terms, C, top, kx0, kx1, rows, columns):
+    """List the taps of a pixel side by side: of three, and then of two; the numbers of both kinds of runs in all."""
+    H, W, KH, KW, dy = rows[0], columns[0], rows[1], columns[1], rows[3]
     ky0, ky1 = valid_range(top, dy, H, KH)
-    kx0, kx1 = valid_range(first * sx - left, dx, W, KW)
+    threes = (kx1 - kx0) // 3 - ((kx1 - kx0) % 3 == 1)
+    count = 0
+    for begin, end, taps in ((kx0, kx0 + 3 * threes, 3), (kx0 + 3 * threes, kx1, 2)):
+        for ky in range(ky0, ky1):
+            for kx in range(begin, end, taps):
+                x_terms[count] = ((ky - ky0) * dy * W + kx - kx0) * C
+                w_terms[count] = (ky * KW + kx) * C
+                count += 1
+    return threes * (ky1 - ky0), count
+
+
+@helper
+def _list_taps(x_terms, w_terms, C, top, kx0, kx1, rows, columns):
+    """List the taps of a pixel one by one; their number."""
+    H, W, KH, KW, dy, dx = rows[0], columns[0], rows[1], columns[1], rows[3], columns[3]
+    ky0, ky1 = valid_range(top, dy, H, KH)
     count = 0
     for ky in range(ky0, ky1):
         for kx in range(kx0, kx1):
             x_terms[count] = ((ky - ky0) * dy * W + (kx - kx0) * dx) * C
             w_terms[count] = (ky * KW + kx) * C
             count += 1
-    source = x0 + ((top + ky0 * dy) * W + first * sx - left + kx0 * dx) * C if count else 0
-    add_products(y, y0 + first * C, x, source, weight, np.int64(0), epilogue, count, last - first, C)
+    return count
+
+
+@inlined
+def _pixels(y, y0, x, x0, weight, epilogue, top, first, last, rows, columns):
+    """The pixels first <= ox < last of a row, which have the same taps: those from the row `top` on that are inside.
+
+    From y0 and x0 on. The image x and the weights are panels whose offsets are overwritten: of their taps.
+    """
+    W, KW, sx, dx, left, C = columns[0], columns[1], columns[2], columns[3], columns[4], y.row
+    ky0, ky1 = valid_range(top, rows[3], rows[0], rows[1])
+    kx0, kx1 = valid_range(first * sx - left, dx, W, KW)
+    target, zero = y0 + first * C, np.int64(0)
+    source = x0 + ((top + ky0 * rows[3]) * W + first * sx - left + kx0 * dx) * C if ky1 > ky0 and kx1 > kx0 else zero
+    # the sums of more than CHAIN terms are added to each other
+    if ENABLED and sx == dx == 1 and kx1 - kx0 > 1 and weight.rows.size <= CHAIN:
+        threes, runs = _list_runs(x.rows, weight.rows, C, top, kx0, kx1, rows, columns)
+        convolve_pixels(y, target, x, source, weight, zero, epilogue, threes, runs, last - first, C)
+    else:
+        count = _list_taps(x.rows, weight.rows, C, top, kx0, kx1, rows, columns)
+        add_products(y, target, x, source, weight, zero, epilogue, count, last - first, C)
 
 
 @kernel
@@ -67,7 +97,7 @@ def depthwise(team, x, rows, columns, weight, bias, floor, y):
         n, block = divmod(task, blocks)
         x_terms, w_terms = np.empty(len(weight), np.uint64), np.empty(len(weight), np.uint64)
         y_pixels, x_pixels = Region(flat_y, C, zero), Panel(flat_x, x_terms, columns[2] * C)
-        taps, epilogue = Panel(flat_w, w_terms, zero), Epilogue(bias, np.bool_(True), floor)
+        taps, epilogue = Panel(flat_w, w_terms, C), Epilogue(bias, np.bool_(True), floor)
         for oy in range(block * TASK_ROWS, min((block + 1) * TASK_ROWS, OH)):
             top = oy * rows[2] - rows[4]
             ox = 0

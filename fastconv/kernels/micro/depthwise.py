@@ -75,6 +75,75 @@ def products_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, bias0, terms
     return signature, codegen
 
 
+PIXELS = 4  # pixels whose sums, with the inputs of one run, stay in 16 registers
+
+
+@intrinsic(prefer_literal=True)
+def runs_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, threes, runs, n):
+    """The micro-kernel: y(p, 0, q) = bias[q] + sum over the runs k and taps t of x(k, p + t, q) * w(k, t, q), clamped.
+
+    From y0, x0 and w0 on, for p < pixels and q < n. The first `threes` runs are of three taps, the others of two. Taps
+    side by side share the pixels, each of which is loaded once for a run.
+
+    Precondition: `pixels` a literal; y a Region, x and w Panels, all of one float type; numbers of 64 bits.
+    """
+    if not isinstance(pixels, types.IntegerLiteral):
+        return None
+    M, number = pixels.literal_value, types.uint64
+    signature = types.void(pixels, y, number, x, number, w, number, epilogue, number, number, number)
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        y, x, w, epilogue = (unpacked(context, builder, kinds[i], args[i]) for i in (1, 3, 5, 7))
+        y0, x0, w0, threes, runs, n = (args[i] for i in (2, 4, 6, 8, 9, 10))
+        vectors = Vectors(builder, kinds[1].types[0].dtype)
+        zero, lanes = ir.Constant(I64, 0), ir.Constant(I64, vectors.lanes)
+        lowest = vectors.broadcast(epilogue.lowest)
+
+        def block(q, mask):
+            sums = [cgutils.alloca_once(builder, vectors.type) for _ in range(M)]
+            start = vectors.load(epilogue.bias, q, mask)
+            for slot in sums:
+                builder.store(start, slot)
+            inputs, weights = builder.gep(x.data, [builder.add(x0, q)]), builder.gep(w.data, [builder.add(w0, q)])
+            for taps, first, end in ((3, zero, threes), (2, threes, runs)):
+                with cgutils.for_range(builder, end, start=first) as loop:
+                    vectors.keep_loop()
+                    there, own = (builder.load(builder.gep(rows, [loop.index])) for rows in (x.rows, w.rows))
+                    columns = strided(builder, inputs, there, x.run, M + taps - 1)
+                    values = [vectors.load(column, zero, mask) for column in columns]
+                    for t, tap in enumerate(strided(builder, weights, own, w.run, taps)):
+                        factor = vectors.load(tap, zero, mask)
+                        for value, slot in zip(values[t:], sums):
+                            vectors.multiply_add(value, factor, slot)
+            for target, slot in zip(strided(builder, y.data, builder.add(y0, q), y.row, M), sums):
+                total = builder.load(slot)
+                low = builder.fcmp_ordered("<=", total, lowest)
+                vectors.store(builder.select(low, lowest, total), target, zero, mask)
+
+        whole = builder.udiv(n, lanes)
+        with cgutils.for_range(builder, whole) as loop:
+            block(builder.mul(loop.index, lanes), None)
+        done = builder.mul(whole, lanes)
+        with builder.if_then(builder.icmp_unsigned("<", done, n)):
+            block(done, vectors.before(builder.sub(n, done)))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@linked_helper
+def convolve_pixels(y, y0, x, x0, w, w0, epilogue, threes, runs, pixels, n):
+    """`runs_tile` of any number of pixels; some may be computed twice."""
+    if pixels < PIXELS:
+        for p in range(pixels):
+            runs_tile(1, y, y0 + p * y.row, x, x0 + p * x.run, w, w0, epilogue, threes, runs, n)
+        return
+    for first in range(0, pixels, PIXELS):
+        p = min(first, pixels - PIXELS)
+        runs_tile(4, y, y0 + p * y.row, x, x0 + p * x.run, w, w0, epilogue, threes, runs, n)
+
+
 @linked_helper
 def add_products(y, y0, x, x0, w, w0, epilogue, K, pixels, n):
     """y(p, 0, q) += sum over k < K of x(k, p, q) * w(k, 0, q), for p < pixels and q < n, from y0, x0 and w0 on.
