@@ -12,10 +12,10 @@ from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import helper, inlined, kernel
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import CHAIN, set_aside, steps_between
-from fastconv.kernels.micro.depthwise import add_products, convolve_pixels
+from fastconv.kernels.micro.depthwise import add_products, add_to_taps, convolve_pixels
 from fastconv.kernels.micro.records import Epilogue, Panel, Region
 
-GRADIENT_PIXELS = 16  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
+GRADIENT_PIXELS = 8  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
 TASK_ROWS = 4  # rows of pixels that one task computes: the rows of the image that they share stay in the L2 cache
 
 
@@ -110,6 +110,19 @@ def depthwise(team, x, rows, columns, weight, bias, floor, y):
                 ox = last
 
 
+@helper
+def _segments(columns, OW):
+    """The pixels of a row in segments of the same taps: where each begins and the last one ends; their taps."""
+    bounds, taps, count = np.empty(OW + 1, np.int64), np.empty((OW, 2), np.int64), 0
+    for ox in range(OW):
+        kx0, kx1 = valid_range(ox * columns[2] - columns[4], columns[3], columns[0], columns[1])
+        if count == 0 or taps[count - 1, 0] != kx0 or taps[count - 1, 1] != kx1:
+            bounds[count], taps[count, 0], taps[count, 1] = ox, kx0, kx1
+            count += 1
+    bounds[count] = OW
+    return bounds[: count + 1], taps[:count]
+
+
 @kernel
 def depthwise_weight_gradient(team, g, x, rows, columns, parts):
     """parts[s, t, c] = sum over the pixels of shard s that the tap t reaches of g[n, oy, ox, c] * x[n, .., .., c].
@@ -123,20 +136,24 @@ def depthwise_weight_gradient(team, g, x, rows, columns, parts):
     H, W = x.shape[1:3]
     shards, T = parts.shape[:2]
     flat_x, flat_g, flat = x.reshape(-1), g.reshape(-1), parts.reshape(-1)
-    KW, sx, dx, left = columns[1], columns[2], columns[3], columns[4]
-    lowest, zero, one = g.dtype.type(-np.inf), np.int64(0), np.int64(1)
-    g_terms, x_terms = np.empty(OW, np.uint64), np.empty(OW, np.uint64)
-    for ox in range(OW):
-        g_terms[ox], x_terms[ox] = ox * C, ox * sx * C
-    firsts, lasts = np.empty(KW, np.int64), np.empty(KW, np.int64)
-    for kx in range(KW):
-        firsts[kx], lasts[kx] = valid_range(kx * dx - left, sx, W, OW)
-    between = steps_between(N * OH // shards)
+    KH, KW, zero = rows[1], columns[1], np.int64(0)
+    bounds, taps = _segments(columns, OW)
+    segments = len(taps)
+    # the taps of each segment, row by row of the kernel: their cells of x and of the sums
+    x_terms, places = np.empty(segments * T, np.uint64), np.empty(segments * T, np.uint64)
+    for segment in range(segments):
+        count = segment * T
+        for ky in range(KH):
+            for kx in range(taps[segment, 0], taps[segment, 1]):
+                x_terms[count] = (ky * rows[3] * W + kx * columns[3]) * C
+                places[count] = (ky * KW + kx) * C
+                count += 1
+    x_pixels, g_pixels = Panel(flat_x, x_terms, columns[2] * C), Region(flat_g, zero, C)
+    steps = ceil_div(OW, GRADIENT_PIXELS) + 1
+    between = max(1, steps_between(N * OH // shards * steps) // steps)
     for shard in prange(team, shards):
         own = flat[shard * T * C : (shard + 1) * T * C]
         own[:] = 0
-        sums, epilogue = Region(own, C, zero), Epilogue(own, np.bool_(False), lowest)
-        x_pixels, g_pixels = Panel(flat_x, x_terms, zero), Panel(flat_g, g_terms, zero)
         begin_row, end_row = shard * N * OH // shards, (shard + 1) * N * OH // shards
         aside = np.zeros(T * C if end_row - begin_row > between else 0, g.dtype)
         for row in range(begin_row, end_row):
@@ -145,19 +162,14 @@ def depthwise_weight_gradient(team, g, x, rows, columns, parts):
                 own[:] = 0
             n, oy = divmod(row, OH)
             top = oy * rows[2] - rows[4]
-            ky0, ky1 = valid_range(top, rows[3], H, rows[1])
-            for begin in range(0, OW, GRADIENT_PIXELS):
-                for ky in range(ky0, ky1):
-                    line = (n * H + top + ky * rows[3]) * W
-                    for kx in range(KW):
-                        start = kx * dx - left
-                        first = max(begin, firsts[kx])
-                        count = min(lasts[kx], begin + GRADIENT_PIXELS) - first
-                        if count > 0:
-                            cell = (ky * KW + kx) * C
-                            add_products(
-                                sums, cell, x_pixels, (line + start + first * sx) * C, g_pixels,
-                                ((n * OH + oy) * OW + first) * C, epilogue, count, one, C,
-                            )  # fmt: skip
+            ky0, ky1 = valid_range(top, rows[3], H, KH)
+            for segment in range(segments):
+                across = taps[segment, 1] - taps[segment, 0]
+                low, high = segment * T + ky0 * across, segment * T + ky1 * across
+                for ox in range(bounds[segment], bounds[segment + 1], GRADIENT_PIXELS):
+                    add_to_taps(
+                        own, zero, places, x_pixels, ((n * H + top) * W + ox * columns[2] - columns[4]) * C, g_pixels,
+                        (row * OW + ox) * C, low, high, min(GRADIENT_PIXELS, bounds[segment + 1] - ox), C,
+                    )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)

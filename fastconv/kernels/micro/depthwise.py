@@ -12,7 +12,7 @@ from fastconv._runtime.host import ENABLED
 from fastconv._runtime.jit import linked_helper
 from fastconv.kernels.blocking import chain_of
 from fastconv.kernels.micro.records import Terms, unpacked
-from fastconv.kernels.micro.vectors import I64, VECTOR_BYTES, Vectors, by_width, strided
+from fastconv.kernels.micro.vectors import I64, VECTOR_BYTES, Vectors, by_width, data_of, strided
 
 
 @intrinsic(prefer_literal=True)
@@ -75,6 +75,17 @@ def products_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, bias0, terms
     return signature, codegen
 
 
+def by_vector(builder, vectors, n, body):
+    """Run body(q, mask) for each vector of n cells, the last one under a mask if it is not whole."""
+    lanes = ir.Constant(I64, vectors.lanes)
+    whole = builder.udiv(n, lanes)
+    with cgutils.for_range(builder, whole) as loop:
+        body(builder.mul(loop.index, lanes), None)
+    done = builder.mul(whole, lanes)
+    with builder.if_then(builder.icmp_unsigned("<", done, n)):
+        body(done, vectors.before(builder.sub(n, done)))
+
+
 PIXELS = 4  # pixels whose sums, with the inputs of one run, stay in 16 registers
 
 
@@ -97,7 +108,7 @@ def runs_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, threes, runs, n)
         y, x, w, epilogue = (unpacked(context, builder, kinds[i], args[i]) for i in (1, 3, 5, 7))
         y0, x0, w0, threes, runs, n = (args[i] for i in (2, 4, 6, 8, 9, 10))
         vectors = Vectors(builder, kinds[1].types[0].dtype)
-        zero, lanes = ir.Constant(I64, 0), ir.Constant(I64, vectors.lanes)
+        zero = ir.Constant(I64, 0)
         lowest = vectors.broadcast(epilogue.lowest)
 
         def block(q, mask):
@@ -121,12 +132,7 @@ def runs_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, threes, runs, n)
                 low = builder.fcmp_ordered("<=", total, lowest)
                 vectors.store(builder.select(low, lowest, total), target, zero, mask)
 
-        whole = builder.udiv(n, lanes)
-        with cgutils.for_range(builder, whole) as loop:
-            block(builder.mul(loop.index, lanes), None)
-        done = builder.mul(whole, lanes)
-        with builder.if_then(builder.icmp_unsigned("<", done, n)):
-            block(done, vectors.before(builder.sub(n, done)))
+        by_vector(builder, vectors, n, block)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -177,3 +183,78 @@ def add_products(y, y0, x, x0, w, w0, epilogue, K, pixels, n):
             for k in range(K):
                 total += X[source + x_rows[k] + q] * W[start + w_rows[k] + q]
             Y[target + q] = epilogue.lowest if total <= epilogue.lowest else total
+
+
+@intrinsic(prefer_literal=True)
+def taps_tile(typingctx, taps, sums, s0, s, x, x0, g, g0, first, pixels, n):
+    """The micro-kernel: sums[s0 + s[t] + q] += sum over p < pixels of x(t, p, q) * g(0, p, q), from x0 and g0 on.
+
+    For first <= t < first + taps and q < n. The pixels are summed before they are added to what is there.
+
+    Precondition: `taps` a literal; sums flat, s uint64, x a Panel and g a Region, all of one float type but s; numbers
+    of 64 bits.
+    """
+    if not isinstance(taps, types.IntegerLiteral):
+        return None
+    T, number = taps.literal_value, types.uint64
+    signature = types.void(taps, sums, number, s, x, number, g, number, number, number, number)
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        data, places = (data_of(context, builder, kinds[i], args[i]) for i in (1, 3))
+        x, g = (unpacked(context, builder, kinds[i], args[i]) for i in (4, 6))
+        s0, x0, g0, first, pixels, n = (args[i] for i in (2, 5, 7, 8, 9, 10))
+        vectors = Vectors(builder, kinds[1].dtype)
+        ids = [builder.add(first, ir.Constant(I64, t)) for t in range(T)]
+        targets, sources = (
+            [builder.gep(base, [builder.add(start, builder.load(builder.gep(rows, [i])))]) for i in ids]
+            for base, start, rows in ((data, s0, places), (x.data, x0, x.rows))
+        )
+        pixel = builder.gep(g.data, [g0])
+
+        def block(q, mask):
+            slots = [cgutils.alloca_once(builder, vectors.type) for _ in range(T)]
+            for slot in slots:
+                builder.store(vectors.zero, slot)
+            inputs = [builder.gep(source, [q]) for source in sources]
+            factors = builder.gep(pixel, [q])
+            with cgutils.for_range(builder, pixels) as loop:
+                vectors.keep_loop()
+                factor = vectors.load(factors, builder.mul(loop.index, g.run), mask)
+                there = builder.mul(loop.index, x.run)
+                for source, slot in zip(inputs, slots):
+                    vectors.multiply_add(vectors.load(source, there, mask), factor, slot)
+            for target, slot in zip(targets, slots):
+                vectors.store(builder.fadd(builder.load(slot), vectors.load(target, q, mask)), target, q, mask)
+
+        by_vector(builder, vectors, n, block)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@linked_helper
+def add_to_taps(sums, s0, s, x, x0, g, g0, first, last, pixels, n):
+    """`taps_tile` for first <= t < last."""
+    if ENABLED:
+        t = first
+        while last - t >= 9:
+            taps_tile(9, sums, s0, s, x, x0, g, g0, t, pixels, n)
+            t += 9
+        while last - t >= 6:
+            taps_tile(6, sums, s0, s, x, x0, g, g0, t, pixels, n)
+            t += 6
+        while last - t >= 3:
+            taps_tile(3, sums, s0, s, x, x0, g, g0, t, pixels, n)
+            t += 3
+        while last > t:
+            taps_tile(1, sums, s0, s, x, x0, g, g0, t, pixels, n)
+            t += 1
+        return
+    X, G, x_rows = x.data, g.data, x.rows
+    for t in range(first, last):
+        for q in range(n):
+            total = sums.dtype.type(0)
+            for p in range(pixels):
+                total += X[np.uint64(x0 + p * x.run + q) + x_rows[t]] * G[np.uint64(g0 + p * g.run + q)]
+            sums[np.uint64(s0 + q) + s[t]] += total
