@@ -90,23 +90,24 @@ PIXELS = 4  # pixels whose sums, with the inputs of one run, stay in 16 register
 
 
 @intrinsic(prefer_literal=True)
-def runs_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, threes, runs, n):
+def runs_tile(typingctx, pixels, y, y0, x, x0, w, epilogue, runs, n):
     """The micro-kernel: y(p, 0, q) = bias[q] + sum over the runs k and taps t of x(k, p + t, q) * w(k, t, q), clamped.
 
-    From y0, x0 and w0 on, for p < pixels and q < n. The first `threes` runs are of three taps, the others of two. Taps
-    side by side share the pixels, each of which is loaded once for a run.
+    From y0 and x0 on, for p < pixels and q < n. `runs` are the first run of three taps, the last + 1, and the first and
+    last + 1 of two. Taps side by side share the pixels, each of which is loaded once for a run.
 
     Precondition: `pixels` a literal; y a Region, x and w Panels, all of one float type; numbers of 64 bits.
     """
     if not isinstance(pixels, types.IntegerLiteral):
         return None
     M, number = pixels.literal_value, types.uint64
-    signature = types.void(pixels, y, number, x, number, w, number, epilogue, number, number, number)
+    signature = types.void(pixels, y, number, x, number, w, epilogue, types.UniTuple(types.int64, 4), number)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        y, x, w, epilogue = (unpacked(context, builder, kinds[i], args[i]) for i in (1, 3, 5, 7))
-        y0, x0, w0, threes, runs, n = (args[i] for i in (2, 4, 6, 8, 9, 10))
+        y, x, w, epilogue = (unpacked(context, builder, kinds[i], args[i]) for i in (1, 3, 5, 6))
+        y0, x0, n = (args[i] for i in (2, 4, 8))
+        begin, end, second, last = cgutils.unpack_tuple(builder, args[7])
         vectors = Vectors(builder, kinds[1].types[0].dtype)
         zero = ir.Constant(I64, 0)
         lowest = vectors.broadcast(epilogue.lowest)
@@ -116,9 +117,9 @@ def runs_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, threes, runs, n)
             start = vectors.load(epilogue.bias, q, mask)
             for slot in sums:
                 builder.store(start, slot)
-            inputs, weights = builder.gep(x.data, [builder.add(x0, q)]), builder.gep(w.data, [builder.add(w0, q)])
-            for taps, first, end in ((3, zero, threes), (2, threes, runs)):
-                with cgutils.for_range(builder, end, start=first) as loop:
+            inputs, weights = builder.gep(x.data, [builder.add(x0, q)]), builder.gep(w.data, [q])
+            for taps, low, high in ((3, begin, end), (2, second, last)):
+                with cgutils.for_range(builder, high, start=low) as loop:
                     vectors.keep_loop()
                     there, own = (builder.load(builder.gep(rows, [loop.index])) for rows in (x.rows, w.rows))
                     columns = strided(builder, inputs, there, x.run, M + taps - 1)
@@ -139,15 +140,15 @@ def runs_tile(typingctx, pixels, y, y0, x, x0, w, w0, epilogue, threes, runs, n)
 
 
 @linked_helper
-def convolve_pixels(y, y0, x, x0, w, w0, epilogue, threes, runs, pixels, n):
+def convolve_pixels(y, y0, x, x0, w, epilogue, runs, pixels, n):
     """`runs_tile` of any number of pixels; some may be computed twice."""
     if pixels < PIXELS:
         for p in range(pixels):
-            runs_tile(1, y, y0 + p * y.row, x, x0 + p * x.run, w, w0, epilogue, threes, runs, n)
+            runs_tile(1, y, y0 + p * y.row, x, x0 + p * x.run, w, epilogue, runs, n)
         return
     for first in range(0, pixels, PIXELS):
         p = min(first, pixels - PIXELS)
-        runs_tile(4, y, y0 + p * y.row, x, x0 + p * x.run, w, w0, epilogue, threes, runs, n)
+        runs_tile(4, y, y0 + p * y.row, x, x0 + p * x.run, w, epilogue, runs, n)
 
 
 @linked_helper
