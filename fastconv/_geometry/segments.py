@@ -49,9 +49,7 @@ def segments(rows: Axis, columns: Axis, channels: int) -> Segments:
     """Those of a row of images with so many channels, which are last."""
     bounds, taps, count = np.zeros(columns.out + 1, np.int64), np.empty((columns.out, 2), np.int64), 0
     for ox in range(columns.out):
-        first, last = valid_range(
-            ox * columns.stride - columns.before, columns.dilation, columns.size, columns.kernel
-        )
+        first, last = valid_range(ox * columns.stride - columns.before, columns.dilation, columns.size, columns.kernel)
         if count == 0 or taps[count - 1, 0] != first or taps[count - 1, 1] != last:
             bounds[count], taps[count, 0], taps[count, 1] = ox, first, last
             count += 1
