@@ -13,6 +13,7 @@ from fastconv._engine.planes import channels_first, planes_of, to_channels_last
 from fastconv._engine.winograd import convolve_winograd
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.layout import Layout, column_shifts, term_offsets
+from fastconv._geometry.segments import segments
 from fastconv._plans.forward import NEVER, plan_forward
 from fastconv._plans.records import BY_IMAGE, DEPTHWISE, DIRECT, PACKED, WINOGRAD, ForwardPlan
 from fastconv._runtime.host import HOST, Blocks
@@ -170,5 +171,7 @@ def _depthwise(conv: Conv, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, 
     """
     if not packing.all_finite(weight.reshape(-1)):
         return False
-    depthwise.depthwise(x, conv.rows, conv.columns, taps_first(weight), bias, lowest, y)
+    depthwise.depthwise(
+        x, conv.rows, conv.columns, segments(conv.rows, conv.columns, conv.C), taps_first(weight), bias, lowest, y
+    )
     return True

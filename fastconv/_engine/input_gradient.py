@@ -12,6 +12,7 @@ from fastconv._engine.winograd import convolve_winograd
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.input_gradient import backward_terms, gathered_axis, phase_terms
 from fastconv._geometry.layout import IN_PLACE, channel_starts, tap_windows, term_offsets
+from fastconv._geometry.segments import segments
 from fastconv._plans.forward import NEVER, plan_forward
 from fastconv._plans.records import DEPTHWISE, GATHERED, PACKED, PHASED, WINOGRAD, InputGradientPlan
 from fastconv._runtime.host import HOST
@@ -43,7 +44,8 @@ def _last(
     if not plan.moved:
         if plan.algorithm == DEPTHWISE:
             gathered, kernel = plan.product.conv, np.ascontiguousarray(taps_first(weight)[::-1])
-            depthwise.depthwise(g, gathered.rows, gathered.columns, kernel, bias, lowest, grad)
+            inside = segments(gathered.rows, gathered.columns, gathered.C)
+            depthwise.depthwise(g, gathered.rows, gathered.columns, inside, kernel, bias, lowest, grad)
             return
         steps = 1, -(conv.C // conv.groups), reduction_length(conv)
         product = plan.product

@@ -12,6 +12,7 @@ from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
 from fastconv._geometry.layout import Layout, column_shifts, group_step, pixel_cells, term_offsets
 from fastconv._geometry.partition import outer_width
 from fastconv._geometry.ranges import ceil_div
+from fastconv._geometry.segments import segments
 from fastconv._plans.forward import NEVER
 from fastconv._plans.records import (
     BLOCKED,
@@ -163,7 +164,7 @@ def _depthwise(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarra
     if not some_tap_reaches_all(conv.rows, conv.columns) and not packing.all_finite(g.reshape(-1)):
         return False  # an infinite pixel that no tap reaches would not be seen in the sums
     parts = empty(where, (shards, taps, conv.C), g.dtype, "the shards of the weight gradient")
-    depthwise.depthwise_weight_gradient(g, x, conv.rows, conv.columns, parts)
+    depthwise.depthwise_weight_gradient(g, x, conv.rows, conv.columns, segments(conv.rows, conv.columns, conv.C), parts)
     sums = np.empty((taps, conv.C), g.dtype)
     kernels.add_parts(parts.reshape((shards, sums.size)), sums.reshape(-1))
     if not packing.all_finite(sums.reshape(-1)):

@@ -8,83 +8,66 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv._geometry.ranges import ceil_div, valid_range
-from fastconv._runtime.jit import inlined, kernel
+from fastconv._geometry.segments import runs_of
+from fastconv._runtime.host import ENABLED
+from fastconv._runtime.jit import kernel
 from fastconv._runtime.launch import prange
-from fastconv.kernels.blocking import set_aside, steps_between
-from fastconv.kernels.micro.depthwise import add_products
+from fastconv.kernels.blocking import CHAIN, set_aside, steps_between
+from fastconv.kernels.micro.depthwise import add_products, add_to_taps, convolve_pixels
 from fastconv.kernels.micro.records import Epilogue, Panel, Region
 
-GRADIENT_PIXELS = 16  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
+GRADIENT_PIXELS = 8  # pixels whose products all taps sum before the next: those of a few hundred channels stay in L1
 TASK_ROWS = 4  # rows of pixels that one task computes: the rows of the image that they share stay in the L2 cache
 
 
-@inlined
-def _interior(axis, out):
-    """The pixels from the first to the last + 1 of an axis all of whose taps lie inside."""
-    size, kernel, stride, dilation, before = axis[0], axis[1], axis[2], axis[3], axis[4]
-    begin, _ = valid_range(-before, stride, size, out)
-    _, end = valid_range((kernel - 1) * dilation - before, stride, size, out)
-    return begin, max(begin, end)
-
-
-@inlined
-def _pixels(y, y0, x, x0, weight, epilogue, top, first, last, rows, columns):
-    """The pixels first <= ox < last of a row, which have the same taps: those from the row `top` on that are inside.
-
-    From y0 and x0 on. The image x and the weights are panels whose offsets are overwritten: of their taps.
-    """
-    H, KH, dy = rows[0], rows[1], rows[3]
-    W, KW, sx, dx, left = columns[0], columns[1], columns[2], columns[3], columns[4]
-    C, x_terms, w_terms = y.row, x.rows, weight.rows
-    ky0, ky1 = valid_range(top, dy, H, KH)
-    kx0, kx1 = valid_range(first * sx - left, dx, W, KW)
-    count = 0
-    for ky in range(ky0, ky1):
-        for kx in range(kx0, kx1):
-            x_terms[count] = ((ky - ky0) * dy * W + (kx - kx0) * dx) * C
-            w_terms[count] = (ky * KW + kx) * C
-            count += 1
-    source = x0 + ((top + ky0 * dy) * W + first * sx - left + kx0 * dx) * C if count else 0
-    add_products(y, y0 + first * C, x, source, weight, np.int64(0), epilogue, count, last - first, C)
-
-
 @kernel
-def depthwise(team, x, rows, columns, weight, bias, floor, y):
+def depthwise(team, x, rows, columns, segments, weight, bias, floor, y):
     """y[n, oy, ox, c] = bias[c] + sum over the taps t inside the image of weight[t, c] * x[n, .., .., c].
 
-    Results up to `floor` are stored as `floor`. Axes as in `axes.Axis`.
+    Results up to `floor` are stored as `floor`. Axes as in `axes.Axis`, `segments` as in `Segments`.
 
     Precondition: x (N, H, W, C), weight (taps, C), bias (C,), y (N, OH, OW, C). Parallel over blocks of rows of y, each
     of which is its own.
     """
     N, OH, OW, C = y.shape
     H, W = x.shape[1:3]
+    KH, T, sx, left, zero = rows[1], len(weight), columns[2], columns[4], np.int64(0)
     flat_x, flat_w, flat_y = x.reshape(-1), weight.reshape(-1), y.reshape(-1)
+    bounds, taps, cells, places, run_cells, run_places = segments
+    target, epilogue = Region(flat_y, C, zero), Epilogue(bias, np.bool_(True), floor)
+    pixels, kernel_runs = Panel(flat_x, run_cells, C), Panel(flat_w, run_places, C)
+    # neighbouring pixels share those that their taps read; the sums of more than CHAIN terms are added to each other
+    shared = ENABLED and sx == columns[3] == 1 and T <= CHAIN
     blocks = ceil_div(OH, TASK_ROWS)
-    begin, end = _interior(columns, OW)
-    zero = np.int64(0)
     for task in prange(team, N * blocks):
         n, block = divmod(task, blocks)
-        x_terms, w_terms = np.empty(len(weight), np.uint64), np.empty(len(weight), np.uint64)
-        y_pixels, x_pixels = Region(flat_y, C, zero), Panel(flat_x, x_terms, columns[2] * C)
-        taps, epilogue = Panel(flat_w, w_terms, zero), Epilogue(bias, np.bool_(True), floor)
         for oy in range(block * TASK_ROWS, min((block + 1) * TASK_ROWS, OH)):
             top = oy * rows[2] - rows[4]
-            ox = 0
-            while ox < OW:
-                last = end if ox == begin and end > begin else ox + 1
-                _pixels(
-                    y_pixels, (n * OH + oy) * OW * C, x_pixels, n * H * W * C, taps, epilogue, top, ox, last, rows,
-                    columns,
-                )  # fmt: skip
-                ox = last
+            ky0, ky1 = valid_range(top, rows[3], H, KH)
+            for segment in range(len(taps)):
+                ox, across, at = bounds[segment], taps[segment, 1] - taps[segment, 0], segment * T
+                count, y0 = bounds[segment + 1] - ox, ((n * OH + oy) * OW + ox) * C
+                source = ((n * H + top) * W + ox * sx - left) * C  # where all taps of the kernel begin, maybe outside
+                if shared and across != 1:
+                    threes, twos = runs_of(across)
+                    second = at + KH * threes
+                    convolve_pixels(
+                        target, y0, pixels, source, kernel_runs, epilogue,
+                        (at + ky0 * threes, at + ky1 * threes, second + ky0 * twos, second + ky1 * twos), count, C,
+                    )  # fmt: skip
+                else:
+                    low, high = at + ky0 * across, at + ky1 * across
+                    add_products(
+                        target, y0, Panel(flat_x, cells[low:high], sx * C), source,
+                        Panel(flat_w, places[low:high], zero), zero, epilogue, high - low, count, C,
+                    )  # fmt: skip
 
 
 @kernel
-def depthwise_weight_gradient(team, g, x, rows, columns, parts):
+def depthwise_weight_gradient(team, g, x, rows, columns, segments, parts):
     """parts[s, t, c] = sum over the pixels of shard s that the tap t reaches of g[n, oy, ox, c] * x[n, .., .., c].
 
-    A shard is a run of rows of pixels, through the batch; axes are as for `depthwise`.
+    A shard is a run of rows of pixels, through the batch; axes and segments are as for `depthwise`.
 
     Precondition: g (N, OH, OW, C), x (N, H, W, C), parts (shards, taps, C). Parallel over shards, each of which owns
     its part.
@@ -93,20 +76,14 @@ def depthwise_weight_gradient(team, g, x, rows, columns, parts):
     H, W = x.shape[1:3]
     shards, T = parts.shape[:2]
     flat_x, flat_g, flat = x.reshape(-1), g.reshape(-1), parts.reshape(-1)
-    KW, sx, dx, left = columns[1], columns[2], columns[3], columns[4]
-    lowest, zero, one = g.dtype.type(-np.inf), np.int64(0), np.int64(1)
-    g_terms, x_terms = np.empty(OW, np.uint64), np.empty(OW, np.uint64)
-    for ox in range(OW):
-        g_terms[ox], x_terms[ox] = ox * C, ox * sx * C
-    firsts, lasts = np.empty(KW, np.int64), np.empty(KW, np.int64)
-    for kx in range(KW):
-        firsts[kx], lasts[kx] = valid_range(kx * dx - left, sx, W, OW)
-    between = steps_between(N * OH // shards)
+    bounds, taps, cells, places = segments[:4]
+    zero = np.int64(0)
+    x_pixels, g_pixels = Panel(flat_x, cells, columns[2] * C), Region(flat_g, zero, C)
+    steps = ceil_div(OW, GRADIENT_PIXELS) + 1
+    between = max(1, steps_between(N * OH // shards * steps) // steps)
     for shard in prange(team, shards):
         own = flat[shard * T * C : (shard + 1) * T * C]
         own[:] = 0
-        sums, epilogue = Region(own, C, zero), Epilogue(own, np.bool_(False), lowest)
-        x_pixels, g_pixels = Panel(flat_x, x_terms, zero), Panel(flat_g, g_terms, zero)
         begin_row, end_row = shard * N * OH // shards, (shard + 1) * N * OH // shards
         aside = np.zeros(T * C if end_row - begin_row > between else 0, g.dtype)
         for row in range(begin_row, end_row):
@@ -116,18 +93,13 @@ def depthwise_weight_gradient(team, g, x, rows, columns, parts):
             n, oy = divmod(row, OH)
             top = oy * rows[2] - rows[4]
             ky0, ky1 = valid_range(top, rows[3], H, rows[1])
-            for begin in range(0, OW, GRADIENT_PIXELS):
-                for ky in range(ky0, ky1):
-                    line = (n * H + top + ky * rows[3]) * W
-                    for kx in range(KW):
-                        start = kx * dx - left
-                        first = max(begin, firsts[kx])
-                        count = min(lasts[kx], begin + GRADIENT_PIXELS) - first
-                        if count > 0:
-                            cell = (ky * KW + kx) * C
-                            add_products(
-                                sums, cell, x_pixels, (line + start + first * sx) * C, g_pixels,
-                                ((n * OH + oy) * OW + first) * C, epilogue, count, one, C,
-                            )  # fmt: skip
+            for segment in range(len(taps)):
+                across = taps[segment, 1] - taps[segment, 0]
+                low, high = segment * T + ky0 * across, segment * T + ky1 * across
+                for ox in range(bounds[segment], bounds[segment + 1], GRADIENT_PIXELS):
+                    add_to_taps(
+                        own, zero, places, x_pixels, ((n * H + top) * W + ox * columns[2] - columns[4]) * C, g_pixels,
+                        (row * OW + ox) * C, low, high, min(GRADIENT_PIXELS, bounds[segment + 1] - ox), C,
+                    )  # fmt: skip
         if aside.size > 0:
             set_aside(own, aside)
