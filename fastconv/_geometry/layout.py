@@ -60,11 +60,17 @@ def _is_padded(axis: Axis) -> bool:
 
 
 @jitable
+def is_padded(conv: Conv) -> bool:
+    """Whether the images have padding, or negative padding, which leaves out pixels."""
+    return _is_padded(conv.rows) or _is_padded(conv.columns)
+
+
+@jitable
 def wide_rows(conv: Conv, shifted: bool) -> tuple[Layout, float]:
     """The layout for pixels along padded rows, and an estimate of the cycles that an image takes with it."""
     rows, columns = conv.rows, conv.columns
     sy, sx = rows.stride, columns.stride
-    padded = _is_padded(rows) or _is_padded(columns)
+    padded = is_padded(conv)
     HP = ceil_div(rows.before + rows.size + rows.after, sy)
     WP = columns.out if shifted else ceil_div(columns.before + columns.size + columns.after, sx)
     copies = columns.kernel if shifted else sx
@@ -99,15 +105,14 @@ def by_pixel(conv: Conv, last: bool) -> Layout:
     """The layout for kernels that take each pixel where it lies: one padded plane, whatever the stride."""
     rows, columns = conv.rows, conv.columns
     HP, WP = rows.before + rows.size + rows.after, columns.before + columns.size + columns.after
-    padded = _is_padded(rows) or _is_padded(columns)
-    return Layout(PADDED if padded else IN_PLACE, last, HP, WP, 1, 1, 1, HP * WP, False)
+    return Layout(PADDED if is_padded(conv) else IN_PLACE, last, HP, WP, 1, 1, 1, HP * WP, False)
 
 
 @jitable
-def unpadded(conv: Conv) -> Layout:
-    """The layout of images with channels last that are read as they are."""
+def unpadded(conv: Conv, last: bool) -> Layout:
+    """The layout of images that are read as they are, without the taps in the padding."""
     H, W = conv.rows.size, conv.columns.size
-    return Layout(UNPADDED, True, H, W, 1, 1, 1, H * W, False)
+    return Layout(UNPADDED, last, H, W, 1, 1, 1, H * W, False)
 
 
 @jitable

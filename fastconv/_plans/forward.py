@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastconv._geometry.borders import area_terms
 from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
-from fastconv._geometry.layout import IN_PLACE, Layout, by_pixel, chosen, copied, unpadded
+from fastconv._geometry.layout import IN_PLACE, Layout, by_pixel, chosen, copied, is_padded, unpadded
 from fastconv._geometry.ranges import ceil_div
 from fastconv._plans.names import Reason, Winograd
 from fastconv._plans.records import (
@@ -56,11 +56,15 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
             if no_depthwise.reason == 0:
                 algorithm = DEPTHWISE
             if bordered.reason == 0:
-                layout, ready = unpadded(conv), True
+                layout, ready = unpadded(conv, True), True
     if moved or not (last or by_winograd):
         unpacked = _reject_packed(conv, N, limits)
         layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv)
-        if unpacked.reason != 0:
+        if unpacked.reason == 0:
+            if ready and is_padded(conv):
+                bordered = _reject_unpadded(conv, N, limits)
+                layout = fallback if bordered.reason else unpadded(conv, False)
+        else:
             together = _reject_by_image(conv, N, itemsize, layout, limits)
             algorithm, ready = DIRECT if together.reason else BY_IMAGE, False
     second = bordered if bordered.reason else unpacked
@@ -133,7 +137,7 @@ def reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Reject
 
 @jitable
 def _reject_unpadded(conv: Conv, N: int, limits: Limits) -> Rejected:
-    """Why images with channels last meet packed weights with their padding, in a copy."""
+    """Why images meet packed weights with their padding, in a copy."""
     terms, pixels = area_terms(conv), N * pixels_of(conv)
     if terms > limits.area_terms:
         return rejected(PACKED, AREAS, terms, limits.area_terms)

@@ -58,11 +58,11 @@ def plan_weight_gradient(
     if last:
         no_depthwise = reject_depthwise(conv, limits)
         if no_depthwise.reason == 0:
-            algorithm, layout, moved = DEPTHWISE, unpadded(conv), False
+            algorithm, layout, moved = DEPTHWISE, unpadded(conv, True), False
         elif no_outer.reason == 0:
             no_reading = _reject_in_place(conv, limits)
             if no_reading.reason == 0:
-                algorithm, layout = READ_IN_PLACE, unpadded(conv)
+                algorithm, layout = READ_IN_PLACE, unpadded(conv, True)
     no_winograd = _reject_winograd(conv, N, winograd, limits)
     if no_winograd.reason == 0:
         algorithm, layout, moved = WINOGRAD, by_pixel(conv, True), False
