@@ -52,6 +52,16 @@ def _reaches_all(axis: Axis) -> bool:
     return False
 
 
+@jitable
+def reached_pixels(axis: Axis) -> int:
+    """How many output pixels each of an axis' taps reaches, all of them together; not 0."""
+    total = 0
+    for tap in range(axis.kernel):
+        first, last = valid_range(tap * axis.dilation - axis.before, axis.stride, axis.size, axis.out)
+        total += last - first
+    return max(total, 1)
+
+
 @planned
 def tap_rectangles(conv: Conv) -> np.ndarray:
     """The rectangle of pixels that each tap reaches, of images with one channel: (taps, 7) int64.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._geometry.partition import block_begin, even_part, even_parts, tile_blocks
+from fastconv._geometry.partition import block_begin, even_part, even_parts, even_shares, tile_blocks
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import inlined, kernel, kernel_after
 from fastconv._runtime.launch import prange
@@ -103,7 +103,7 @@ def forward_packed(
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
     blocks, width = tile_blocks(per_group, lanes)
     pixels = ready_pixels if ready else own_pixels
-    together = ceil_div(N, even_parts(groups * blocks, ceil_div(N, max(1, pixels // P)), N, threads))
+    together = ceil_div(N, even_shares(groups * blocks, ceil_div(N, max(1, pixels // P)), N, threads))
     # twice as many fill more of the tiles at the corners, if threads still share them evenly
     if ready and together * P <= ready_pixels and N % (2 * together) == 0:
         together *= 1 + (groups * blocks * (N // (2 * together)) % threads == 0)
