@@ -147,12 +147,14 @@ def split_and_forward(team, x, top, layout, shifts, weights, bias, lowest, offse
     Q = (OH - 1) * WP + OW
     shares, zero, one = min(N * groups, most_shares), np.int64(0), np.int64(1)
     for share in prange(team, shares):
-        planes = np.empty(channels * plane, x.dtype)
-        for item in range(share * N * groups // shares, (share + 1) * N * groups // shares):
+        planes, begin = np.empty(channels * plane, x.dtype), share * N * groups // shares
+        for item in range(begin, (share + 1) * N * groups // shares):
             n, group = divmod(item, groups)
             source = (n * C + group * channels) * H * W
             for c in range(channels):
-                split_plane(flat_x, source + c * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
+                split_plane(
+                    flat_x, source + c * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP, item == begin
+                )  # fmt: skip
             for first in range(group * per_group, (group + 1) * per_group, most_channels):
                 rows = min(most_channels, (group + 1) * per_group - first)
                 _convolve(
