@@ -63,7 +63,7 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
                 layout, ready = unpadded(conv, True), True
     if moved or not (last or by_winograd):
         unpacked = _reject_packed(conv, N, limits)
-        layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv)
+        layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv, False)
         if unpacked.reason == 0:
             if is_padded(conv):
                 bordered = _reject_unpadded(conv, N, limits)

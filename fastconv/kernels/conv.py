@@ -52,7 +52,8 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
             y, y0 + start // WP * OW + start % WP, weight, zero, planes, planes0 + start, epilogue, runs, run
         )  # fmt: skip
         return
-    step = max(1, scratch // WP) * WP if by_rows else end - start if images > 1 else scratch
+    whole = by_rows or (rows == 1 and images == 1 and start == 0)  # rows of pixels
+    step = max(1, (scratch if by_rows else 4096) // WP) * WP if whole else end - start if images > 1 else scratch
     acc = np.empty(rows * images * step, y.data.dtype)
     for q in range(start, end, step):
         m = min(step, end - q)
@@ -61,6 +62,8 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
         add_rows(Region(acc, row, run), zero, weight, zero, planes, planes0 + q, epilogue, runs, run)
         if by_rows:
             copy_rows(rows, y.data, y0 + q // WP * OW, y.row, acc, zero, row, one, zero, row, row)
+        elif whole:
+            copy_rows(ceil_div(m, WP), y.data, y0 + q // WP * OW, OW, acc, zero, WP, one, zero, OW, OW)
         else:
             for i in range(images):
                 _store(acc, i * m, row, rows, q, m, WP, y.data, y0 + i * y.run, y.row, OW)
