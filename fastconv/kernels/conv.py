@@ -18,6 +18,7 @@ from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import LANES
 from fastconv.kernels.packing import split_plane
 
+ONE_CHANNEL = 4096  # cells of padded rows of one channel that are computed before their pixels are copied
 EVEN_TASKS = 32  # from this number of tasks on it does not matter whether threads can share them evenly
 
 
@@ -52,8 +53,11 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
             y, y0 + start // WP * OW + start % WP, weight, zero, planes, planes0 + start, epilogue, runs, run
         )  # fmt: skip
         return
-    whole = by_rows or (rows == 1 and images == 1 and start == 0)  # rows of pixels
-    step = max(1, (scratch if by_rows else 4096) // WP) * WP if whole else end - start if images > 1 else scratch
+    # whole rows of pixels; of one channel, all of a block are copied at once
+    whole = by_rows or (rows == 1 and images == 1 and WP <= ONE_CHANNEL and start % WP == 0 and end % WP == OW)
+    step = end - start if images > 1 else scratch
+    if whole:
+        step = max(1, (scratch if by_rows else ONE_CHANNEL) // WP) * WP
     acc = np.empty(rows * images * step, y.data.dtype)
     for q in range(start, end, step):
         m = min(step, end - q)
@@ -104,6 +108,7 @@ def forward(team, planes, WP, by_rows, weights, bias, lowest, offsets, groups, b
     while parts < N and parts * groups * halves < (8 if N % parts == 0 else 16):
         parts += 1
     together = ceil_div(N, parts)
+    parts = ceil_div(N, together)
     bands = halves if together > 1 else ceil_div(per_group, most_channels)
     channels = ceil_div(per_group, bands)
     steps = _steps(parts * groups * bands, OH if by_rows else ceil_div(Q, LANES), ceil_div(Q, cells))
