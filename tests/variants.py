@@ -241,7 +241,16 @@ def every_demand() -> list[dict[str, Any]]:
     # packed weights are read with planes that are always laid out the same way
     ways = [(None, None), (None, True), *((layout, False) for layout in LAYOUTS)]
     return [
-        dict(layout=layout, packed=packed, gathers=gathers, shared=other, turned=turned, sharded=other, ready=turned)
+        dict(
+            layout=layout,
+            packed=packed,
+            gathers=gathers,
+            shared=other,
+            turned=turned,
+            sharded=other,
+            ready=turned,
+            unpadded=other,
+        )
         for (layout, packed), (other, turned, gathers) in itertools.product(
             ways, ((True, True, True), (True, False, "phases"), (False, True, False), (False, False, False))
         )

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._geometry.axes import Axis
-from fastconv._geometry.conv import Conv, reduction_length, taps_of
+from fastconv._geometry.conv import Conv, reduction_length
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import HOST
 from fastconv._runtime.jit import jitable, planned
