@@ -41,7 +41,7 @@ class Planned(NamedTuple):
 
 
 FORWARD = (
-    Planned("DIRECT", "strided"),
+    Planned("DIRECT", "ResNet c1"),
     Planned("BY_IMAGE", "LeNet c1"),
     Planned("PACKED", "3x3 of 96"),
     Planned("PACKED", "1x1", "NHWC"),

@@ -60,10 +60,10 @@ def test_transposed_convolutions_run_what_is_planned():
 def test_what_is_rejected_is_told_with_the_reason():
     text = explain(1, (1, 28, 28), (6, 1, 5, 5), 1, 2)
     assert "not BY_IMAGE: 1 images times groups are fewer than 8" in text
-    assert "not PACKED: 6 channels of a group are fewer than 96" in text
+    assert "not PACKED: 6 channels of a group are fewer than 32" in text
     assert "not SHARDED: 6 channels of a group are fewer than 12" in text
     assert "not GATHERED" not in text
-    assert "not GATHERED: 25.0 products for each that is needed" in explain(64, (6, 5, 5), (16, 6, 5, 5))
+    assert "not GATHERED: 25.00 products for each that is needed" in explain(64, (6, 5, 5), (16, 6, 5, 5))
     text = explain(4, (96, 28, 28), (96, 96, 5, 5), 1, 2)
     assert text.count("PACKED: vectors along output") == 2
     assert "not PACKED" not in text

@@ -29,15 +29,20 @@ def pixel(axis: Axis, out: int, tap: int) -> int:
     return out * axis.stride + tap * axis.dilation - axis.before
 
 
-def reached(rows: Axis, columns: Axis, oy: int, ox: int, channels: int, C: int) -> dict[int, int]:
-    """The cells of one pixel's terms, by term."""
+def reached(
+    rows: Axis, columns: Axis, oy: int, ox: int, channels: int, C: int, last: bool = True
+) -> dict[int, int]:  # fmt: skip
+    """The cells of one pixel's terms, by term, of images with channels last or first."""
+    taps, plane = rows.kernel * columns.kernel, rows.size * columns.size
     found = {}
     for ky in range(rows.kernel):
         for kx in range(columns.kernel):
             y, x = pixel(rows, oy, ky), pixel(columns, ox, kx)
             if 0 <= y < rows.size and 0 <= x < columns.size:
                 for c in range(channels):
-                    found[(ky * columns.kernel + kx) * channels + c] = (y * columns.size + x) * C + c
+                    tap, place = ky * columns.kernel + kx, y * columns.size + x
+                    term, cell = (tap * channels + c, place * C + c) if last else (c * taps + tap, c * plane + place)
+                    found[term] = cell
     return found
 
 
@@ -46,10 +51,10 @@ def cell(run: np.ndarray, steps: np.ndarray, oy: int, ox: int) -> int:
     return int(run[6] + (oy - run[2]) * steps[0] + (ox - run[4]) * steps[1])
 
 
-@given(axes(), axes(), st.integers(1, 3), st.integers(0, 2))
-def test_areas_part_the_output(rows, columns, channels, others):
+@given(axes(), axes(), st.integers(1, 3), st.integers(0, 2), st.booleans())
+def test_areas_part_the_output(rows, columns, channels, others, last):
     C = channels * (1 + others)
-    table = borders.border_areas(conv_of(rows, columns, channels, C))
+    table = borders.border_areas(conv_of(rows, columns, channels, C), last)
     seen = np.zeros((rows.out, columns.out), int)
     for area in table.areas:
         first, count = area[0], area[1]
@@ -58,7 +63,8 @@ def test_areas_part_the_output(rows, columns, channels, others):
             for ox in range(area[4], area[5]):
                 start = cell(area, table.steps, oy, ox)
                 terms, offsets = (t[first : first + count].astype(int) for t in (table.terms, table.offsets))
-                assert dict(zip(terms, start + offsets)) == reached(rows, columns, oy, ox, channels, C)
+                assert dict(zip(terms, start + offsets)) == reached(rows, columns, oy, ox, channels, C, last)
+                assert last or list(terms) == sorted(terms)  # a channel's weights lie side by side
     assert (seen == 1).all()
     assert len(table.terms) == borders.area_terms(conv_of(rows, columns, channels, C))
 

@@ -187,7 +187,7 @@ def demanded(
         if layout is None or not (forward or plan.algorithm in (DOTS, DOTS_BY_GROUP)):
             return plan
         conv = plan.conv
-        found = wide_rows(conv, layout == "unrolled")[0]
+        found = wide_rows(conv, layout == "unrolled", plan.algorithm in (DOTS, DOTS_BY_GROUP))[0]
         found = found._replace(by_rows=layout == "by rows" and found.WP != conv.columns.out)
         room = conv.C // conv.groups * found.cells * itemsize <= host.limits.planes
         if forward:
@@ -225,7 +225,7 @@ def demanded(
 
 
 def _rows_of(plan: ForwardPlan) -> Layout:
-    return wide_rows(plan.conv, False)[0]
+    return wide_rows(plan.conv, False, False)[0]
 
 
 @contextlib.contextmanager
@@ -241,7 +241,16 @@ def every_demand() -> list[dict[str, Any]]:
     # packed weights are read with planes that are always laid out the same way
     ways = [(None, None), (None, True), *((layout, False) for layout in LAYOUTS)]
     return [
-        dict(layout=layout, packed=packed, gathers=gathers, shared=other, turned=turned, sharded=other, ready=turned)
+        dict(
+            layout=layout,
+            packed=packed,
+            gathers=gathers,
+            shared=other,
+            turned=turned,
+            sharded=other,
+            ready=turned,
+            unpadded=other,
+        )
         for (layout, packed), (other, turned, gathers) in itertools.product(
             ways, ((True, True, True), (True, False, "phases"), (False, True, False), (False, False, False))
         )

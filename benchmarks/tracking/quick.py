@@ -9,8 +9,8 @@ from typing import Any
 QUICK = (
     ("bench_algorithms.Forward.time_call", "PACKED, 3x3 of 96, NCHW", "float32", 1),
     ("bench_algorithms.Forward.time_call", "PACKED, 3x3 of 96, NCHW", "float32", "all"),
-    ("bench_algorithms.Forward.time_call", "DIRECT, strided, NCHW", "float32", 1),
-    ("bench_algorithms.Forward.time_call", "DIRECT, strided, NCHW", "float64", 1),
+    ("bench_algorithms.Forward.time_call", "DIRECT, ResNet c1, NCHW", "float32", 1),
+    ("bench_algorithms.Forward.time_call", "DIRECT, ResNet c1, NCHW", "float64", 1),
     ("bench_algorithms.Forward.time_call", "BY_IMAGE, LeNet c1, NCHW", "float32", 1),
     ("bench_algorithms.Forward.time_call", "DEPTHWISE, depthwise, NHWC", "float32", 1),
     ("bench_algorithms.InputGradient.time_call", "SCATTERED, LeNet c2, NCHW", "float32", 1),

@@ -66,7 +66,7 @@ def _run(
     taps, channels = taps_of(conv), conv.C // conv.groups
     start = -min(tap, 0) * (taps - 1)
     outer, inner, inners = (tap, channel, channels) if layout.last else (channel, tap, taps)
-    areas = border_areas(conv) if layout.kind == UNPADDED else one_area(conv, layout)
+    areas = border_areas(conv, layout.last) if layout.kind == UNPADDED else one_area(conv, layout)
     pixels = (conv.OC, pixels_of(conv))
     if layout.last:
         pixels = (pixels_of(conv), conv.OC)

@@ -1,7 +1,8 @@
 """Which pixels of a convolution's output are reached by which taps of the kernel with a pixel of the image.
 
 At the other pixels a tap lies in the padding. A kernel that leaves those out multiplies none of the padding's zeros,
-and the image need not be padded. Terms are a tap of the kernel and an input channel, in the order (ky, kx, c).
+and the image need not be padded. Terms are a tap of the kernel and an input channel, in the order (ky, kx, c) with
+channels last and (c, ky, kx) with channels first.
 
 Functions of integers in the part of Python that Numba compiles as well, as in `axes`.
 """
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._geometry.axes import Axis
-from fastconv._geometry.conv import Conv, reduction_length
+from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.layout import Layout, term_offsets
 from fastconv._geometry.ranges import valid_range
 from fastconv._runtime.jit import jitable, planned
@@ -49,6 +50,16 @@ def _reaches_all(axis: Axis) -> bool:
         if first == 0 and last == axis.out:
             return True
     return False
+
+
+@jitable
+def reached_pixels(axis: Axis) -> int:
+    """How many output pixels each of an axis' taps reaches, all of them together; not 0."""
+    total = 0
+    for tap in range(axis.kernel):
+        first, last = valid_range(tap * axis.dilation - axis.before, axis.stride, axis.size, axis.out)
+        total += last - first
+    return max(total, 1)
 
 
 @planned
@@ -116,9 +127,13 @@ def area_terms(conv: Conv) -> int:
 
 
 @planned
-def border_areas(conv: Conv) -> Areas:
-    """The areas of images (H, W, C) as they are; without terms where there is only padding."""
+def border_areas(conv: Conv, last: bool) -> Areas:
+    """The areas of images (H, W, C), or (C, H, W) unless `last`, as they are; no terms where there is only padding."""
     rows, columns, channels = conv.rows, conv.columns, conv.C // conv.groups
+    plane = rows.size * columns.size
+    # from one pixel to the next and from one channel to the next: cells; and terms of the weights
+    across_pixel, across_channel = (conv.C, 1) if last else (1, plane)
+    tap_step, channel_step = (channels, 1) if last else (1, taps_of(conv))
     down, across = _alike(rows), _alike(columns)
     found, count, area = np.empty((len(down) * len(across), 7), np.int64), 0, 0
     total = area_terms(conv)
@@ -128,18 +143,20 @@ def border_areas(conv: Conv) -> Areas:
             found[area, 0] = count
             found[area, 2], found[area, 3] = down[i, 0], down[i, 1]
             found[area, 4], found[area, 5] = across[j, 0], across[j, 1]
-            found[area, 6] = (down[i, 4] * columns.size + across[j, 4]) * conv.C
+            found[area, 6] = (down[i, 4] * columns.size + across[j, 4]) * across_pixel
+            taps = (down[i, 3] - down[i, 2]) * (across[j, 3] - across[j, 2])
+            place, end, step = count, count + taps * channels, 1 if last else taps
             for ky in range(down[i, 2], down[i, 3]):
                 for kx in range(across[j, 2], across[j, 3]):
-                    term = (ky * columns.kernel + kx) * channels
                     row, column = (ky - down[i, 2]) * rows.dilation, (kx - across[j, 2]) * columns.dilation
-                    cell = (row * columns.size + column) * conv.C
-                    terms[count : count + channels] = np.arange(term, term + channels)
-                    offsets[count : count + channels] = np.arange(cell, cell + channels)
-                    count += channels
-            found[area, 1] = count - found[area, 0]
+                    cell, term = (row * columns.size + column) * across_pixel, (ky * columns.kernel + kx) * tap_step
+                    those = slice(place, place + channels if last else end, step)
+                    terms[those] = np.arange(channels) * channel_step + term
+                    offsets[those] = np.arange(channels) * across_channel + cell
+                    place += channels if last else 1
+            found[area, 1], count = end - count, end
             area += 1
-    return Areas(found, terms, offsets, pixel_steps(conv, columns.size, conv.C))
+    return Areas(found, terms, offsets, pixel_steps(conv, columns.size, across_pixel))
 
 
 @planned

@@ -19,10 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._geometry.axes import Axis
-from fastconv._geometry.conv import Conv, taps_of
+from fastconv._geometry.conv import Conv, reduction_length
 from fastconv._geometry.ranges import ceil_div
+from fastconv._runtime.host import HOST
 from fastconv._runtime.jit import jitable, planned
 
+MOST_OVERLAPPED = 16  # terms of so short sums that the processor works on several of them at a time
 IN_PLACE, PADDED, STRIDE_PHASES, SHIFTED_COPIES, UNPADDED = range(5)
 
 
@@ -60,21 +62,35 @@ def _is_padded(axis: Axis) -> bool:
 
 
 @jitable
-def wide_rows(conv: Conv, shifted: bool) -> tuple[Layout, float]:
-    """The layout for pixels along padded rows, and an estimate of the cycles that an image takes with it."""
+def is_padded(conv: Conv) -> bool:
+    """Whether the images have padding, or negative padding, which leaves out pixels."""
+    return _is_padded(conv.rows) or _is_padded(conv.columns)
+
+
+@jitable
+def wide_rows(conv: Conv, shifted: bool, dots: bool) -> tuple[Layout, float]:
+    """The layout for pixels along padded rows, and an estimate of the cycles that an image takes with it.
+
+    For a convolution, or for `dots`, the dot products of the weight gradient.
+    """
     rows, columns = conv.rows, conv.columns
     sy, sx = rows.stride, columns.stride
-    padded = _is_padded(rows) or _is_padded(columns)
+    padded = is_padded(conv)
     HP = ceil_div(rows.before + rows.size + rows.after, sy)
     WP = columns.out if shifted else ceil_div(columns.before + columns.size + columns.after, sx)
     copies = columns.kernel if shifted else sx
     kind = SHIFTED_COPIES if shifted else STRIDE_PHASES if sy * sx > 1 else PADDED if padded else IN_PLACE
     cells = sy * copies * HP * WP
     # half a cycle for a term of a vector, 1.5 to begin and end a sum
-    vector = conv.OC * (conv.C // conv.groups * taps_of(conv) / 2 + 1.5)
+    K = reduction_length(conv)
+    vector, a_row = conv.OC * (K / 2 + 1.5), 12
     vectors = ceil_div(columns.out, 16)
     by_rows = vector * (rows.out * vectors) * (1.25 if vectors == 1 else 1.0)  # more loads than multiply-adds
-    stored = 0 if WP == columns.out else 12 * conv.OC * rows.out  # rows copied from the workspace
+    if conv.OC == conv.groups and K > MOST_OVERLAPPED and not dots:
+        # one row of sums: as many loads as multiply-adds, and four vectors side by side until one of them is done
+        vector, a_row = conv.OC * (K + 1.5), 36
+        by_rows = vector * (rows.out * vectors) * max(1.0, 4 / ceil_div(columns.out, HOST.vector_bytes // 4))
+    stored = 0 if WP == columns.out else a_row * conv.OC * rows.out  # rows copied from the workspace
     along = vector * ceil_div((rows.out - 1) * WP + columns.out, 16) + stored
     copied = 0 if kind == IN_PLACE else conv.C * sy * copies * HP
     store = 1 if conv.C * cells < 2**17 else 6  # of a vector, to the L2 cache or beyond
@@ -84,13 +100,13 @@ def wide_rows(conv: Conv, shifted: bool) -> tuple[Layout, float]:
 
 
 @jitable
-def chosen(conv: Conv) -> Layout:
+def chosen(conv: Conv, dots: bool) -> Layout:
     """The layout for pixels along padded rows; of shifted copies where they take a tenth fewer cycles, by estimate.
 
-    The tenth is for their memory.
+    The tenth is for their memory. `dots` as for `wide_rows`.
     """
-    plain, cycles = wide_rows(conv, False)
-    shifted, cycles_of_shifted = wide_rows(conv, True)
+    plain, cycles = wide_rows(conv, False, dots)
+    shifted, cycles_of_shifted = wide_rows(conv, True, dots)
     return plain if plain.WP == conv.columns.out or cycles <= 1.1 * cycles_of_shifted else shifted
 
 
@@ -99,15 +115,14 @@ def by_pixel(conv: Conv, last: bool) -> Layout:
     """The layout for kernels that take each pixel where it lies: one padded plane, whatever the stride."""
     rows, columns = conv.rows, conv.columns
     HP, WP = rows.before + rows.size + rows.after, columns.before + columns.size + columns.after
-    padded = _is_padded(rows) or _is_padded(columns)
-    return Layout(PADDED if padded else IN_PLACE, last, HP, WP, 1, 1, 1, HP * WP, False)
+    return Layout(PADDED if is_padded(conv) else IN_PLACE, last, HP, WP, 1, 1, 1, HP * WP, False)
 
 
 @jitable
-def unpadded(conv: Conv) -> Layout:
-    """The layout of images with channels last that are read as they are."""
+def unpadded(conv: Conv, last: bool) -> Layout:
+    """The layout of images that are read as they are, without the taps in the padding."""
     H, W = conv.rows.size, conv.columns.size
-    return Layout(UNPADDED, True, H, W, 1, 1, 1, H * W, False)
+    return Layout(UNPADDED, last, H, W, 1, 1, 1, H * W, False)
 
 
 @jitable

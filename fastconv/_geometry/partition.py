@@ -28,6 +28,15 @@ def even_parts(tasks: int, parts: int, most: int, threads: int) -> int:
 
 
 @jitable
+def even_shares(tasks: int, parts: int, N: int, threads: int) -> int:
+    """As `even_parts`, of tasks that are cut along N images: into parts of as many, unless there are many tasks."""
+    parts = even_parts(tasks, parts, N, threads)
+    while tasks * parts < TASKS and N % parts:
+        parts = even_parts(tasks, parts + 1, N, threads)
+    return parts
+
+
+@jitable
 def tile_blocks(channels: int, lanes: int) -> tuple[int, int]:
     """How many blocks of channels, each at most as wide as a micro-kernel; the widest one's width in whole vectors."""
     return ceil_div(channels, HOST.widest * lanes), min(HOST.widest, ceil_div(channels, lanes)) * lanes

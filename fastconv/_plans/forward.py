@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastconv._geometry.borders import area_terms
+from fastconv._geometry.borders import area_terms, reached_pixels
 from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
-from fastconv._geometry.layout import IN_PLACE, Layout, by_pixel, chosen, copied, unpadded
+from fastconv._geometry.layout import Layout, by_pixel, chosen, copied, is_padded, unpadded
 from fastconv._geometry.ranges import ceil_div
 from fastconv._plans.names import Reason, Winograd
 from fastconv._plans.records import (
@@ -29,7 +29,9 @@ READ_AS_IS, IMAGES, PLANES = int(Reason.IN_PLACE), int(Reason.IMAGES), int(Reaso
 CHANNELS_OR_TERMS, NOT_DEPTHWISE, AREAS = (
     int(r) for r in (Reason.CHANNELS_OR_TERMS, Reason.NOT_DEPTHWISE, Reason.AREAS)
 )  # fmt: skip
-NOT_ASKED, KERNEL, TILES = (int(r) for r in (Reason.NOT_ASKED, Reason.KERNEL, Reason.TILES))
+NOT_ASKED, KERNEL, TILES, PRODUCTS = (
+    int(r) for r in (Reason.NOT_ASKED, Reason.KERNEL, Reason.TILES, Reason.PRODUCTS)
+)  # fmt: skip
 NEVER, ALWAYS = int(Winograd.NEVER), int(Winograd.ALWAYS)
 
 
@@ -44,6 +46,8 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
     layout = fallback = by_pixel(conv, last)
     algorithm, moved, ready = PACKED, False, N * pixels_of(conv) >= limits.ready_pixels
     no_winograd = reject_winograd(conv, N, winograd, limits)
+    if no_winograd.reason == 0 and not last and winograd != ALWAYS:
+        no_winograd = _reject_products(conv, limits)
     by_winograd = no_winograd.reason == 0
     if by_winograd:
         algorithm, ready = WINOGRAD, False
@@ -56,11 +60,16 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
             if no_depthwise.reason == 0:
                 algorithm = DEPTHWISE
             if bordered.reason == 0:
-                layout, ready = unpadded(conv), True
+                layout, ready = unpadded(conv, True), True
     if moved or not (last or by_winograd):
         unpacked = _reject_packed(conv, N, limits)
-        layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv)
-        if unpacked.reason != 0:
+        layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv, False)
+        if unpacked.reason == 0:
+            if is_padded(conv):
+                bordered = _reject_unpadded(conv, N, limits)
+                if bordered.reason == 0:
+                    layout, ready = unpadded(conv, False), True
+        else:
             together = _reject_by_image(conv, N, itemsize, layout, limits)
             algorithm, ready = DIRECT if together.reason else BY_IMAGE, False
     second = bordered if bordered.reason else unpacked
@@ -132,8 +141,17 @@ def reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Reject
 
 
 @jitable
+def _reject_products(conv: Conv, limits: Limits) -> Rejected:
+    """Why Winograd's algorithm saves too few products."""
+    products = tiles_of(conv, 1) * 16 / (reached_pixels(conv.rows) * reached_pixels(conv.columns))
+    if products > limits.winograd_products:
+        return rejected(WINOGRAD, PRODUCTS, products, limits.winograd_products)
+    return accepted()
+
+
+@jitable
 def _reject_unpadded(conv: Conv, N: int, limits: Limits) -> Rejected:
-    """Why images with channels last meet packed weights with their padding, in a copy."""
+    """Why images meet packed weights with their padding, in a copy."""
     terms, pixels = area_terms(conv), N * pixels_of(conv)
     if terms > limits.area_terms:
         return rejected(PACKED, AREAS, terms, limits.area_terms)
@@ -146,9 +164,11 @@ def _reject_unpadded(conv: Conv, N: int, limits: Limits) -> Rejected:
 def _reject_packed(conv: Conv, N: int, limits: Limits) -> Rejected:
     """Why weights are not packed, and vectors are not along the output channels."""
     outputs, K, pixels = conv.OC // conv.groups, reduction_length(conv), N * pixels_of(conv)
-    saves_phases = conv.rows.stride * conv.columns.stride > 1 and by_pixel(conv, False).kind == IN_PLACE
-    channels = limits.packed_channels_in_place if saves_phases else limits.packed_channels
-    terms = limits.packed_terms_in_place if saves_phases else limits.packed_terms
+    channels, terms = limits.packed_channels, limits.packed_terms
+    if is_padded(conv):
+        channels, terms = limits.packed_channels_copied, limits.packed_terms_padded
+    elif conv.rows.stride * conv.columns.stride > 1:
+        channels, terms = limits.packed_channels_copied, limits.packed_terms_strided
     if outputs < channels:
         return rejected(PACKED, CHANNELS, outputs, channels)
     if K < terms:

@@ -53,7 +53,7 @@ def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Hos
             algorithm = SCATTERED if no_phases.reason else PHASED
     product = plan_forward(gathered, N, itemsize, last and not moved, host, winograd)
     return InputGradientPlan(
-        conv, N, last, moved, algorithm, product, wide_rows(conv, False)[0], host.blocks,
+        conv, N, last, moved, algorithm, product, wide_rows(conv, False, False)[0], host.blocks,
         (no_depthwise, no_order, no_gather, no_phases),
     )  # fmt: skip
 

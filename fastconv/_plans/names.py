@@ -88,7 +88,7 @@ REASONS = {
     Reason.IN_PLACE: "the input needs no padded planes",
     Reason.IMAGES: "{:,.0f} images times groups are fewer than {:,.0f}",
     Reason.PLANES: "the planes of a group, {:,.0f} bytes, are more than {:,.0f}",
-    Reason.PRODUCTS: "{:.1f} products for each that is needed are more than {}",
+    Reason.PRODUCTS: "{:.2f} products for each that is needed are more than {}",
     Reason.ONE_PHASE: "there is one stride phase",
     Reason.GROUPS: "{:,.0f} groups are fewer than {:,.0f}",
     Reason.WEIGHTS: "{:,.0f} weights of a group are more than {:,.0f}",

@@ -53,16 +53,16 @@ def plan_weight_gradient(
     else:
         together = _reject_by_group(conv, itemsize, host)
         fallback = DOTS if together.reason else DOTS_BY_GROUP
-        fallback_layout, fallback_moved = chosen(conv), last
+        fallback_layout, fallback_moved = chosen(conv, True), last
     algorithm, layout, moved = fallback, fallback_layout, fallback_moved
     if last:
         no_depthwise = reject_depthwise(conv, limits)
         if no_depthwise.reason == 0:
-            algorithm, layout, moved = DEPTHWISE, unpadded(conv), False
+            algorithm, layout, moved = DEPTHWISE, unpadded(conv, True), False
         elif no_outer.reason == 0:
             no_reading = _reject_in_place(conv, limits)
             if no_reading.reason == 0:
-                algorithm, layout = READ_IN_PLACE, unpadded(conv)
+                algorithm, layout = READ_IN_PLACE, unpadded(conv, True)
     no_winograd = _reject_winograd(conv, N, winograd, limits)
     if no_winograd.reason == 0:
         algorithm, layout, moved = WINOGRAD, by_pixel(conv, True), False
@@ -104,7 +104,7 @@ def _reject_sharded(conv: Conv, limits: Limits) -> Rejected:
 @jitable
 def _reject_by_group(conv: Conv, itemsize: int, host: Host) -> Rejected:
     """Why dot products are not summed group by group, each of which splits its own planes."""
-    layout, limits = chosen(conv), host.limits
+    layout, limits = chosen(conv, True), host.limits
     if not copied(layout):
         return rejected(DOTS_BY_GROUP, READ_AS_IS, 0, 0)
     if conv.groups < limits.images:

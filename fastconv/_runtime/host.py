@@ -66,11 +66,12 @@ class Limits(NamedTuple):
     Attributes:
         packed_channels: output channels of a group that fill the vectors of a tile of packed weights.
         packed_terms: the terms that repay packing them.
-        packed_channels_in_place: channels where the input is read in place, but would be split into phases otherwise.
-        packed_terms_in_place: the terms there.
+        packed_channels_copied: channels where the input would be copied otherwise, padded or split into phases.
+        packed_terms_padded: the terms where it is padded.
+        packed_terms_strided: the terms where it is not, but would be split into phases.
         packed_pixels: the pixels that repay packing.
         ready_pixels: pixels from which several tasks need the same weights, which are then packed once for all.
-        unpadded_pixels: pixels from which images with channels last are read as they are.
+        unpadded_pixels: pixels from which padded images with packed weights are read as they are.
         area_terms: the terms that are listed for that, at most: some megabytes.
         images: images, times groups, from which each thread takes whole ones.
         planes: the bytes of an image's planes, at most, which should fit the L2 cache.
@@ -85,14 +86,17 @@ class Limits(NamedTuple):
         winograd_channels: input and output channels of a group that repay Winograd's transforms.
         winograd_images: images whose tiles count: more change nothing, so that large batches have the same bits.
         winograd_tiles: tiles of 2 x 2 results of these images that repay transforming the weights.
+        winograd_products: how many products it may take for each of direct convolution's, with channels first, which
+            leaves out those with the padding; at odd sizes it computes results that are not there.
         winograd_weights: channels from which it is faster for the gradient of the weights.
         winograd_work: tiles times input or output channels, the fewer of both, that repay all of it.
     """
 
-    packed_channels: int = 96
-    packed_terms: int = 512
-    packed_channels_in_place: int = 64
-    packed_terms_in_place: int = 320
+    packed_channels: int = 48
+    packed_terms: int = 288
+    packed_channels_copied: int = 32
+    packed_terms_padded: int = 256
+    packed_terms_strided: int = 96
     packed_pixels: int = 128
     ready_pixels: int = 2400
     unpadded_pixels: int = 300
@@ -111,6 +115,7 @@ class Limits(NamedTuple):
     winograd_images: int = 8
     winograd_tiles: int = 128
     winograd_work: int = 2**15
+    winograd_products: float = 0.65
     winograd_weights: int = 64
 
 

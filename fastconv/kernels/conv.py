@@ -18,6 +18,7 @@ from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import LANES
 from fastconv.kernels.packing import split_plane
 
+ONE_CHANNEL = 4096  # cells of padded rows of one channel that are computed before their pixels are copied
 EVEN_TASKS = 32  # from this number of tasks on it does not matter whether threads can share them evenly
 
 
@@ -52,7 +53,11 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
             y, y0 + start // WP * OW + start % WP, weight, zero, planes, planes0 + start, epilogue, runs, run
         )  # fmt: skip
         return
-    step = max(1, scratch // WP) * WP if by_rows else end - start if images > 1 else scratch
+    # whole rows of pixels; of one channel, all of a block are copied at once
+    whole = by_rows or (rows == 1 and images == 1 and WP <= ONE_CHANNEL and start % WP == 0 and end % WP == OW)
+    step = end - start if images > 1 else scratch
+    if whole:
+        step = max(1, (scratch if by_rows else ONE_CHANNEL) // WP) * WP
     acc = np.empty(rows * images * step, y.data.dtype)
     for q in range(start, end, step):
         m = min(step, end - q)
@@ -61,6 +66,8 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
         add_rows(Region(acc, row, run), zero, weight, zero, planes, planes0 + q, epilogue, runs, run)
         if by_rows:
             copy_rows(rows, y.data, y0 + q // WP * OW, y.row, acc, zero, row, one, zero, row, row)
+        elif whole:
+            copy_rows(ceil_div(m, WP), y.data, y0 + q // WP * OW, OW, acc, zero, WP, one, zero, OW, OW)
         else:
             for i in range(images):
                 _store(acc, i * m, row, rows, q, m, WP, y.data, y0 + i * y.run, y.row, OW)
@@ -96,8 +103,13 @@ def forward(team, planes, WP, by_rows, weights, bias, lowest, offsets, groups, b
     per_group = OC // groups
     Q = (OH - 1) * WP + OW
     together = max(1, min(N, together_cells // Q))  # small planes of several images use each weight more often
+    parts, halves = ceil_div(N, together), ceil_div(per_group, most_channels // 2)
+    # tasks for some threads, each of as many images (measured: 260 against 191 GFLOP/s for 4 and 4 in place of 5 and 3)
+    while parts < N and parts * groups * halves < (8 if N % parts == 0 else 16):
+        parts += 1
+    together = ceil_div(N, parts)
     parts = ceil_div(N, together)
-    bands = ceil_div(per_group, most_channels // 2 if together > 1 else most_channels)
+    bands = halves if together > 1 else ceil_div(per_group, most_channels)
     channels = ceil_div(per_group, bands)
     steps = _steps(parts * groups * bands, OH if by_rows else ceil_div(Q, LANES), ceil_div(Q, cells))
     if together > 1:
@@ -143,12 +155,14 @@ def split_and_forward(team, x, top, layout, shifts, weights, bias, lowest, offse
     Q = (OH - 1) * WP + OW
     shares, zero, one = min(N * groups, most_shares), np.int64(0), np.int64(1)
     for share in prange(team, shares):
-        planes = np.empty(channels * plane, x.dtype)
-        for item in range(share * N * groups // shares, (share + 1) * N * groups // shares):
+        planes, begin = np.empty(channels * plane, x.dtype), share * N * groups // shares
+        for item in range(begin, (share + 1) * N * groups // shares):
             n, group = divmod(item, groups)
             source = (n * C + group * channels) * H * W
             for c in range(channels):
-                split_plane(flat_x, source + c * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
+                split_plane(
+                    flat_x, source + c * H * W, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP, item == begin
+                )  # fmt: skip
             for first in range(group * per_group, (group + 1) * per_group, most_channels):
                 rows = min(most_channels, (group + 1) * per_group - first)
                 _convolve(

@@ -210,7 +210,7 @@ def split_and_weight_gradient(team, g, x, top, layout, shifts, offsets, groups, 
                 sums[:] = 0
             for c in range(channels):
                 source = (n * C + group * channels + c) * H * W
-                split_plane(flat_x, source, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP)
+                split_plane(flat_x, source, H, W, top, sy, shifts, sx, planes, c * plane, HP, WP, n == 0)
             add_dot_block(
                 sums, per_group, Region(flat_g, P, OW), (n * OC + group * per_group) * P, Panel(planes, offsets, WP),
                 zero, zero, offsets.size, runs, run,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._geometry.partition import block_begin, even_part, even_parts, tile_blocks
+from fastconv._geometry.partition import block_begin, even_part, even_parts, even_shares, tile_blocks
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import inlined, kernel, kernel_after
 from fastconv._runtime.launch import prange
@@ -103,7 +103,7 @@ def forward_packed(
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
     blocks, width = tile_blocks(per_group, lanes)
     pixels = ready_pixels if ready else own_pixels
-    together = ceil_div(N, even_parts(groups * blocks, ceil_div(N, max(1, pixels // P)), N, threads))
+    together = ceil_div(N, even_shares(groups * blocks, ceil_div(N, max(1, pixels // P)), N, threads))
     # twice as many fill more of the tiles at the corners, if threads still share them evenly
     if ready and together * P <= ready_pixels and N % (2 * together) == 0:
         together *= 1 + (groups * blocks * (N // (2 * together)) % threads == 0)
@@ -112,20 +112,23 @@ def forward_packed(
     at_once = at_last if ready and last else at_least
     lowest = y.dtype.type(-np.inf)
     rows = terms * np.uint64(width) if ready else row_offsets(2 * at_least, width)
-    # the pixels of a task's images, area by area: their cells, and the places of their sums, straight in y or to be
-    # transposed; and where each area ends
-    step, line = (P * OC, OC) if last else (P * width, width)
-    cells, places = np.empty(together * P, np.uint64), np.empty(together * P, np.uint64)
-    ends = np.zeros(len(areas) + 1, np.int64)
-    for area in range(len(areas)):
-        count = ends[area]
-        for i in range(together):
-            count += list_pixels(
-                cells[count:], places[count:], areas[area], steps, 0, P, columns, i * image, i * step, line
-            )
-        ends[area + 1] = count
     length = -(-together * P // slices)
     slices = -(-together * P // length)
+    # the pixels of a task's images, area by area: their cells, and the places of their sums, straight in y or to be
+    # transposed; and where each area ends. What is transposed is listed slice by slice: it is a run of pixels of y
+    step, line = (P * OC, OC) if last else (P * width, width)
+    cells, places = np.empty(together * P, np.uint64), np.empty(together * P, np.uint64)
+    lists, listed = (1, P) if last or slices == 1 else (slices, length)
+    ends = np.zeros(lists * len(areas) + 1, np.int64)
+    for own_areas in range(lists * len(areas)):
+        s, area = divmod(own_areas, len(areas))
+        count = ends[own_areas]
+        for i in range(together):
+            count += list_pixels(
+                cells[count:], places[count:], areas[area], steps, s * listed, min((s + 1) * listed, P), columns,
+                i * image, i * step, line,
+            )  # fmt: skip
+        ends[own_areas + 1] = count
     for task in prange(team, parts * groups * slices * blocks):
         rest, block = divmod(task, blocks)
         rest, s = divmod(rest, slices)
@@ -139,12 +142,12 @@ def forward_packed(
         own = packed.reshape(-1) if ready else aligned(2 * at_least * width, y.dtype)
         weights = group * (weight.size // groups) + begin * row + weight0
         source, target = part * together * image + group * group_step, part * together * step + first if last else 0
+        list0 = s * len(areas) if lists > 1 else 0
         for area in range(len(areas)):
-            of_area = (ends[area + 1] - ends[area]) // together * some
-            low, high = max(ends[area], start), min(ends[area] + of_area, end)
+            begin_p, end_p = ends[list0 + area], ends[list0 + area + 1]
+            low, high = max(begin_p, start), min(begin_p + (end_p - begin_p) // together * some, end)
             if low >= high:
                 continue
-            there = places[low:high] if last else places[low - start : high - start]
             begin_k, end_k = areas[area, 0], areas[area, 0] + areas[area, 1]
             most, chain = even_part(areas[area, 1], at_once), chain_of(areas[area, 1])
             for k in range(begin_k, max(end_k, begin_k + 1), most):
@@ -154,7 +157,7 @@ def forward_packed(
                     at, k0 = np.int64(0), np.int64(0)
                     _pack(weight, weights, row, outer, inner, inners, k, m_k, channels, own, width)
                 add_to_rows(
-                    Panel(sums, there, np.int64(0)), target,
+                    Panel(sums, places[low:high], np.int64(0)), target,
                     Matrix(x, cells[low:high], offsets[k : k + m_k]), source,
                     Panel(own, rows[k0 : k0 + m_k], np.int64(0)), at,
                     Epilogue(bias[first : first + channels], k == begin_k, floor if k + most >= end_k else lowest),

@@ -13,8 +13,11 @@ BLOCK = 768  # rows and columns that one task transposes
 
 
 @inlined
-def split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
-    """Copy an image's plane x[x0:] into padded planes[start:], (sy, shifts, HP, WP) cells; see `split`."""
+def split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP, fresh):
+    """Copy an image's plane x[x0:] into padded planes[start:], (sy, shifts, HP, WP) cells; see `split`.
+
+    Unless these are `fresh`, the rows above and below the image are still zeros.
+    """
     copies, zero, one = shifts.size, np.int64(0), np.int64(1)
     for a in range(sy):
         # rows above and below the image are copied as nothing but zeros
@@ -24,9 +27,10 @@ def split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP):
             first, last = valid_range(shift, sx, W, WP)
             target = start + (a * copies + b) * HP * WP
             source = x0 + (begin * sy + a - top) * W + shift
-            copy_rows(begin, planes, target, WP, x, zero, zero, one, zero, zero, WP)
             copy_rows(end - begin, planes, target + begin * WP, WP, x, source, sy * W, sx, first, last, WP)
-            copy_rows(HP - end, planes, target + end * WP, WP, x, zero, zero, one, zero, zero, WP)
+            if fresh:
+                copy_rows(begin, planes, target, WP, x, zero, zero, one, zero, zero, WP)
+                copy_rows(HP - end, planes, target + end * WP, WP, x, zero, zero, one, zero, zero, WP)
 
 
 @kernel
@@ -39,7 +43,7 @@ def split(team, x, top, sy, shifts, sx, planes):
     copies, HP, WP = planes.shape[2:]
     flat, flat_x = planes.reshape(-1), x.reshape(-1)
     for p in prange(team, P):
-        split_plane(flat_x, p * H * W, H, W, top, sy, shifts, sx, flat, p * sy * copies * HP * WP, HP, WP)
+        split_plane(flat_x, p * H * W, H, W, top, sy, shifts, sx, flat, p * sy * copies * HP * WP, HP, WP, True)
 
 
 @kernel
