@@ -73,6 +73,6 @@ def _run(
     return conv_packed.forward_packed(
         planes.reshape(-1), (conv.C * layout.cells, group_step(conv, layout), conv.groups, conv.columns.out), areas,
         weight, (start, row, outer, inner, inners), (store, only_finite), bias, lowest, (threads_here(), layout.last),
-        (blocks.packed_terms, blocks.packed_terms_last, blocks.packed_pixels, blocks.ready_pixels),
+        (blocks.packed_terms, blocks.ready_terms, blocks.packed_pixels, blocks.ready_pixels),
         y.reshape((len(y), pixels[0], pixels[1])),
     )  # fmt: skip

@@ -23,9 +23,9 @@ class Blocks(NamedTuple):
         together: cells of small planes of a task, those of several images together.
         workspace: cells of padded rows computed before the pixels among them are copied to the result.
         shares: shares of a batch: enough for many threads, each with one image's planes in flight.
-        packed_terms: terms summed at once with packed weights: their weights, a tile wide, and its inputs stay in the
-            L1 cache.
-        packed_terms_last: with channels last, where a cache line holds the next terms of its pixel: in the L2 cache.
+        packed_terms: terms summed at once by a task that packs its weights: these, a tile wide, and its inputs stay in
+            the L1 cache.
+        ready_terms: with weights that are packed once: these stay in the L2 cache, and sums are stored once.
         packed_pixels: pixels of a task that packs its weights: that takes a few per cent of its time.
         ready_pixels: pixels of a task whose weights are packed: its sums, inputs and weights fit the L2 cache.
         taps: terms of the weight gradient that one task sums as dot products.
@@ -46,7 +46,7 @@ class Blocks(NamedTuple):
     workspace: int = 192
     shares: int = 64
     packed_terms: int = 128
-    packed_terms_last: int = 1280
+    ready_terms: int = 1280
     packed_pixels: int = 1600
     ready_pixels: int = 800
     taps: int = 16

@@ -90,14 +90,14 @@ def forward_packed(
     Precondition: x flat; images (cells of an image, of a group, groups, pixels of a row); tables are `Areas`, one area
     unless weights are packed once; weight flat; steps_of_weights (weight0, row, outer, inner, inners); packing (packed,
     only_finite), packed (groups, blocks, K, width), see `tile_blocks`, or (0, 0, 0, 0); bias (OC,); sharing (threads
-    that share the work evenly, whether channels are last); blocking (packed_terms, packed_terms_last, packed_pixels,
+    that share the work evenly, whether channels are last); blocking (packed_terms, ready_terms, packed_pixels,
     ready_pixels) of `Blocks`; y (N, OC, P), or (N, P, OC) with channels last. Parallel over (images or block of pixels,
     group, block of output channels), each of which owns its part of y.
     """
     (image, group_step, groups, columns), (threads, last), floor = images, sharing, lowest
     areas, terms, offsets, steps = tables
     weight0, row, outer, inner, inners = steps_of_weights
-    at_least, at_last, own_pixels, ready_pixels = blocking
+    at_least, at_ready, own_pixels, ready_pixels = blocking
     packed, ready = packing[0], packing[0].size > 0
     N, OC, P = (y.shape[0], y.shape[2], y.shape[1]) if last else y.shape
     flat, lanes, per_group = y.reshape(-1), VECTOR_BYTES // y.itemsize, OC // groups
@@ -109,7 +109,7 @@ def forward_packed(
         together *= 1 + (groups * blocks * (N // (2 * together)) % threads == 0)
     parts = ceil_div(N, together)
     slices = even_parts(parts * groups * blocks, ceil_div(P, pixels), P, threads) if together == 1 else 1
-    at_once = at_last if ready and last else at_least
+    at_once = at_ready if ready else at_least
     lowest = y.dtype.type(-np.inf)
     rows = terms * np.uint64(width) if ready else row_offsets(2 * at_least, width)
     length = -(-together * P // slices)
