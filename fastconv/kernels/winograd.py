@@ -24,6 +24,8 @@ from fastconv.kernels.micro.winograd_last import input_tile_last, output_tile_la
 TAPS, PLACES = 9, 16  # of a kernel, and of a tile
 PAD = 5  # cache lines between the places of all tiles
 MOST_TAPS = 1024  # weights of each tap that are transformed at once: they stay in the L1 cache
+ROW = 32  # output channels that are transformed together where those of a channel lie side by side, kernel by kernel
+TASKS = 8  # that this must leave
 
 
 @kernel
@@ -34,36 +36,44 @@ def transform_weights(team, weight, start, steps, unit, transformed):
     c*channel of the group's; blocks of output channels are as `block_begin` has them, of units of `unit`.
 
     Precondition: weight flat; steps (row, step, channel), of which one is 1, or step is -1; transformed (groups, 16,
-    blocks, C/groups, width). Parallel over (group, block), each of which owns its part.
+    blocks, C/groups, width). Parallel over (group, some blocks), each of which owns its part.
     """
     groups, _, blocks, C, width = transformed.shape
     row, step, channel = steps
     flat, size, one, zero = transformed.reshape(-1), weight.size // groups, np.int64(1), np.int64(0)
-    per_group, some = size // (C * TAPS), max(1, min(C, MOST_TAPS // width))
+    per_group, scattered = size // (C * TAPS), row != 1 and channel != 1
+    together = max(1, min(ROW // width, groups * blocks // TASKS)) if scattered else 1
+    some = max(1, min(C, MOST_TAPS // (width * together)))
     line = some * width
-    taps = np.zeros(TAPS * line, weight.dtype)
-    for task in prange(team, groups * blocks):
-        group, block = divmod(task, blocks)
-        begin = block_begin(per_group, blocks, block, unit)
-        count = block_begin(per_group, blocks, block + 1, unit) - begin
+    taps, parts = np.zeros(together * TAPS * line, weight.dtype), ceil_div(blocks, together)
+    for task in prange(team, groups * parts):
+        group, part = divmod(task, parts)
+        first_block, end_block = part * together, min((part + 1) * together, blocks)
         for c in range(0, C, some):
-            terms, source = min(some, C - c), start + group * size + begin * row + c * channel
-            if row == 1 or channel == 1:
-                for tap in range(TAPS):
-                    target, first = tap * line, source + tap * step
-                    if row == 1:
-                        copy_rows(terms, taps, target, width, weight, first, channel, one, zero, count, count)
-                    else:
-                        transpose(taps, target, weight, first, count, terms, width, row)
-            else:
-                for i in range(terms):
-                    target, first = i * width, source + i * channel
-                    if step == 1:
+            terms, source = min(some, C - c), start + group * size + c * channel
+            for i in range(terms if scattered else 1):
+                for block in range(first_block, end_block):
+                    begin = block_begin(per_group, blocks, block, unit)
+                    count = block_begin(per_group, blocks, block + 1, unit) - begin
+                    target, first = (block - first_block) * TAPS * line + i * width, source + begin * row + i * channel
+                    if scattered and step == 1:
                         transpose(taps, target, weight, first, count, TAPS, line, row)
-                    else:  # from last to first
+                    elif scattered:  # from last to first
                         transpose(taps, target + (TAPS - 1) * line, weight, first - TAPS + 1, count, TAPS, -line, row)
-            place = ((group * PLACES * blocks + block) * C + c) * width
-            weight_tiles(flat, place, blocks * C * width, taps, zero, line, terms * width)
+                    else:
+                        for tap in range(TAPS):
+                            if row == 1:
+                                copy_rows(
+                                    terms, taps, tap * line, width, weight, first + tap * step, channel, one, zero,
+                                    count, count,
+                                )  # fmt: skip
+                            else:
+                                transpose(taps, tap * line, weight, first + tap * step, count, terms, width, row)
+            for block in range(first_block, end_block):
+                place = ((group * PLACES * blocks + block) * C + c) * width
+                weight_tiles(
+                    flat, place, blocks * C * width, taps, (block - first_block) * TAPS * line, line, terms * width
+                )  # fmt: skip
 
 
 @kernel

@@ -76,6 +76,19 @@ def test_the_gradient_of_the_input_and_transposed_convolutions_are_exact(case):
     variants.assert_as_planned(done[0])
 
 
+@pytest.mark.parametrize(("C", "OC", "groups"), [(150, 30, 1), (30, 301, 1), (260, 40, 2), (132, 390, 3)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_many_channels_whose_blocks_are_transformed_together(C, OC, groups, dtype):
+    rng = np.random.default_rng(C)
+    x, weight = integers(rng, (1, C, 5, 6), dtype), integers(rng, (OC, C // groups, 3, 3), dtype)
+    y = reference.conv2d(x, weight, None, 1, 1, 1, groups)
+    assert_identical(by_winograd(x, weight, np.zeros(OC, dtype), 1, groups, "NCHW"), y)
+    g = integers(rng, y.shape, dtype)
+    with variants.demanded(winograd=True, gathers=True):
+        found = fastconv.conv2d_backward(g, x, weight, 1, 1, 1, groups, needs=(True, False, False))[0]
+    assert_identical(found, reference.conv2d_backward(g, x, weight, 1, 1, 1, groups)[0])
+
+
 @given(convolutions())
 def test_the_gradient_of_the_weights_is_exact(case):
     x, weight, _, padding, groups, layout = case
