@@ -29,8 +29,8 @@ def normalised(
     X: np.ndarray, mean: np.ndarray, var: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float
 ) -> np.ndarray:
     """(X - mean) / sqrt(var + eps) * weight + bias, in the shape of X; the others have D elements."""
-    planes = _planes(X)
-    return F.batch_norm2d(planes, *(a.reshape(-1) for a in (mean, var, weight, bias)), False, 0.0, eps).reshape(X.shape)
+    m, v, w, b = (a.reshape(-1) for a in (mean, var, weight, bias))
+    return F.batch_norm2d(_planes(X), m, v, w, b, eps=eps).reshape(X.shape)
 
 
 def normalised_backward(
@@ -41,8 +41,9 @@ def normalised_backward(
     A batch of one sample is its own mean: its gradient is 0, and so is the weight's.
     """
     planes, g = _planes(X), _planes(grad)
-    numbers = (a.reshape(-1) for a in (mean, var, weight))
-    grad_x, grad_weight, grad_bias = F.batch_norm2d_backward(g, planes, *numbers, of_batch and len(X) > 1, eps)
+    m, v, w = (a.reshape(-1) for a in (mean, var, weight))
+    through = of_batch and len(X) > 1
+    grad_x, grad_weight, grad_bias = F.batch_norm2d_backward(g, planes, m, v, w, training=through, eps=eps)
     if of_batch and len(X) == 1:
         grad_x = np.zeros_like(planes)
     return grad_x.reshape(X.shape), grad_weight, grad_bias  # type: ignore[union-attr, return-value]

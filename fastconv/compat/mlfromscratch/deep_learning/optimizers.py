@@ -145,8 +145,16 @@ class Adam:
         """The new weights."""
         if self.m is None:
             self.m, self.v = np.zeros_like(w), np.zeros_like(w)
-        self.m = self.b1 * self.m + (1 - self.b1) * grad_wrt_w
-        self.v = self.b2 * self.v + (1 - self.b2) * np.square(grad_wrt_w)
-        step, root = self.m / (1 - self.b1), np.sqrt(self.v / (1 - self.b2))
-        self.w_updt = self.learning_rate * step / (root + self.eps)
+        # the textbook's operations one by one, in as little memory as they need: half of the time is page faults
+        np.multiply(self.m, self.b1, self.m)
+        self.m += (1 - self.b1) * grad_wrt_w
+        np.multiply(self.v, self.b2, self.v)
+        squares = np.square(grad_wrt_w)
+        squares *= 1 - self.b2
+        self.v += squares
+        root = np.sqrt(np.divide(self.v, 1 - self.b2, squares), squares)
+        root += self.eps
+        step = self.m / (1 - self.b1)
+        step *= self.learning_rate
+        self.w_updt = np.divide(step, root, step)
         return w - self.w_updt

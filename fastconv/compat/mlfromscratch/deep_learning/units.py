@@ -64,7 +64,8 @@ class Dense(Layer):
         (inputs,) = self._shape(1, hint="; add Flatten() before it")
         limit = 1 / math.sqrt(inputs)
         drawn = np.random.uniform(-limit, limit, (inputs, self.n_units))  # noqa: NPY002
-        self.W, self.w0 = drawn.astype(self.dtype, copy=False), np.zeros((1, self.n_units), self.dtype)
+        self.W = drawn.astype(self.dtype, order="F")  # its transpose is what the product takes as it lies
+        self.w0 = np.zeros((1, self.n_units), self.dtype)
         self.W_opt, self.w0_opt = copy.copy(optimizer), copy.copy(optimizer)
 
     def parameters(self) -> int:
