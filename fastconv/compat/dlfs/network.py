@@ -39,6 +39,7 @@ class Network:
         """Take the layers, as the book holds them, and all of them in their order."""
         self._layers, self._order = layers, list(order)
         self._learnt = [layer for layer in self._order if isinstance(layer, Convolution | Affine)]
+        self._drops = any(isinstance(layer, Dropout) for layer in self._order)
         self.last_layer = SoftmaxWithLoss()
         self._looked = False
         self._bound: dict[tuple[int, str], np.ndarray] = {}
@@ -80,7 +81,8 @@ class Network:
         """The logits (N, K) of images (N, C, H, W)."""
         model = self._together()
         if model is not None:
-            return model.forward(x)[0] if train_flg else model(x)
+            # inference is the faster way, and nothing but dropout tells the two apart
+            return model.forward(x)[0] if train_flg and self._drops else model(x)
         for layer in self._in_order():
             x = layer.forward(x, train_flg) if isinstance(layer, Dropout) else layer.forward(x)
         return x
