@@ -1,4 +1,4 @@
-"""Run the tutorials' real scripts beside fastconv: `python benchmarks/originals.py PATH... --write benchmarks/RESULTS.md`.
+"""Run the tutorials' real scripts beside fastconv, for RESULTS.md: `python benchmarks/originals.py PATH...`.
 
 Each PATH is a checkout of ML-From-Scratch, Deep Learning from Scratch or numpy-ml. Their scripts run in a copy, as they
 are and with their import lines changed; nothing of theirs is in this project. MNIST is taken from FASTCONV_DATA.
@@ -61,7 +61,7 @@ def ran(number: int, checkout: Path, side: str, rounds: int, threads: int, image
 
 
 def deviation(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The largest difference of two rows of numbers, divided by a number that is beyond 1; infinite if one is longer."""
+    """The largest difference of two rows of numbers, relative beyond 1; infinite if one row is longer."""
     if len(ours) != len(theirs):
         return math.inf
     pairs = [(a, b) for a, b in zip(ours, theirs) if not (math.isnan(a) and math.isnan(b))]
@@ -75,9 +75,8 @@ def measured(checkouts: Sequence[Path], words: Sequence[str], threads: Sequence[
         cells, largest = [], 0.0
         for count in threads:
             theirs = ran(number, checkout, "original", 1, count, images)
-            ours = ran(
-                number, checkout, "fastconv", 2, count, images
-            )  # the first round compiles, or reads what is compiled
+            # the first round compiles, or reads what is compiled
+            ours = ran(number, checkout, "fastconv", 2, count, images)
             ratio = times_as_fast(theirs["seconds"] / ours["seconds"])
             cells.append(f"**{ratio}** {theirs['seconds']:.2f} s, {ours['seconds']:.2f} s")
             largest = max(largest, deviation(ours["numbers"], theirs["numbers"]))

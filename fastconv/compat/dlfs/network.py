@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,15 @@ from fastconv._arguments.sizes import integer, pair
 from fastconv._geometry.conv import window_geometry
 from fastconv.compat.blocks import Passed, convolution, product
 from fastconv.compat.dlfs.common.gradient import numerical_gradient
-from fastconv.compat.dlfs.common.layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
+from fastconv.compat.dlfs.common.layers import (
+    Affine,
+    BatchNormalization,
+    Convolution,
+    Dropout,
+    Pooling,
+    Relu,
+    SoftmaxWithLoss,
+)
 from fastconv.compat.pickles import load_pickle, save_pickle
 from fastconv.errors import DataError, ShapeError
 from fastconv.nn import Flatten, Layer, MaxPool2d, ReLU, Sequential
@@ -84,7 +93,7 @@ class Network:
             # inference is the faster way, and nothing but dropout tells the two apart
             return model.forward(x)[0] if train_flg and self._drops else model(x)
         for layer in self._in_order():
-            x = layer.forward(x, train_flg) if isinstance(layer, Dropout) else layer.forward(x)
+            x = layer.forward(x, train_flg) if isinstance(layer, Dropout | BatchNormalization) else layer.forward(x)
         return x
 
     def _in_order(self) -> list[Any]:
@@ -175,9 +184,9 @@ def _modern(layer: Any) -> list[Layer]:
         return [MaxPool2d((layer.pool_h, layer.pool_w), layer.stride, layer.pad)]
     if isinstance(layer, Relu):
         return [ReLU()]
-    if isinstance(layer, Dropout):
-        inference = lambda x: layer.forward(x, False)  # noqa: E731
-        return [Passed(f"Dropout {layer.dropout_ratio}", inference, layer.forward, layer.backward)]
+    if isinstance(layer, Dropout | BatchNormalization):
+        inference = functools.partial(layer.forward, train_flg=False)
+        return [Passed(type(layer).__name__, inference, layer.forward, layer.backward)]
     return [Passed(type(layer).__name__, layer.forward, layer.forward, layer.backward)]
 
 
