@@ -13,9 +13,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if not __package__:  # run as a script: the folder of the packages is one up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -25,6 +25,7 @@ from tqdm import tqdm
 from benchmarks.original_script import SCRIPTS, Script
 from benchmarks.report import Section, add_write, aligned, published, times_as_fast
 from benchmarks.tables import conditions
+from fastconv.data.files import written_atomically
 
 SECTION = Section("<!-- originals:begin -->", "<!-- originals:end -->")
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,24 +69,56 @@ def deviation(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return max((abs(a - b) / max(1.0, abs(b)) for a, b in pairs), default=0.0)
 
 
-def measured(checkouts: Sequence[Path], words: Sequence[str], threads: Sequence[int], images: int) -> str:
-    """The table: a row for each script."""
+class Both(NamedTuple):
+    """The two sides of a script: seconds, the lines that changed, how many numbers, their largest difference."""
+
+    theirs: float
+    ours: float
+    lines: int
+    numbers: int
+    deviation: float
+
+
+def both(number: int, checkout: Path, threads: int, images: int) -> Both:
+    """A script as it is, and with its import lines changed."""
+    theirs = ran(number, checkout, "original", 1, threads, images)
+    # the first round compiles, or reads what is compiled
+    ours = ran(number, checkout, "fastconv", 2, threads, images)
+    different = deviation(ours["numbers"], theirs["numbers"])
+    return Both(theirs["seconds"], ours["seconds"], ours["lines"], len(ours["numbers"]), different)
+
+
+def measured(
+    checkouts: Sequence[Path], words: Sequence[str], threads: Sequence[int], images: int, path: Path | None
+) -> str:  # fmt: skip
+    """The table; what is not yet in the file of results is measured and put there."""
+    results: dict[str, Any] = json.loads(path.read_text()) if path and path.exists() else {}
+    jobs = [(n, script, checkout, count) for n, script, checkout in found_in(checkouts, words) for count in threads]
+    for number, script, checkout, count in tqdm(jobs, disable=None, leave=False):
+        key = f"{script.path}, {count} threads, {images} images"
+        if key not in results:
+            results[key] = both(number, checkout, count, images)
+            if path:
+                with written_atomically(path) as file:
+                    file.write(json.dumps(results).encode())
+    return table(results, threads, images)
+
+
+def table(results: Mapping[str, Sequence[Any]], threads: Sequence[int], images: int) -> str:
+    """A row for each script that is measured for each number of threads."""
     rows = []
-    for number, script, checkout in tqdm(found_in(checkouts, words), disable=None, leave=False):
-        cells, largest = [], 0.0
-        for count in threads:
-            theirs = ran(number, checkout, "original", 1, count, images)
-            # the first round compiles, or reads what is compiled
-            ours = ran(number, checkout, "fastconv", 2, count, images)
-            ratio = times_as_fast(theirs["seconds"] / ours["seconds"])
-            cells.append(f"**{ratio}** {theirs['seconds']:.2f} s, {ours['seconds']:.2f} s")
-            largest = max(largest, deviation(ours["numbers"], theirs["numbers"]))
-        compared = f"{len(ours['numbers']):,}, to {largest:.0e}"
-        rows.append([f"{script.tutorial}: `{Path(script.path).name}`", str(ours["lines"]), compared, *cells])
+    for script in SCRIPTS:
+        keys = [f"{script.path}, {count} threads, {images} images" for count in threads]
+        if any(key not in results for key in keys):
+            continue
+        found = [Both(*results[key]) for key in keys]
+        cells = [f"**{times_as_fast(f.theirs / f.ours)}** {f.theirs:.2f} s, {f.ours:.2f} s" for f in found]
+        equal = f"{found[0].numbers:,}, to {max(f.deviation for f in found):.0e}"
+        rows.append([f"{script.tutorial}: `{Path(script.path).name}`", str(found[0].lines), equal, *cells])
     header = ["script", "changed lines", "equal numbers", *(f"{n} thread{'s' * (n > 1)}" for n in threads)]
     text = "The original's time and fastconv's, imports left out, of a script that reads"
-    return "\n".join([f"{text} {images:,} images of MNIST or all of scikit-learn's digits. {conditions()}.", "",
-                      *aligned(header, rows)])  # fmt: skip
+    about = f"{text} {images:,} images of MNIST or all of scikit-learn's digits. {conditions()}."
+    return "\n".join([about, "", *aligned(header, rows)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,11 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scripts", nargs="+", default=[], metavar="WORD", help="those with such a word in their path")
     parser.add_argument("--images", type=int, default=500, metavar="N", help="of MNIST; 500 by default")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="1 and 2 by default")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="keep measurements; what is there is not repeated")
     add_write(parser, SECTION)
     options = parser.parse_args(arguments)
     return published(
         parser.prog, SECTION, options.write,
-        lambda: measured(options.checkouts, options.scripts, options.threads, options.images),
+        lambda: measured(options.checkouts, options.scripts, options.threads, options.images, options.results),
     )  # fmt: skip
 
 
