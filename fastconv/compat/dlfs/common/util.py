@@ -66,6 +66,6 @@ def smooth_curve(x: Sequence[float] | np.ndarray) -> np.ndarray:
     if values.ndim != 1 or len(values) < 11:
         raise ShapeError(f"smooth_curve: x must have at least 11 values, got shape {values.shape}")
     window = np.kaiser(11, 2)
-    mirrored = np.concatenate((values[10:0:-1], values, values[-1:-11:-1]))
+    mirrored = np.concatenate((np.flip(values[1:11]), values, np.flip(values[-10:])))
     smooth = np.convolve(window / window.sum(), mirrored, mode="valid")
     return smooth[5 : len(smooth) - 5]
