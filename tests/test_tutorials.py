@@ -103,7 +103,7 @@ def checkout(folder, source=SCRIPT):
 
 
 def test_import_lines_are_changed_and_nothing_else():
-    source = "import numpy as np\nfrom common.layers import *\n  from commons import x\n# from common import y\nimport common\n"
+    source = "import numpy\nfrom common.layers import *\nfrom commons import x\n# import common\nimport common\n"
     text, count = original_script.changed(source, {"common": "new.common"})
     assert count == 2
     assert text == source.replace("from common.layers", "from new.common.layers").replace(
