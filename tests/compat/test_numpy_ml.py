@@ -162,6 +162,10 @@ def test_a_frozen_layer_hands_gradients_on(rng):
     layer.forward(x)
     np.testing.assert_array_equal(layer.backward(np.ones_like(y)), expected)
     assert not layer.gradients["W"].any()
+    norm = p.BatchNorm2D()
+    norm.freeze()
+    norm.backward(np.ones_like(norm.forward(x)))
+    assert not norm.gradients["scaler"].any()
     with pytest.raises(ValueError, match=r"Conv2D: is frozen, update needs unfreeze\(\) before it"):
         layer.update()
 

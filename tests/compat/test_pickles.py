@@ -105,6 +105,13 @@ def test_everything_else_is_refused(tmp_path, monkeypatch, kind, protocol):
         assert os.listdir(tmp_path) == ["params.pkl"]
 
 
+def test_it_is_looked_through_before_it_is_read(tmp_path):
+    """What builds anything but dictionaries of arrays is not reached, whatever comes before it."""
+    (tmp_path / "params.pkl").write_bytes(pickle.dumps({"W1": np.ones(2), "b1": [1]}, 2))
+    with pytest.raises(DataError, match="may hold arrays by name and nothing else, got the opcode EMPTY_LIST"):
+        load_pickle(tmp_path / "params.pkl")
+
+
 def op(text):
     return pickle.PROTO + b"\x02" + text + pickle.STOP
 
