@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from strategies import integers
 
-from benchmarks import tutorials
+from benchmarks import original_script, originals, tutorials
 from benchmarks.by_hand import IndexedConv, LoopedLeNet
 from fastconv import nn, reference
 from fastconv.models import MODELS, lenet5_by_hand
@@ -78,3 +78,75 @@ def test_results_reach_their_page(tmp_path, capsys):
 def test_a_file_that_cannot_be_written_to(tmp_path, capsys):
     assert tutorials.main(["--write", str(tmp_path / "none.md")]) == 1
     assert "none.md" in capsys.readouterr().err
+
+
+SCRIPT = """
+from mlfromscratch.deep_learning.layers import determine_padding
+import matplotlib.pyplot as plt
+import numpy as np
+
+plt.plot(np.random.rand(3))
+plt.show()
+print("padding", determine_padding((3, 3)), "loss:", 0.25, "times", 1e-3)
+"""
+
+
+def checkout(folder, source=SCRIPT):
+    """A repository as ML-From-Scratch's, with a library and a script of our own."""
+    for path, text in {
+        "deep_learning/layers.py": "def determine_padding(shape):\n    return (1, 1), (1, 1)\n",
+        "examples/convolutional_neural_network.py": source,
+    }.items():
+        (folder / "mlfromscratch" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "mlfromscratch" / path).write_text(text)
+    return folder
+
+
+def test_import_lines_are_changed_and_nothing_else():
+    source = "import numpy\nfrom common.layers import *\nfrom commons import x\n# import common\nimport common\n"
+    text, count = original_script.changed(source, {"common": "new.common"})
+    assert count == 2
+    assert text == source.replace("from common.layers", "from new.common.layers").replace(
+        "\nimport common\n", "\nimport new.common\n"
+    )
+    relative, count = original_script.changed(
+        "from ..utils import a\nfrom ..losses import b\n", {"..utils": "new.utils"}
+    )
+    assert (relative, count) == ("from new.utils import a\nfrom ..losses import b\n", 1)
+
+
+@pytest.mark.process
+def test_a_script_runs_on_both_sides(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    page, results = tmp_path / "RESULTS.md", tmp_path / "results.json"
+    page.write_text(f"{originals.SECTION.begin}\n{originals.SECTION.end}\n")
+    words = [str(checkout(tmp_path / "repository")), "--threads", "1", "--write", str(page), "--results", str(results)]
+    assert originals.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "| ML-From-Scratch: `convolutional_neural_network.py` |" in printed
+    assert "|             1 |   5, to 0e+00 |" in printed  # three that are drawn, two that are printed
+    assert printed in page.read_text()
+    assert originals.main(words) == 0  # from the file of results
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.process
+def test_other_numbers_and_crashes_are_told(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    folder = checkout(
+        tmp_path / "other", SCRIPT.replace("0.25", "float(determine_padding.__module__.startswith('fast'))")
+    )
+    assert originals.main([str(folder), "--threads", "1"]) == 0
+    assert "to 1e+00 |" in capsys.readouterr().out
+    folder = checkout(tmp_path / "crash", SCRIPT + "raise RuntimeError('it crashed')\n")
+    assert originals.main([str(folder), "--threads", "1"]) == 1
+    assert "convolutional_neural_network.py, original: RuntimeError: it crashed" in capsys.readouterr().err
+    assert originals.main([str(tmp_path), "--threads", "1"]) == 1
+    assert "is no checkout of Deep Learning from Scratch, ML-From-Scratch, numpy-ml" in capsys.readouterr().err
+
+
+def test_deviations():
+    assert originals.deviation([1.0, 200.0], [1.0, 100.0]) == 1.0
+    assert originals.deviation([0.5], [0.25]) == 0.25
+    assert originals.deviation([1.0], [1.0, 2.0]) == float("inf")
+    assert originals.deviation([float("nan")], [float("nan")]) == 0.0

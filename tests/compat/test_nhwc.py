@@ -229,3 +229,37 @@ def test_mnist_in_one_epoch():
     model = lenet5_by_hand(rng=0)
     fit(model, train, optimizer=SGD(model.parameters(), 0.1), epochs=1, batch_size=64, rng=0)
     assert evaluate(model, *test)[1] > 0.8
+
+
+def test_the_matrices_of_the_convolutions(rng):
+    """The keys of a convolution's cash that hold them, made when they are read."""
+    weights = [rng.normal(0, 0.3, shape) for shape in SHAPES]
+    cashes, _ = nhwc.forward(rng.random((3, 28, 28, 1)), weights)
+    for cash in (cashes[0], cashes[2]):
+        assert "c_a_p" not in cash
+        columns, filters, state, res = nhwc.img2col_conv(cash["a_p"], cash["w"], 1)
+        for key, expected in (("c_z_p", state), ("c_a_p", columns), ("c_w", filters), ("z", res)):
+            np.testing.assert_allclose(cash[key], expected, rtol=1e-13, atol=1e-15)
+    with pytest.raises(KeyError, match="c_a_q"):
+        cashes[0]["c_a_q"]
+
+
+def test_conv_backprop2_of_any_size(rng):
+    """The tutorial's is written for filters of 3 x 3."""
+    x, w = integers(rng, (2, 7, 6, 3), np.float64), integers(rng, (4, 2, 5, 3), np.float64)
+    delta = integers(rng, (2, 6, 2, 4), np.float64)
+    expected = nhwc.conv_backprop(delta, {"a_p": x, "w": w})["dw"]
+    np.testing.assert_array_equal(nhwc.conv_backprop2(delta, {"a_p": x, "w": w})["dw"], expected)
+    columns, *_ = nhwc.img2col_conv(x, w, 1)
+    np.testing.assert_array_equal(nhwc.conv_backprop2(delta, {"c_a_p": columns, "w": w}, True)["dw"], expected)
+
+
+def test_swapped_axes_and_reshaped_images(rng):
+    mat = integers(rng, (2, 3, 4, 5), np.float64)
+    np.testing.assert_array_equal(nhwc.swap_first_end_axis(mat), mat.transpose(3, 1, 2, 0))
+    with pytest.raises(ValueError, match="swap_first_end_axis: mat must have 4 dimensions"):
+        nhwc.swap_first_end_axis(mat[0])
+    rows = integers(rng, (3, 12), np.float64)
+    np.testing.assert_array_equal(nhwc.tensorHandle(rows, [3, 4, 1]), rows.reshape(3, 3, 4, 1))
+    with pytest.raises(ValueError, match="tensorHandle: X must hold images that fit shape"):
+        nhwc.tensorHandle(rows, [5, 5])
