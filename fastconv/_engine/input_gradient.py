@@ -128,7 +128,8 @@ def _phased(
     where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
 ) -> bool:
     """The gradient of x as a convolution of g to each phase of the stride; whether it can be relied on."""
-    conv, gathered, layout = plan.conv, plan.product.conv, plan.product.layout
+    # along padded rows, of which no tap is left out, whatever the one convolution of all phases would read
+    conv, gathered, layout = plan.conv, plan.product.conv, plan.product.fallback
     lowest, starts = g.dtype.type(-np.inf), channel_starts(conv.C, conv.OC, conv.groups, taps_of(conv))
     phases = conv.rows.stride * conv.columns.stride
     shape = (phases, plan.N, conv.C, gathered.rows.out, gathered.columns.out)

@@ -96,7 +96,7 @@ class InputGradientPlan(NamedTuple):
         moved: whether these are moved to NCHW order and back.
         algorithm: what computes it. Where a weight, or what GATHERED and PHASED compute, is not finite, it is SCATTERED
             instead: they multiply zeros around and between the pixels, and zero times infinity would be NaN.
-        product: how GATHERED computes its convolution.
+        product: how GATHERED computes its convolution; PHASED reads the gradient where its fallback has it.
         layout: where the gradient is added up if it is SCATTERED.
         blocks: how much is computed at once.
         rejected: what was rejected.

@@ -39,7 +39,7 @@ def input_gradient_kernels(plan: InputGradientPlan) -> list[str]:
     if algorithm is Algorithm.GATHERED:
         own = forward_kernels(product) if conv.phases == 1 else ["gather_weights", *forward_kernels(product), "merge"]
     elif algorithm is Algorithm.PHASED:
-        own = [*["split"] * copied(product.layout), *["forward"] * conv.phases, "merge"]
+        own = [*["split"] * copied(product.fallback), *["forward"] * conv.phases, "merge"]
     else:
         own = [*_widened(plan.layout, conv), "input_gradient", *["merge"] * (plan.layout.kind != IN_PLACE)]
     own = ["all_finite", *own]
@@ -124,8 +124,9 @@ def describe(product: str, plan: Any) -> str:
     lines = [f"{algorithm.name}: {MEANINGS[algorithm]}"]
     inner = getattr(plan, "product", None)
     if inner is not None and algorithm in (Algorithm.GATHERED, Algorithm.PHASED):
-        conv, layout = inner.conv, inner.layout
+        conv, layout = inner.conv, inner.fallback
         if algorithm is Algorithm.GATHERED:
+            layout = inner.layout
             algorithm = Algorithm(inner.algorithm)
             lines[0] += f", {algorithm.name}: {MEANINGS[algorithm]}"
     if plan.moved:

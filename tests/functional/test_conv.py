@@ -15,6 +15,8 @@ from strategies import ConvCase, assert_identical, assert_same_bits, conv_cases,
 
 import fastconv
 from fastconv import reference
+from fastconv._geometry.layout import UNPADDED
+from fastconv._plans.records import PACKED, PHASED
 from fastconv._runtime.host import HOST
 from fastconv.kernels import depthwise
 from fastconv.kernels.micro import gemm, vectors
@@ -389,3 +391,16 @@ def test_numpy_backend_gives_the_same():
         assert_identical(fastconv.conv2d(x, weight, bias, **case.keywords), y)
         for a, b in zip(fastconv.conv2d_backward(g, x, weight, **case.keywords), gradients):
             assert_identical(a, b)
+
+
+def test_phases_are_read_with_their_padding_where_one_convolution_would_leave_it_out():
+    rng = np.random.default_rng(0)
+    x, weight = integers(rng, (2, 64, 30, 31), np.float32), integers(rng, (96, 64, 3, 3), np.float32)
+    y = fastconv.conv2d(x, weight, stride=2, padding=2, dilation=2)
+    g = integers(rng, y.shape, np.float32)
+    with variants.carried_out() as done:
+        found = fastconv.conv2d_backward(g, x, weight, 2, 2, 2, needs=(True, False, False))[0]
+    plan = done[0].plan
+    assert (plan.algorithm, plan.product.algorithm, plan.product.layout.kind) == (PHASED, PACKED, UNPADDED)
+    variants.assert_as_planned(done[0])
+    assert_identical(found, reference.conv2d_backward(g, x, weight, 2, 2, 2)[0])
