@@ -110,7 +110,7 @@ def convolution(
     compute, lowest = call.compute, call.compute.type(0) if relu else call.lowest
     y = arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
     if call.unbatched:
-        x = x[None]
+        x = np.asarray(x)[None]  # not by an operator of the caller's class
     if call.unbatched or compute is not call.dtype:
         target = y.reshape(call.batched) if compute == call.dtype else arrays.empty(where, call.batched, compute)
     else:
