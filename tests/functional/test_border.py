@@ -99,6 +99,20 @@ def test_a_subclass_is_taken_as_the_array_it_holds(name, backend):
             np.testing.assert_array_equal(one, other, strict=True)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_subclass_without_a_batch_is_taken_as_the_array_it_holds(backend):
+    calls = {
+        "conv2d": ((SMALL[0], WEIGHT), ()), "linear": ((ROW[0], ROW), ()), "max_pool2d": ((SMALL[0],), (2,)),
+        "avg_pool2d": ((SMALL[0],), (2,)), "global_avg_pool2d": ((SMALL[0],), ()),
+    }  # fmt: skip
+    with fastconv.use_backend(backend):
+        for name, (arrays, options) in calls.items():
+            function = getattr(fastconv, name)
+            one = function(*map(strange, arrays), *options)
+            assert type(one) is np.ndarray
+            np.testing.assert_array_equal(one, function(*arrays, *options), strict=True)
+
+
 @pytest.mark.parametrize("name", [name for name in CALLS if "out" in fastconv.__dict__[name].__code__.co_varnames])
 def test_out_of_a_subclass_is_filled_and_returned(name):
     arrays, options = CALLS[name]
