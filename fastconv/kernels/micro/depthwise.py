@@ -178,11 +178,11 @@ def add_products(y, y0, x, x0, w, w0, epilogue, K, pixels, n):
         return
     Y, X, W, x_rows, w_rows, start = y.data, x.data, w.data, x.rows, w.rows, np.uint64(w0)
     for p in range(pixels):
-        target, source = np.uint64(y0 + p * y.row), np.uint64(x0 + p * x.run)
+        target, source = np.uint64(y0 + p * y.row), x0 + p * x.run  # which may lie before the array
         for q in range(np.uint64(n)):
             total = epilogue.bias[q] if epilogue.overwrite else Y[target + q]
             for k in range(K):
-                total += X[source + x_rows[k] + q] * W[start + w_rows[k] + q]
+                total += X[source + np.int64(x_rows[k]) + np.int64(q)] * W[start + w_rows[k] + q]
             Y[target + q] = epilogue.lowest if total <= epilogue.lowest else total
 
 
