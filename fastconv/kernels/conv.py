@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv._geometry.layout import MOST_OVERLAPPED
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, inlined, kernel, kernel_of
 from fastconv._runtime.launch import prange
@@ -53,8 +54,9 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
             y, y0 + start // WP * OW + start % WP, weight, zero, planes, planes0 + start, epilogue, runs, run
         )  # fmt: skip
         return
-    # whole rows of pixels; of one channel, all of a block are copied at once
-    whole = by_rows or (rows == 1 and images == 1 and WP <= ONE_CHANNEL and start % WP == 0 and end % WP == OW)
+    # whole rows of pixels; of one channel, whose sums are not short, all of a block are copied at once
+    alone = rows == 1 and images == 1 and planes.rows.size > MOST_OVERLAPPED
+    whole = by_rows or (alone and WP <= ONE_CHANNEL and start % WP == 0 and end % WP == OW)
     step = end - start if images > 1 else scratch
     if whole:
         step = max(1, (scratch if by_rows else ONE_CHANNEL) // WP) * WP
