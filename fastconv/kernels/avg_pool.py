@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.host import ENABLED
-from fastconv._runtime.jit import jitable, sized_strict_kernel, strict_helper
+from fastconv._runtime.jit import jitable, sized_strict_kernel, strict_helper, strict_kernel
 from fastconv._runtime.launch import prange
 from fastconv.kernels.micro.mean_planes import mean_tile
 from fastconv.kernels.micro.tiled_means import WIDTH, mean_rows, share_rows
@@ -57,7 +57,7 @@ def forward(team, x, window, rows, columns, y):
                 y[p, oy, ox] = x.dtype.type(total) / x.dtype.type(rows[oy] * columns[ox])
 
 
-@sized_strict_kernel
+@strict_kernel
 def backward(team, g, window, rows, columns, grad_x):
     """grad_x[p, iy, ix] = the sum of g[p, oy, ox] / (rows[oy] * columns[ox]) over the windows that hold the pixel.
 
