@@ -79,6 +79,16 @@ def test_edges_are_exact(case, demand):
         assert_equal_to_reference(case, case.arrays())
 
 
+@pytest.mark.legs
+@pytest.mark.parametrize("last", [True, False])
+def test_a_first_tap_in_the_padding_of_one_pixel(last):
+    """Depthwise, where the first pixel that a tap would read lies before the image."""
+    case = small((1, 1, 1, 1), (1, 1, 1, 2), padding=((0, 0), (1, 0)))
+    case = channels_last(case) if last else case
+    with variants.demanded(last=last):
+        assert_equal_to_reference(case, case.arrays())
+
+
 SPECIAL = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 10**6), st.sampled_from([np.nan, np.inf, -np.inf])),
     min_size=1, max_size=4,

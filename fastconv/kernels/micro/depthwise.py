@@ -257,5 +257,6 @@ def add_to_taps(sums, s0, s, x, x0, g, g0, first, last, pixels, n):
         for q in range(n):
             total = sums.dtype.type(0)
             for p in range(pixels):
-                total += X[np.uint64(x0 + p * x.run + q) + x_rows[t]] * G[np.uint64(g0 + p * g.run + q)]
+                source = x0 + p * x.run + q + np.int64(x_rows[t])  # x0 may lie before the array
+                total += X[source] * G[np.uint64(g0 + p * g.run + q)]
             sums[np.uint64(s0 + q) + s[t]] += total
