@@ -84,7 +84,13 @@ def _steps(tasks, most, least):
     return steps
 
 
-@kernel_of(lambda *arguments: arguments[-1].size * arguments[6].size // PRODUCTS_OF_AN_ELEMENT)  # y, offsets
+def _work(*arguments):
+    """Elements of `forward`: those that it writes, and its products."""
+    offsets, y = arguments[6], arguments[-1]
+    return y.size + y.size * offsets.size // PRODUCTS_OF_AN_ELEMENT
+
+
+@kernel_of(_work)
 def forward(team, planes, WP, by_rows, weights, bias, lowest, offsets, groups, blocks, y):
     """y[n, oc, q] = bias[oc] + sum over k of weight[weight_rows[oc] + weight_terms[k]] * planes[n, offsets[k] + q].
 
