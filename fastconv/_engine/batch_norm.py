@@ -7,7 +7,7 @@ import numpy as np
 from fastconv._arguments.arrays import empty
 from fastconv._runtime.jit import jitable, linked
 from fastconv.errors import ShapeError
-from fastconv.kernels.batch_norm import gradient, gradient_numbers, moments, scale, scaling, sums
+from fastconv.kernels.batch_norm import OPEN, Gate, gradient, gradient_numbers, moments, scale, scaling, sums
 
 
 @jitable
@@ -18,7 +18,8 @@ def check_batch(where: str, count: int, shape: tuple[int, ...], training: bool) 
 
 
 @jitable
-def _flat(x: np.ndarray) -> np.ndarray:
+def planes(x: np.ndarray) -> np.ndarray:
+    """Images as kernels take them: (N, C, pixels)."""
     return x.reshape((x.shape[0], x.shape[1], x.shape[2] * x.shape[3]))
 
 
@@ -27,8 +28,9 @@ def statistics(x: np.ndarray, mean: np.ndarray, var: np.ndarray, training: bool)
     """The mean and the variance with which x is normalised: its own where `training`, else those given."""
     if x.size == 0 or not training:
         return mean, var
-    own_mean, own_var = np.empty(x.shape[1]), np.empty(x.shape[1])
-    moments(_flat(x), own_mean, own_var)
+    C = x.shape[1]
+    own_mean, own_var = np.empty(C), np.empty(C)
+    moments(planes(x), own_mean, own_var, np.empty((x.shape[0], C, 2)))
     return own_mean, own_var
 
 
@@ -40,7 +42,14 @@ def normalise(
     if x.size > 0:
         numbers = np.empty((3, x.shape[1]), x.dtype)
         scaling(mean, var, weight, bias, eps, numbers)
-        scale(_flat(x), numbers[0], numbers[1], numbers[2], _flat(y))
+        values = planes(x)
+        scale(values, numbers, values[:0], numbers, unbounded(x), planes(y))
+
+
+@jitable
+def unbounded(x: np.ndarray) -> np.ndarray:
+    """Bounds, of the dtype of x, that clamp nothing: (2,)."""
+    return np.array([-np.inf, np.inf]).astype(x.dtype)
 
 
 @linked
@@ -49,17 +58,30 @@ def gradients(
     eps: float, needs: tuple[bool, bool, bool],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """The gradients of x, of weight and of bias, the last two in float64; what is not needed means nothing."""
+    numbers = np.zeros((3, x.shape[1]), x.dtype)
+    gate = Gate(OPEN, numbers, planes(x)[:0], unbounded(x))
+    return gated_gradients(where, g, x, mean, var, weight, training, eps, needs, gate)
+
+
+@linked
+def gated_gradients(
+    where: str, g: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, weight: np.ndarray, training: bool,
+    eps: float, needs: tuple[bool, bool, bool], gate: Gate,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """As `gradients`, of what comes back through an activation's gate, which is open unless `training`."""
     C = x.shape[1]
     plain, weighted, grad_weight, numbers = np.zeros(C), np.zeros(C), np.zeros(C), np.zeros((4, C), x.dtype)
     grad_x = empty(where, x.shape if needs[0] else (0, 0, 0, 0), x.dtype, "grad_x")
     if x.size == 0:
         return grad_x, grad_weight, plain
     if training or needs[1] or needs[2]:
-        sums(_flat(g), _flat(x), mean, plain, weighted)
+        sums(planes(g), planes(x), mean, gate, np.empty((x.shape[0], C, 2)), plain, weighted)
     gradient_numbers(mean, var, weight, eps, plain, weighted, x.size // C, grad_weight, numbers)
     if needs[0] and training:
-        gradient(_flat(g), _flat(x), numbers[0], numbers[1], numbers[2], numbers[3], _flat(grad_x))
-    elif needs[0]:
-        zeros = np.zeros(C, x.dtype)
-        scale(_flat(g), zeros, numbers[1], zeros, _flat(grad_x))
+        gradient(planes(g), planes(x), numbers, gate, planes(grad_x))
+    elif needs[0]:  # the statistics are numbers, which x does not change
+        factors = np.zeros((3, C), x.dtype)
+        factors[1] = numbers[1]
+        values = planes(g)
+        scale(values, factors, values[:0], factors, unbounded(x), planes(grad_x))
     return grad_x, grad_weight, plain

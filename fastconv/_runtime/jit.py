@@ -246,7 +246,7 @@ def kernel_after(first: Kernel, alone: bool = False) -> Callable[[Callable], Ker
         first: the kernel before.
         alone: whether that runs on the calling thread, where it is too short to wait for others.
     """
-    return lambda function: Kernel(function, first.fastmath, first=first, first_alone=alone)
+    return lambda function: Kernel(function, first.fastmath, first._work, first=first, first_alone=alone)
 
 
 def sized_kernel(function: Callable) -> Kernel:

@@ -77,9 +77,7 @@ def batch_norm2d(
         with np.errstate(all="ignore"):  # a variance of zero or less; numbers that are infinite in float32
             mean, var = statistics(images, *given, training)
             if training:
-                count = images.size // C
-                _move(running_mean, mean, momentum)
-                _move(running_var, var * (count / (count - 1)), momentum)
+                update_running(running_mean, running_var, mean, var, images.size // C, momentum)
             normalise(images, mean, var, _numbers(weight, C, 1.0), _numbers(bias, C, 0.0), eps, y)
     return _as_given(y.astype(dtype, copy=False), layout, unbatched)
 
@@ -179,6 +177,15 @@ def _checked_statistics(
 def _numbers(given: np.ndarray | None, C: int, missing: float) -> np.ndarray:
     """A number for each of C channels in float64, `missing` for each where none are given."""
     return np.full(C, missing) if given is None else np.array(given, np.float64)
+
+
+def update_running(
+    running_mean: np.ndarray | None, running_var: np.ndarray | None, mean: np.ndarray, var: np.ndarray, count: int,
+    momentum: float,
+) -> None:  # fmt: skip
+    """Move running statistics towards those of a batch of `count` values for each channel."""
+    _move(running_mean, mean, momentum)
+    _move(running_var, var * (count / (count - 1)), momentum)
 
 
 def _move(running: np.ndarray | None, batch: np.ndarray, momentum: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -122,6 +122,10 @@ class Layer:
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The layer's result for a batch x, and the function that carries a gradient back."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(x)")
+
+    def parts(self) -> Sequence[Layer]:
+        """The steps in which it is computed one after another: those of a `Sequential`, or just itself."""
+        return (self,)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the result for an input of `input_shape`, the batch included."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastconv.errors import DTypeError
 from fastconv.nn.base import Layer
+from fastconv.nn.fused.run import layers_of
 
 
 def named(error: Exception, steps: Sequence[Layer], failed: int, shape: Any) -> None:
@@ -18,8 +19,8 @@ def named(error: Exception, steps: Sequence[Layer], failed: int, shape: Any) -> 
         failed: which step has raised it.
         shape: the shape of that step's input.
     """
-    first = sum(len(_layers(step)) for step in steps[:failed])
-    layers = _layers(steps[failed])
+    first = sum(len(layers_of(step)) for step in steps[:failed])
+    layers = layers_of(steps[failed])
     which = _refuses(layers, shape)
     if isinstance(error, DTypeError):  # flattening and the like take any dtype
         which = next((i for i, layer in enumerate(layers) if hasattr(layer, "weight")), 0)
@@ -35,11 +36,6 @@ def prefix(error: Exception, place: str, kind: str) -> None:
     if len(error.args) == 1 and isinstance(error.args[0], str):
         text = error.args[0].removeprefix(f"{kind}: ")
         error.args = (f"{place}: {text}",)
-
-
-def _layers(step: Layer) -> tuple[Layer, ...]:
-    """The layers of a run that is computed together, or the step alone."""
-    return step.layers if type(step).__name__ == "Together" else (step,)  # type: ignore[attr-defined]
 
 
 def _refuses(layers: tuple[Layer, ...], shape: Any) -> int | None:

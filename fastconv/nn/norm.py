@@ -9,6 +9,7 @@ from fastconv import functional as F
 from fastconv._arguments.scalars import number
 from fastconv._arguments.sizes import integer
 from fastconv.errors import ShapeError
+from fastconv.functional.batch_norm import update_running
 from fastconv.nn.base import Backward, Buffer, Layer, Parameter, check_images
 
 
@@ -59,17 +60,24 @@ class BatchNorm2d(Layer):
         weight, bias = (None if p is None else p.value for p in (self.weight, self.bias))
         return weight, bias
 
+    def _share(self) -> float:
+        """The share of the next batch in the running statistics."""
+        return 1 / (int(self.num_batches_tracked.value) + 1) if self.momentum is None else self.momentum
+
+    def follow(self, mean: np.ndarray, var: np.ndarray, count: int) -> None:
+        """Move the running statistics towards those of a batch of `count` values a channel, as `forward` does."""
+        update_running(self.running_mean.value, self.running_var.value, mean, var, count, self._share())
+        self.num_batches_tracked.value += 1
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The batch (N, C, H, W) normalised by the running statistics."""
         return F.batch_norm2d(x, self.running_mean.value, self.running_var.value, *self._affine(), eps=self.eps)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The batch normalised by its own statistics, and the gradient."""
-        batches = self.num_batches_tracked.value
-        momentum = 1 / (int(batches) + 1) if self.momentum is None else self.momentum
-        running = self.running_mean.value, self.running_var.value
+        running, momentum = (self.running_mean.value, self.running_var.value), self._share()
         y = F.batch_norm2d(x, *running, *self._affine(), training=True, momentum=momentum, eps=self.eps)
-        batches += 1 if x.size else 0  # an empty batch has no statistics
+        self.num_batches_tracked.value += 1 if x.size else 0  # an empty batch has no statistics
 
         def backward(grad_y: np.ndarray) -> np.ndarray:
             weight, bias = self.weight, self.bias

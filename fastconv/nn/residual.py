@@ -36,9 +36,15 @@ class Residual(Layer):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The sum for a batch."""
+        return summed(*self.branches(x))
+
+    def branches(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is summed for a batch: the results of the body and of the shortcut."""
         x = array_of(self, "x", x)
         y = _inside("body", self.body, self.body, x)
-        return _sum(y, x if self.shortcut is None else _inside("shortcut", self.shortcut, self.shortcut, x))
+        side = x if self.shortcut is None else _inside("shortcut", self.shortcut, self.shortcut, x)
+        _check(y.shape, side.shape)  # NumPy would broadcast
+        return y, side
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The sum for a batch, and its gradient."""
@@ -50,9 +56,10 @@ class Residual(Layer):
 
         def backward(grad_y: np.ndarray) -> np.ndarray:
             grad_y = gradient_of(self, grad_y, side.shape)
-            return np.asarray(through_body(grad_y) + through_shortcut(grad_y))
+            return summed(through_body(grad_y), through_shortcut(grad_y))
 
-        return _sum(y, side), backward
+        _check(y.shape, side.shape)  # NumPy would broadcast
+        return summed(y, side), backward
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the body's result."""
@@ -75,8 +82,8 @@ def _inside(name: str, layer: Layer, run: Callable[[np.ndarray], Any], x: np.nda
         raise
 
 
-def _sum(y: np.ndarray, side: np.ndarray) -> np.ndarray:
-    _check(y.shape, side.shape)  # NumPy would broadcast
+def summed(y: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """y + side, of one shape."""
     return np.asarray(y + side)  # a sum without dimensions is no array
 
 

@@ -9,8 +9,11 @@ import numpy as np
 
 from fastconv._runtime.backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter, array_of
-from fastconv.nn.fused.interleaved import Together, chained, plain, together
+from fastconv.nn.fused.chain import chained
+from fastconv.nn.fused.interleaved import Together, plain
 from fastconv.nn.fused.program import Updater
+from fastconv.nn.fused.run import layers_of
+from fastconv.nn.fused.steps import together
 from fastconv.nn.naming import named
 
 
@@ -49,6 +52,10 @@ class Sequential(Layer):
 
     def _steps(self) -> Sequence[Layer]:
         return self.layers if on_numpy() else self._together
+
+    def parts(self) -> Sequence[Layer]:
+        """The runs of layers that are computed together."""
+        return self._steps() if type(self) is Sequential else (self,)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
@@ -129,7 +136,7 @@ class Sequential(Layer):
     def _notes(self, shape: tuple[int, ...]) -> Iterator[str]:
         first = 0
         for step in self._together:
-            count = len(step.layers) if isinstance(step, Together) else 1
+            count = len(layers_of(step))
             if isinstance(step, Together):
                 parameters = (p for layer in step.layers for p in layer.parameters())
                 dtype = next((p.value.dtype for p in parameters), np.dtype(np.float32))

@@ -7,7 +7,7 @@ the core's cache. This suits small networks and batches; where it does not, `Tog
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeGuard
 
 import numba
@@ -15,11 +15,12 @@ import numpy as np
 
 from fastconv._arguments.arrays import numeric, promoted, same_shape
 from fastconv.nn.base import Backward, Layer
-from fastconv.nn.fused.groups import KINDS, Declined
-from fastconv.nn.fused.pairs import Fused, fused
+from fastconv.nn.fused.chain import chained
+from fastconv.nn.fused.groups import Declined
+from fastconv.nn.fused.pairs import fused
 from fastconv.nn.fused.program import Program, Updater
+from fastconv.nn.fused.run import Run
 from fastconv.nn.fused.workspace import FEW_IMAGES
-from fastconv.nn.naming import named
 
 LEAST_IMAGES = FEW_IMAGES
 MOST_MULTIPLICATIONS = 2**21  # for one of a few images: more are worth several threads
@@ -27,7 +28,7 @@ PLANNED = ("weight", "bias", "options")  # attributes of layers that a program i
 MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them
 
 
-class Together(Layer):
+class Together(Run):
     """Neighbouring layers: on interleaved images where that is quicker, otherwise fused or one by one.
 
     Attributes:
@@ -125,45 +126,3 @@ class Together(Layer):
 def plain(x: object) -> TypeGuard[np.ndarray]:
     """Whether x is an array whose numbers may be taken as they are: the layers refuse others, as masked ones."""
     return type(x) is np.ndarray or (isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray))
-
-
-def chained(
-    steps: Sequence[Layer], x: np.ndarray, need_x: bool = True, top: bool = False
-) -> tuple[np.ndarray, Backward]:
-    """Run the steps one after another; the gradient of x itself may not be needed.
-
-    The steps at the `top` are all of a `Sequential`: errors name the layer.
-    """
-    backwards: list[Callable] = []
-    try:
-        for step in steps:
-            spared = not backwards and not need_x and isinstance(step, Fused | Together)
-            x, backward = step.forward(x, need_x=False) if spared else step.forward(x)  # type: ignore[call-arg]
-            backwards.append(backward)
-    except Exception as error:
-        if top:
-            named(error, steps, len(backwards), np.shape(x))
-        raise
-
-    def backward_all(grad_y: np.ndarray) -> np.ndarray:
-        for backward in reversed(backwards):
-            grad_y = backward(grad_y)
-        return grad_y
-
-    return x, backward_all
-
-
-def together(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers, those next to each other that may be computed together in one `Together`."""
-    steps: list[Layer] = []
-    run: list[Layer] = []
-    for layer in [*layers, None]:
-        if type(layer) in KINDS:
-            run.append(layer)  # type: ignore[arg-type]
-            continue
-        if run:
-            steps.append(Together(run))
-            run = []
-        if layer is not None:
-            steps.append(layer)
-    return steps

@@ -17,21 +17,23 @@ from fastconv.functional.max_pool import scattered
 from fastconv.nn.activation import ReLU
 from fastconv.nn.base import Backward, Layer
 from fastconv.nn.conv import Conv2d
+from fastconv.nn.fused.run import Run
 from fastconv.nn.linear import Linear
 from fastconv.nn.pool import MaxPool2d
 
 
-class Fused(Layer):
+class Fused(Run):
     """A `Conv2d` or `Linear`, then perhaps a `ReLU`, then perhaps a `MaxPool2d`.
 
     Attributes:
+        layers: the first.
         first: the convolution or linear layer.
         relu: whether a ReLU follows.
         pool: the pooling that follows, or None.
     """
 
     def __init__(self, first: Conv2d | Linear, relu: bool, pool: MaxPool2d | None):
-        self.first, self.relu, self.pool = first, relu, pool
+        self.first, self.relu, self.pool, self.layers = first, relu, pool, (first,)
 
     def _sums(self, x: np.ndarray) -> np.ndarray:
         weight, bias = self.first.weight.value, self.first.bias.value if self.first.bias else None
