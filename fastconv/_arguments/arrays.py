@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -87,6 +88,32 @@ MEMORY = _memory()
 RECYCLED_FROM, RECYCLED_IN_ALL = 2**16, 2**27
 _free: dict[int, list[Any]] = {}  # `_Memory` by its bytes
 _held = 0
+# For training, which leaves the same arrays at every step, as much is held as steps have had in use at a time.
+_owners: set[int] = set()  # of that memory
+_used = _most_used = 0
+
+
+def keep_memory_for(owner: Any) -> None:
+    """Hold what arrays leave for the arrays to come, however much it is, as long as `owner` lives."""
+    if id(owner) not in _owners:
+        try:
+            end = weakref.finalize(owner, _forget, id(owner))
+        except TypeError:  # an object that does not tell of its end
+            return
+        end.atexit = False
+        _owners.add(id(owner))
+
+
+def _forget(owner: int) -> None:
+    """An owner has gone; with the last one goes what is held beyond the limit."""
+    global _held, _most_used
+    _owners.discard(owner)
+    if not _owners:
+        _most_used = 0
+        for size, kept in _free.items():
+            while kept and _held > RECYCLED_IN_ALL:
+                kept.pop()
+                _held -= size
 
 
 class _Memory(np.ndarray):
@@ -100,16 +127,20 @@ class _Recycled(np.ndarray):
     """
 
     def __del__(self) -> None:
-        global _held
+        global _held, _used
         # two threads may miscount here; the limit need not be exact
-        if _held + self.nbytes <= RECYCLED_IN_ALL:
+        _used -= self.nbytes
+        if _held + self.nbytes <= max(RECYCLED_IN_ALL, _most_used - _used):
             _held += self.nbytes
             _free.setdefault(self.nbytes, []).append(self.base)
 
 
 def _recycled(size: int, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """A new array of `size` bytes, on a cache line."""
-    global _held
+    global _held, _used, _most_used
+    _used += size
+    if _owners:
+        _most_used = max(_most_used, _used)
     try:
         memory = _free[size].pop()
         _held -= size
@@ -142,7 +173,7 @@ def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the re
         return np.empty(shape, dtype)
     if size > MEMORY:
         check_memory(where, what, tuple(shape), dtype.itemsize)
-    if size > RECYCLED_IN_ALL // 4:
+    if size > RECYCLED_IN_ALL // 4 and not _owners:
         return np.empty(shape, dtype)
     return _recycled(size, shape, dtype)
 

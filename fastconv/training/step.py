@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv._arguments.arrays import keep_memory_for
 from fastconv._arguments.scalars import number
 from fastconv.errors import ShapeError
 from fastconv.functional.loss import cross_entropy_of
@@ -61,6 +62,7 @@ def step(
 ) -> float:  # fmt: skip
     """The loss before one step, as `train_step`; the optimiser's parameters are checked unless they have been."""
     optimizer.zero_grad()
+    keep_memory_for(optimizer)
     network = model if isinstance(model, Sequential) else None
     if network is not None and clip is None and isinstance(optimizer, SGD):
         # a step in one call, which is only taken with just the model's parameters
