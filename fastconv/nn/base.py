@@ -64,8 +64,12 @@ class Parameter:
 
     def accumulate(self, grad: np.ndarray | None) -> None:
         """Add `grad` to what is there; None adds nothing."""
-        if grad is not None:
-            self.grad += grad
+        if grad is None:
+            return
+        if self.begin():
+            np.add(grad, 0, out=self.grad_array, casting="same_kind")  # as to zeros, without writing them first
+        else:
+            self.grad_array += grad
 
     def zero_grad(self) -> None:
         """Forget the gradients that have come in."""

@@ -15,7 +15,7 @@ import numpy as np
 from fastconv._arguments.arrays import empty
 from fastconv._engine.batch_norm import gated_gradients, planes, statistics
 from fastconv.functional.conv import convolution
-from fastconv.kernels.batch_norm import OF_RESULT, OF_SUM, OPEN, Gate, fold, scale, scaling
+from fastconv.kernels.batch_norm import OF_RESULT, OF_SUM, OPEN, Gate, fold, scale, scaling, unchanged
 from fastconv.nn.activation import ReLU, ReLU6
 from fastconv.nn.base import Backward, Layer, gradient_of
 from fastconv.nn.conv import Conv2d
@@ -70,6 +70,8 @@ class Normalised(Run):
     def __init__(self, conv: Conv2d | None, norm: BatchNorm2d, activation: Layer | None = None):
         self.conv, self.norm, self.activation = conv, norm, activation
         self.layers = tuple(layer for layer in (conv, norm, activation) if layer is not None)
+        self._rectified = type(activation) is ReLU
+        self._folded: Folded | None = None
         # arrays of the layers, and whether images of a shape and dtype are computed together with these
         self._noted: tuple[list[np.ndarray], dict[tuple[tuple[int, ...], np.dtype], bool]] = [], {}
 
@@ -166,28 +168,14 @@ class Normalised(Run):
 
         None: a folded weight is not finite, or there are none.
         """
-        conv, norm = self.conv, self.norm
-        if conv is None:
+        if self.conv is None:
             return None
-        weight, bias = np.empty_like(conv.weight.value), np.empty(len(conv.weight.value), x.dtype)
-        start = np.zeros_like(bias) if conv.bias is None else conv.bias.value
-        statistic = norm.running_mean.value, norm.running_var.value
-        affine = tuple(
-            np.full_like(bias, missing) if p is None else p.value
-            for p, missing in ((norm.weight, 1), (norm.bias, 0))
-        )  # fmt: skip
-        with np.errstate(all="ignore"):
-            if not fold(
-                conv.weight.value.reshape(len(bias), -1),
-                start,
-                *statistic,
-                *affine,
-                norm.eps,
-                weight.reshape(len(bias), -1),
-                bias,
-            ):
-                return None
-        return convolution(x, weight, bias, *conv.options, relu=type(self.activation) is ReLU)
+        found = self._folded
+        if found is None or not found.holds(self.conv, self.norm):
+            found = self._folded = Folded(self.conv, self.norm)
+        if not found.finite:
+            return None
+        return convolution(x, found.weight, found.bias, *self.conv.options, relu=self._rectified)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
@@ -196,7 +184,48 @@ class Normalised(Run):
             for layer in self.layers:
                 x = layer(x)
             return x
-        return y if self.activation is None or type(self.activation) is ReLU else self.activation(y)
+        return y if self.activation is None or self._rectified else self.activation(y)
+
+
+class Folded:
+    """A convolution's weights and bias with a normalisation taken in, and what they were made of.
+
+    That is compared at each call, which takes a tenth of the time to make them anew; an optimiser or a user may have
+    changed it in place.
+
+    Attributes:
+        weight: as for the convolution.
+        bias: (C,).
+        finite: whether all of it is finite.
+    """
+
+    def __init__(self, conv: Conv2d, norm: BatchNorm2d):
+        weight = conv.weight.value
+        C, dtype = len(weight), weight.dtype
+        self._missing = np.zeros(C, dtype), np.ones(C, dtype)  # the bias and the shift, and the factor, where not given
+        self.weight, self.bias = np.empty_like(weight), np.empty(C, dtype)
+        self._kept_weight, self._kept, self._eps = (
+            weight.reshape(C, -1).copy(),
+            np.stack(self._numbers(conv, norm)),
+            norm.eps,
+        )
+        with np.errstate(all="ignore"):
+            self.finite = fold(self._kept_weight, self._kept, self._eps, self.weight.reshape(C, -1), self.bias)
+
+    def _numbers(self, conv: Conv2d, norm: BatchNorm2d) -> tuple[np.ndarray, ...]:
+        zeros, ones = self._missing
+        bias, factor, shift = (
+            missing if parameter is None else parameter.value
+            for parameter, missing in ((conv.bias, zeros), (norm.weight, ones), (norm.bias, zeros))
+        )
+        return bias, norm.running_mean.value, norm.running_var.value, factor, shift
+
+    def holds(self, conv: Conv2d, norm: BatchNorm2d) -> bool:
+        """Whether it is what would be made of the layers now."""
+        weight, C = conv.weight.value, len(self._kept_weight)
+        if self._eps != norm.eps or weight.shape != self.weight.shape or weight.dtype != self.weight.dtype:
+            return False
+        return unchanged(weight.reshape(C, -1), self._numbers(conv, norm), self._kept_weight, self._kept)
 
 
 def gate_of(activation: Layer | None, taken: Moments, y: np.ndarray) -> Gate:
