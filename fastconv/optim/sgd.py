@@ -102,7 +102,8 @@ class Optimizer:
         group.update(self.rule, self._numbers(lr), clip.limits(group))
 
     def _unfit(self) -> ValueError:
-        return ValueError(f"{type(self).__name__}: parameters and gradients must be contiguous, writeable arrays")
+        what = "contiguous, writeable arrays of one dtype and shape"
+        return ValueError(f"{type(self).__name__}: parameters and gradients must be {what}")
 
     def update_of(
         self, parameters: Sequence[Parameter], lr_factor: float, clip_value: float | None = None
