@@ -78,7 +78,7 @@ def linked_helper(function: Callable, fastmath: bool = True) -> Callable:
     """Compile a `helper` apart, which kernels call where it lies.
 
     Otherwise each kernel has a copy, which is compiled with it: the micro-kernels take longer than the loops around
-    them.
+    them. Without fastmath it is a `strict_helper`.
     """
     result = RESULTS[function.__annotations__.get("return", "None")]
     if not numba.config.DISABLE_JIT:
