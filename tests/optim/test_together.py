@@ -1,4 +1,4 @@
-"""One kernel call for all parameters: the bits of the formulas in NumPy, clipping on the way, odd parameters, threads."""
+"""One kernel call for all parameters: the bits of NumPy's formulas, clipping on the way, odd parameters, threads."""
 
 from __future__ import annotations
 
