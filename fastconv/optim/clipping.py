@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv._arguments.scalars import number
-from fastconv._runtime.backend import on_numpy
 from fastconv.kernels import updates
 from fastconv.nn.base import Parameter
-from fastconv.optim.group import DTYPES, Group
+from fastconv.optim.group import DTYPES, Group, by_kernels
 
 NO_LIMITS = (math.inf, 1.0)  # of elements; the factor of all
 
@@ -132,7 +131,7 @@ def _gradients(where: str, parameters: Iterable[Parameter]) -> list[np.ndarray]:
 
 def _group(gradients: list[np.ndarray]) -> Group | None:
     """The gradients as one kernel call takes them; None where it cannot."""
-    if on_numpy() or not gradients or gradients[0].dtype not in DTYPES:
+    if not by_kernels() or not gradients or gradients[0].dtype not in DTYPES:
         return None
     group = Group(gradients[0].dtype)
     return group if group.fill(gradients, gradients) else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 
+from fastconv._runtime.backend import on_numpy
 from fastconv._runtime.pointers import Table
 from fastconv.kernels import updates
 
@@ -56,6 +58,11 @@ class Group:
     @property
     def _work(self) -> int:
         return len(self._tasks) * TASK_ELEMENTS * WORK_OF_AN_ELEMENT
+
+
+def by_kernels() -> bool:
+    """Whether kernels change parameters; otherwise, or where there is no JIT for pointers, the formulas in NumPy."""
+    return not on_numpy() and not numba.config.DISABLE_JIT
 
 
 def step_of(

@@ -9,12 +9,11 @@ import numpy as np
 
 from fastconv import reference
 from fastconv._arguments.scalars import number
-from fastconv._runtime.backend import on_numpy
 from fastconv._runtime.pointers import Table
 from fastconv.kernels import updates
 from fastconv.nn.base import Parameter
 from fastconv.optim.clipping import NO_CLIP, NO_LIMITS, Clip
-from fastconv.optim.group import DTYPES, Group, step_of, writable
+from fastconv.optim.group import DTYPES, Group, by_kernels, step_of, writable
 
 
 class Optimizer:
@@ -61,16 +60,16 @@ class Optimizer:
 
     def _step(self, lr_factor: float, clip: Clip) -> None:
         trainable = [i for i, parameter in enumerate(self.parameters) if parameter.trainable]
-        by_kernels = bool(self.rule) and not on_numpy()
+        together = bool(self.rule) and by_kernels()
         dtypes = {self.parameters[i].value.dtype for i in trainable}
-        if clip != NO_CLIP and not (by_kernels and len(dtypes) == 1 and dtypes <= set(DTYPES) and self._each_once()):
+        if clip != NO_CLIP and not (together and len(dtypes) == 1 and dtypes <= set(DTYPES) and self._each_once()):
             clip.apply(self.parameters)
             clip = NO_CLIP
         self.steps += 1
         lr = self.lr * lr_factor
         for dtype in dtypes:
             chosen = [i for i in trainable if self.parameters[i].value.dtype == dtype]
-            if by_kernels and dtype in DTYPES:
+            if together and dtype in DTYPES:
                 self._update_together(chosen, dtype, lr, clip)
                 continue
             for i in chosen:
