@@ -15,7 +15,7 @@ from fastconv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fastconv.data import load_digits
 from fastconv.errors import DivergenceError, ShapeError
 from fastconv.models import lenet5
-from fastconv.optim import SGD, Adam, clip_grad_norm, clip_grad_value, cosine
+from fastconv.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_grad_norm, clip_grad_value, cosine
 from fastconv.training import History, Position, evaluate, fit, predict, train_step
 
 LABELS = "^{}: labels must hold class ids from 0 to 9, got {}$"
@@ -27,9 +27,15 @@ def digits():
     return (x[:300], labels[:300]), (x_test[:50], labels_test[:50])
 
 
+KINDS = {
+    "sgd": lambda p: SGD(p, 0.05, 0.9), "adam": Adam, "adamw": AdamW, "adagrad": Adagrad,
+    "rmsprop": lambda p: RMSprop(p, 1e-3, momentum=0.5, centered=True),
+}  # fmt: skip
+
+
 def trained_parts(seed=0, kind="sgd"):
     model = lenet5(rng=seed)
-    return model, SGD(model.parameters(), 0.05, 0.9) if kind == "sgd" else Adam(model.parameters())
+    return model, KINDS[kind](model.parameters())
 
 
 def assert_same_weights(a, b):
@@ -166,18 +172,21 @@ def test_divergence_leaves_the_last_good_weights(digits, at):
         np.testing.assert_array_equal(value, recorded[-2][name])
 
 
-def test_nan_in_the_data_is_divergence(digits):
+@pytest.mark.parametrize("limit", [{}, {"clip_norm": 0.1}, {"clip_value": 1e-3}], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nan_in_the_data_is_divergence(digits, kind, limit):
     x, labels = digits[0][0][:8].copy(), digits[0][1][:8]
+    model, optimizer = trained_parts(kind=kind)
+    fit(model, (x, labels), optimizer=optimizer, batch_size=8, **limit)
     x[3] = np.nan
-    model, optimizer = trained_parts()
-    before = model.state_dict()
+    before = model.state_dict() | optimizer.state_dict()
     with pytest.raises(DivergenceError, match="step 1 of epoch 1"):
-        fit(model, (x, labels), optimizer=optimizer, batch_size=8)
-    for name, value in model.state_dict().items():
+        fit(model, (x, labels), optimizer=optimizer, batch_size=8, **limit)
+    for name, value in (model.state_dict() | optimizer.state_dict()).items():
         np.testing.assert_array_equal(value, before[name])
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stop", [2, 5, 7])
 def test_a_resumed_run_has_the_same_bits(digits, tmp_path, kind, stop):
     train, test = digits

@@ -74,15 +74,15 @@ def inlined(function: Callable) -> Any:
     return _compiled(function, fastmath=True, inline="always")
 
 
-def linked_helper(function: Callable) -> Callable:
+def linked_helper(function: Callable, fastmath: bool = True) -> Callable:
     """Compile a `helper` apart, which kernels call where it lies.
 
     Otherwise each kernel has a copy, which is compiled with it: the micro-kernels take longer than the loops around
-    them.
+    them. Without fastmath it is a `strict_helper`.
     """
     result = RESULTS[function.__annotations__.get("return", "None")]
     if not numba.config.DISABLE_JIT:
-        link(function, _form(function, True), result)
+        link(function, _form(function, fastmath), result)
     return function
 
 

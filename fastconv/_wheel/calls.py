@@ -59,6 +59,9 @@ def _train(model: Any, dtype: np.dtype) -> None:
     for optimizer in (optim.SGD(model.parameters(), 0.01, 0.9), optim.Adam(model.parameters())):
         for images in (64, 20, 1):
             train_step(model, x[:images], labels[:images], optimizer)
+    for other in (optim.Adagrad, optim.RMSprop):
+        train_step(model, x, labels, other(model.parameters()), clip_value=1.0)
+    train_step(model, x, labels, optimizer, clip_norm=1.0)
     for images in (64, 7, 1):
         model(x[:images])
     fit(model, (x, labels), optimizer=optimizer, epochs=1)

@@ -1,4 +1,4 @@
-"""Loops over single elements or rows: rectifiers, softmax cross-entropy, and the update rules of the optimisers.
+"""Loops over single elements or rows: rectifiers, softmax cross-entropy, and copies.
 
 Indices are unsigned, as in `micro/gemm.py`.
 """
@@ -9,9 +9,7 @@ import numpy as np
 
 from fastconv._runtime.jit import linked, sized_strict_kernel, strict_helper, strict_kernel
 from fastconv._runtime.launch import prange
-from fastconv._runtime.pointers import array_at, prefetch_write
-
-LINE_BYTES = 64  # of the cache, on x86 and most others
+from fastconv._runtime.pointers import array_at
 
 
 @strict_kernel
@@ -132,72 +130,10 @@ def cross_entropy(team, logits, weights, losses, grad):
 def copy(team, targets, sources, tasks, byte):
     """Copy arrays of any dtypes.
 
-    Precondition: addresses (arrays,); tasks as for `sgd`, in bytes. Parallel over tasks.
+    Precondition: addresses (arrays,); tasks as for `updates.update`, in bytes. Parallel over tasks.
     """
     for task in prange(team, tasks.shape[0]):
         p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
         target, source = array_at(targets[p], first + count, byte), array_at(sources[p], first + count, byte)
         for i in range(np.uint64(first), np.uint64(first + count)):
             target[i] = source[i]
-
-
-@strict_helper
-def _claim(values, first, count):
-    """Ask for all of values[first : first + count] at once: every core has read the weights.
-
-    Waiting for one line after another took most of an update (measured: 32 us instead of 52 us for LeNet-5 on 2 cores).
-    """
-    for i in range(np.uint64(first), np.uint64(first + count), np.uint64(LINE_BYTES // values.itemsize)):
-        prefetch_write(values, i)
-
-
-@strict_helper
-def sgd_part(value, grad, velocity, first, count, numbers):
-    """One step of SGD with momentum, in place, of elements first to first + count - 1 of a parameter.
-
-    Precondition: flat arrays of one float type; numbers (4,) of it: the learning rate, the momentum, the weight decay,
-    and whether it is Nesterov's.
-    """
-    lr, momentum, weight_decay, nesterov = numbers[0], numbers[1], numbers[2], numbers[3] != 0
-    _claim(value, first, count)
-    for i in range(np.uint64(first), np.uint64(first + count)):
-        g = grad[i] + weight_decay * value[i]
-        v = momentum * velocity[i] + g
-        velocity[i] = v
-        value[i] -= lr * (g + momentum * v if nesterov else v)
-
-
-@strict_kernel
-def sgd(team, values, grads, velocities, tasks, numbers):
-    """One step of SGD with momentum, in place, of all parameters.
-
-    Precondition: values, grads, velocities (P,) addresses of flat arrays of numbers' dtype; tasks (T, 3) the parameter,
-    its first element and how many, each once; numbers as for `sgd_part`. Parallel over tasks, each of which owns its
-    elements.
-    """
-    for task in prange(team, tasks.shape[0]):
-        p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
-        value = array_at(values[p], first + count, numbers)
-        grad, velocity = array_at(grads[p], first + count, numbers), array_at(velocities[p], first + count, numbers)
-        sgd_part(value, grad, velocity, first, count, numbers)
-
-
-@strict_kernel
-def adam(team, values, grads, means, squares, tasks, numbers):
-    """One step of Adam, in place, of all parameters.
-
-    Precondition and axis as for `sgd`; numbers (9,) the learning rate, beta1, beta2, eps, the weight decay,
-    1 - beta**step of both, and 1 - beta of both, which would lose five digits in float32.
-    """
-    lr, beta1, beta2, eps, weight_decay = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    scale1, scale2, rest1, rest2 = numbers[5], numbers[6], numbers[7], numbers[8]
-    for task in prange(team, tasks.shape[0]):
-        p, first, count = tasks[task, 0], tasks[task, 1], tasks[task, 2]
-        value, grad = array_at(values[p], first + count, numbers), array_at(grads[p], first + count, numbers)
-        m, v = array_at(means[p], first + count, numbers), array_at(squares[p], first + count, numbers)
-        _claim(value, first, count)
-        for i in range(np.uint64(first), np.uint64(first + count)):
-            g = grad[i] + weight_decay * value[i]
-            m[i] = beta1 * m[i] + rest1 * g
-            v[i] = beta2 * v[i] + rest2 * g * g
-            value[i] -= lr * (m[i] / scale1) / (np.sqrt(v[i] / scale2) + eps)

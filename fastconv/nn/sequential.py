@@ -83,7 +83,8 @@ class Sequential(Layer):
         return y, lambda grad_y: backward(array_of(self, "grad_y", grad_y))
 
     def learn(
-        self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None = None, lr_factor: float = 1.0
+        self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None = None, lr_factor: float = 1.0,
+        clip_value: float | None = None,
     ) -> float | None:  # fmt: skip
         """Add the gradients of the mean cross-entropy with class ids to the parameters', all in one kernel call.
 
@@ -92,6 +93,7 @@ class Sequential(Layer):
             labels: class ids (N,).
             optimizer: takes its step in the same call.
             lr_factor: this times the optimiser's learning rate is used.
+            clip_value: the largest value of a gradient that the optimiser takes, as for `clip_grad_value`.
 
         Returns:
             The mean cross-entropy; None, with nothing done, where the model is not all computed with images side by
@@ -104,7 +106,7 @@ class Sequential(Layer):
             return None
         if x.ndim < 2 or labels.shape != x.shape[:1] or not labels.dtype.isnative:
             return None
-        return self._together[0].learn(x, labels, optimizer, lr_factor)
+        return self._together[0].learn(x, labels, optimizer, lr_factor, clip_value)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the last layer's result."""

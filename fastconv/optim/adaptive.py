@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from fastconv import reference
 from fastconv._arguments.scalars import number
-from fastconv.kernels import elementwise
+from fastconv.kernels import updates
 from fastconv.nn.base import Parameter
 from fastconv.optim.sgd import Optimizer
 
@@ -41,6 +40,7 @@ class Adagrad(Optimizer):
     """
 
     slot_names = ("total",)
+    rule = updates.ADAGRAD
 
     def __init__(
         self, parameters: Iterable[Parameter], lr: float = 0.01, lr_decay: float = 0.0, weight_decay: float = 0.0,
@@ -55,11 +55,13 @@ class Adagrad(Optimizer):
             total.fill(start)
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
-        (total,) = slots
-        rate = lr / (1 + (self.steps - 1) * self.lr_decay)
+        (total,), (rate, *_) = slots, self._numbers(lr)
         grad = _decayed(parameter, self.weight_decay)
         total += grad * grad
         parameter.value -= rate * _quotient(grad, np.sqrt(total) + self.eps)
+
+    def _numbers(self, lr: float) -> tuple[float, ...]:
+        return lr / (1 + (self.steps - 1) * self.lr_decay), self.eps, self.weight_decay
 
 
 class RMSprop(Optimizer):
@@ -93,6 +95,8 @@ class RMSprop(Optimizer):
     Generating sequences with recurrent neural networks (2013), equations 38 to 41; formula and defaults are PyTorch's.
     """
 
+    rule = updates.RMSPROP
+
     def __init__(
         self, parameters: Iterable[Parameter], lr: float = 0.01, alpha: float = 0.99, eps: float = 1e-8,
         weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False,
@@ -124,6 +128,15 @@ class RMSprop(Optimizer):
             change = velocity
         parameter.value -= lr * change
 
+    def _numbers(self, lr: float) -> tuple[float, ...]:
+        centered = float(self.centered)
+        return lr, self.alpha, 1 - self.alpha, self.eps, self.weight_decay, self.momentum, centered
+
+    def _rule_slots(self) -> list[list[np.ndarray]]:
+        square = self.slots["square"]  # stands for those that are not used
+        velocity = self.slots["velocity"] if self.momentum else square
+        return [square, velocity, self.slots["mean"] if self.centered else square]
+
 
 class Adam(Optimizer):
     """Adam: steps along the mean of the gradients over the root of the mean of their squares.
@@ -150,7 +163,7 @@ class Adam(Optimizer):
     """
 
     slot_names = ("m", "v")
-    kernel = elementwise.adam
+    rule = updates.ADAM
 
     def __init__(
         self, parameters: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -168,10 +181,14 @@ class Adam(Optimizer):
         options = beta1, beta2, self.eps, self.weight_decay, self.steps
         reference.adam_update(parameter.value, parameter.grad, m, v, lr, *options)
 
-    def _coefficients(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
+    def _numbers(self, lr: float) -> tuple[float, ...]:
         beta1, beta2 = self.betas
         scales = 1 - beta1**self.steps, 1 - beta2**self.steps
-        return (lr, beta1, beta2, self.eps, self.weight_decay, *scales, 1 - beta1, 1 - beta2), ()
+        return lr, beta1, beta2, self.eps, self.weight_decay, *scales, 1 - beta1, 1 - beta2, self._kept(lr)
+
+    def _kept(self, lr: float) -> float:
+        """The share of each value that a step leaves before it changes it."""
+        return 1.0
 
 
 class AdamW(Adam):
@@ -201,6 +218,8 @@ class AdamW(Adam):
     part of the decay as in PyTorch.
     """
 
+    rule = updates.ADAM
+
     def __init__(
         self, parameters: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8, weight_decay: float = 0.01,
@@ -208,13 +227,12 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, eps)
         self.decoupled_decay = number("AdamW", "weight_decay", weight_decay, 0)
 
-    def step(self, lr_factor: float = 1.0) -> None:
-        """Shrink every trainable parameter, then change it as `Adam` does."""
-        kept = 1 - self.lr * lr_factor * self.decoupled_decay
-        for parameter in self.parameters:
-            if parameter.trainable:
-                parameter.value *= kept
-        super().step(lr_factor)
+    def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
+        parameter.value *= self._kept(lr)
+        super()._update(parameter, lr, *slots)
+
+    def _kept(self, lr: float) -> float:
+        return 1 - lr * self.decoupled_decay
 
 
 def _decayed(parameter: Parameter, weight_decay: float) -> np.ndarray:

@@ -4,11 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from fastconv._arguments.scalars import number
+from fastconv.kernels import updates
 from fastconv.nn.base import Parameter
+from fastconv.optim.group import DTYPES, Group, by_kernels
+
+NO_LIMITS = (math.inf, 1.0)  # of elements; the factor of all
+
+
+class Clip(NamedTuple):
+    """What limits the gradients before a step; at most one does.
+
+    Attributes:
+        norm: as for `clip_grad_norm`.
+        value: as for `clip_grad_value`.
+    """
+
+    norm: float | None = None
+    value: float | None = None
+
+    def apply(self, parameters: Iterable[Parameter]) -> None:
+        """Clip the gradients, in place."""
+        if self.norm is not None:
+            clip_grad_norm(parameters, self.norm)
+        elif self.value is not None:
+            clip_grad_value(parameters, self.value)
+
+    def limits(self, group: Group) -> tuple[float, float]:
+        """For the kernel: the largest magnitude of a group's elements, and the factor."""
+        if self.norm is not None:
+            return math.inf, _factor(self.norm, group.norm())
+        return NO_LIMITS if self.value is None else (self.value, 1.0)
+
+
+NO_CLIP = Clip()
 
 
 def clip_grad_value(parameters: Iterable[Parameter], clip_value: float) -> None:
@@ -32,7 +65,12 @@ def clip_grad_value(parameters: Iterable[Parameter], clip_value: float) -> None:
     Source: semantics of PyTorch's `clip_grad_value_`.
     """
     limit = number("clip_grad_value", "clip_value", clip_value, 0)
-    for grad in _gradients("clip_grad_value", parameters):
+    gradients = _gradients("clip_grad_value", parameters)
+    group = _group(gradients)
+    if group:
+        group.update(updates.NO_RULE, (), (limit, 1.0))
+        return
+    for grad in gradients:
         np.clip(grad, -limit, limit, out=grad)
 
 
@@ -69,11 +107,14 @@ def clip_grad_norm(
     if power == 0:
         raise ValueError("clip_grad_norm: norm_type must be above 0, got 0")
     gradients = _gradients(where, parameters)
-    norm = _norm(gradients, power)
+    group = _group(gradients) if power == 2 else None
+    norm = group.norm() if group else _norm(gradients, power)
     if error_if_nonfinite and not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm: the gradients' norm is {norm}, a finite one was needed")
-    factor = limit / (norm + 1e-6)
-    if not factor >= 1:
+    factor = _factor(limit, norm)
+    if group and factor != 1:
+        group.update(updates.NO_RULE, (), (math.inf, factor))
+    elif factor != 1:
         with np.errstate(invalid="ignore"):  # 0 times infinity
             for grad in gradients:
                 grad *= grad.dtype.type(factor)
@@ -86,6 +127,20 @@ def _gradients(where: str, parameters: Iterable[Parameter]) -> list[np.ndarray]:
         if not isinstance(p, Parameter):
             raise TypeError(f"{where}: parameters must be Parameters, got {type(p).__name__}")
     return [p.grad for p in {id(p): p for p in parameters}.values() if p.trainable]
+
+
+def _group(gradients: list[np.ndarray]) -> Group | None:
+    """The gradients as one kernel call takes them; None where it cannot."""
+    if not by_kernels() or not gradients or gradients[0].dtype not in DTYPES:
+        return None
+    group = Group(gradients[0].dtype)
+    return group if group.fill(gradients, gradients) else None
+
+
+def _factor(limit: float, norm: float) -> float:
+    """What the gradients are multiplied by: at most 1, NaN for a norm that is NaN."""
+    factor = limit / (norm + 1e-6)
+    return 1.0 if factor >= 1 else factor
 
 
 def _norm(gradients: list[np.ndarray], power: float) -> float:

@@ -9,13 +9,11 @@ import numpy as np
 
 from fastconv import reference
 from fastconv._arguments.scalars import number
-from fastconv._runtime.backend import on_numpy
-from fastconv._runtime.jit import Kernel
 from fastconv._runtime.pointers import Table
-from fastconv.kernels import elementwise
+from fastconv.kernels import updates
 from fastconv.nn.base import Parameter
-
-TASK_ELEMENTS = 4096  # elements of a parameter that one task of an update changes
+from fastconv.optim.clipping import NO_CLIP, NO_LIMITS, Clip
+from fastconv.optim.group import DTYPES, Group, by_kernels, step_of, writable
 
 
 class Optimizer:
@@ -29,7 +27,7 @@ class Optimizer:
     """
 
     slot_names: tuple[str, ...] = ()
-    kernel: ClassVar[Kernel | None] = None
+    rule: ClassVar[int] = updates.NO_RULE
 
     def __init__(self, parameters: Iterable[Parameter], lr: float):
         self.parameters = list(parameters)
@@ -39,7 +37,9 @@ class Optimizer:
         self.lr = number(type(self).__name__, "lr", lr, 0)
         self.steps = 0
         self.slots = {name: [np.zeros_like(p.value) for p in self.parameters] for name in self.slot_names}
-        self._tables: dict[np.dtype, tuple[Table, np.ndarray]] = {}
+        self._together: dict[np.dtype, Group] = {}
+        self._order: tuple[Sequence[Parameter], list[int]] | None = None
+        self._places = Table()
 
     def zero_grad(self) -> None:
         """Forget the gradients that have come in."""
@@ -48,43 +48,93 @@ class Optimizer:
 
     def step(self, lr_factor: float = 1.0) -> None:
         """Change every trainable parameter once, with `lr_factor` times the learning rate."""
-        self.steps += 1
+        self._step(lr_factor, NO_CLIP)
+
+    def clip_and_step(self, clip: Clip, lr_factor: float = 1.0) -> None:
+        """Clip the gradients, in place, and take a step: in one pass over them where kernels can."""
+        if type(self).step is Optimizer.step:
+            self._step(lr_factor, clip)
+        else:
+            clip.apply(self.parameters)
+            self.step(lr_factor)
+
+    def _step(self, lr_factor: float, clip: Clip) -> None:
         trainable = [i for i, parameter in enumerate(self.parameters) if parameter.trainable]
-        if not on_numpy() and self.kernel is not None:
-            self._update_together(trainable, self.lr * lr_factor)
-            return
-        for i in trainable:
-            self._update(self.parameters[i], self.lr * lr_factor, *(self.slots[name][i] for name in self.slot_names))
+        together = bool(self.rule) and by_kernels()
+        dtypes = {self.parameters[i].value.dtype for i in trainable}
+        if clip != NO_CLIP and not (together and len(dtypes) == 1 and dtypes <= set(DTYPES) and self._each_once()):
+            clip.apply(self.parameters)
+            clip = NO_CLIP
+        self.steps += 1
+        lr = self.lr * lr_factor
+        for dtype in dtypes:
+            chosen = [i for i in trainable if self.parameters[i].value.dtype == dtype]
+            if together and dtype in DTYPES:
+                self._update_together(chosen, dtype, lr, clip)
+                continue
+            for i in chosen:
+                self._update(self.parameters[i], lr, *(self.slots[name][i] for name in self.slot_names))
+
+    def _each_once(self) -> bool:
+        return len({id(parameter) for parameter in self.parameters}) == len(self.parameters)
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
         raise NotImplementedError
 
-    def _coefficients(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
-        """For the kernel: the rule's coefficients, in the parameters' dtype, and further arguments."""
+    def _numbers(self, lr: float) -> tuple[float, ...]:
+        """For the kernel: the rule's numbers."""
         raise NotImplementedError
 
-    def _update_together(self, trainable: list[int], lr: float) -> None:
-        """Change the parameters of each dtype in one kernel call."""
-        coefficients, others = self._coefficients(lr)
-        slots = [self.slots[name] for name in self.slot_names]
-        for dtype in {self.parameters[i].value.dtype for i in trainable}:
-            chosen = [i for i in trainable if self.parameters[i].value.dtype == dtype]
-            arrays = [self.parameters[i].value for i in chosen] + [self.parameters[i].grad for i in chosen]
-            arrays += [slot[i] for slot in slots for i in chosen]
-            table, parts = self._tables.setdefault(dtype, (Table(), np.empty((0, 3), np.int64)))
-            if not table.holds(arrays):
-                self._require_contiguous(arrays)
-                table.fill(arrays)
-                parts = tasks([array.size for array in arrays[: len(chosen)]], TASK_ELEMENTS)
-                self._tables[dtype] = table, parts
-            places = table.addresses.reshape(-1, len(chosen))
-            assert self.kernel is not None
-            # a task is worth a thread, unlike an element
-            self.kernel.sized(len(parts) * TASK_ELEMENTS * 2)(*places, parts, np.array(coefficients, dtype), *others)
+    def _rule_slots(self) -> list[list[np.ndarray]]:
+        """For the kernel: the arrays of the rule's slots."""
+        return [self.slots[name] for name in self.slot_names]
 
-    def _require_contiguous(self, arrays: list[np.ndarray]) -> None:
-        if not all(array.flags.carray for array in arrays):
-            raise ValueError(f"{type(self).__name__}: parameters and gradients must be contiguous, writeable arrays")
+    def _update_together(self, chosen: list[int], dtype: np.dtype, lr: float, clip: Clip) -> None:
+        """Change parameters of one dtype in one kernel call."""
+        group = self._together.get(dtype)
+        if group is None:
+            group = self._together[dtype] = Group(dtype)
+        parameters = [self.parameters[i] for i in chosen]
+        slots = [slot[i] for slot in self._rule_slots() for i in chosen]
+        if not group.fill([p.value for p in parameters], [p.grad for p in parameters], slots):
+            raise self._unfit()
+        group.update(self.rule, self._numbers(lr), clip.limits(group))
+
+    def _unfit(self) -> ValueError:
+        what = "contiguous, writeable arrays of one dtype and shape"
+        return ValueError(f"{type(self).__name__}: parameters and gradients must be {what}")
+
+    def update_of(
+        self, parameters: Sequence[Parameter], lr_factor: float, clip_value: float | None = None
+    ) -> updates.Step | None:  # fmt: skip
+        """A step for a kernel that computes the gradients as well, which counts as taken.
+
+        Args:
+            parameters: in the kernel's order, of one dtype.
+            lr_factor: as for `step`.
+            clip_value: what the gradients are limited to, if they are.
+
+        Returns:
+            The step; None, and no step is counted, unless they are all of this optimiser's parameters, and trainable,
+            and it is one of this package.
+        """
+        if "rule" not in vars(type(self)) or not all([p.trainable for p in parameters]):
+            return None
+        if self._order is None or self._order[0] is not parameters:
+            places = {id(p): i for i, p in enumerate(self.parameters)}
+            if len(parameters) != len(self.parameters) or any(id(p) not in places for p in parameters):
+                return None
+            self._order = parameters, [places[id(p)] for p in parameters]
+        slots = [slot[i] for slot in self._rule_slots() for i in self._order[1]]
+        dtype = parameters[0].value.dtype
+        if not self._places.holds(slots):
+            if not writable(slots, dtype):
+                raise self._unfit()
+            self._places.fill(slots)
+        self.steps += 1
+        limits = NO_LIMITS if clip_value is None else (clip_value, 1.0)
+        places_of_slots = self._places.addresses.reshape(-1, len(parameters))
+        return step_of(self.rule, places_of_slots, self._numbers(self.lr * lr_factor), limits, dtype)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the state: `steps`, `lr`, and the slots as `"velocity.0"`."""
@@ -133,7 +183,7 @@ class SGD(Optimizer):
     """
 
     slot_names = ("velocity",)
-    kernel = elementwise.sgd
+    rule = updates.SGD
 
     def __init__(
         self, parameters: Iterable[Parameter], lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False,
@@ -143,47 +193,11 @@ class SGD(Optimizer):
         self.momentum = number("SGD", "momentum", momentum, 0, below=1)
         self.weight_decay = number("SGD", "weight_decay", weight_decay, 0)
         self.nesterov = bool(nesterov)
-        self._order: tuple[Sequence[Parameter], list[int]] | None = None
-        self._velocities = Table()
 
     def _update(self, parameter: Parameter, lr: float, *slots: np.ndarray) -> None:
         (velocity,) = slots
         options = self.momentum, self.nesterov, self.weight_decay
         reference.sgd_update(parameter.value, parameter.grad, velocity, lr, *options)
 
-    def _coefficients(self, lr: float) -> tuple[tuple[float, ...], tuple[Any, ...]]:
-        return (lr, self.momentum, self.weight_decay, float(self.nesterov)), ()
-
-    def update_of(self, parameters: Sequence[Parameter], lr_factor: float) -> tuple[np.ndarray, np.ndarray] | None:
-        """A step for a kernel that computes the gradients as well, which counts as taken.
-
-        Args:
-            parameters: in the kernel's order, of one dtype.
-            lr_factor: as for `step`.
-
-        Returns:
-            Where their velocities lie, and the coefficients for `elementwise.sgd_part`; None, and no step is counted,
-            unless they are all of this optimiser's parameters, and trainable.
-        """
-        if type(self) is not SGD or not all([p.trainable for p in parameters]):
-            return None
-        if self._order is None or self._order[0] is not parameters:
-            places = {id(p): i for i, p in enumerate(self.parameters)}
-            if len(parameters) != len(places) or any(id(p) not in places for p in parameters):
-                return None
-            self._order = parameters, [places[id(p)] for p in parameters]
-        velocities = [self.slots["velocity"][i] for i in self._order[1]]
-        if not self._velocities.holds(velocities):
-            self._require_contiguous(velocities)
-            self._velocities.fill(velocities)
-        self.steps += 1
-        coefficients, _ = self._coefficients(self.lr * lr_factor)
-        return self._velocities.addresses, np.array(coefficients, parameters[0].value.dtype)
-
-
-def tasks(lengths: list[int], most: int) -> np.ndarray:
-    """(parameter, first element, how many) for each task, of `most` elements at most: (tasks, 3) int64."""
-    parts = [
-        (i, first, min(most, size - first)) for i, size in enumerate(lengths) for first in range(0, size, most)
-    ]  # fmt: skip
-    return np.array(parts, np.int64).reshape(-1, 3)
+    def _numbers(self, lr: float) -> tuple[float, ...]:
+        return lr, self.momentum, self.weight_decay, float(self.nesterov)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from fastconv._arguments.hints import GREY
 from fastconv._arguments.scalars import number
 from fastconv.errors import ShapeError
-from fastconv.nn import Layer, Parameter
-from fastconv.optim import Optimizer, clip_grad_norm, clip_grad_value
+from fastconv.nn import Layer
+from fastconv.optim import Optimizer
+from fastconv.optim.clipping import Clip
 from fastconv.training.run import Callback, Pair
-
-Clip: TypeAlias = Callable[[list[Parameter]], object] | None
 
 
 def check_model(where: str, model: Any) -> None:
@@ -55,11 +53,10 @@ def clip_of(where: str, norm: float | None, value: float | None) -> Clip:
     """What limits the gradients before a step, if anything does."""
     if norm is not None and value is not None:
         raise ValueError(f"{where}: clip_norm={norm} and clip_value={value} were given, at most one was needed")
-    if norm is not None:
-        return functools.partial(clip_grad_norm, max_norm=number(where, "clip_norm", norm, 0))
-    if value is not None:
-        return functools.partial(clip_grad_value, clip_value=number(where, "clip_value", value, 0))
-    return None
+    return Clip(
+        None if norm is None else number(where, "clip_norm", norm, 0),
+        None if value is None else number(where, "clip_value", value, 0),
+    )
 
 
 def pair_of(where: str, name: str, value: Any) -> Pair:

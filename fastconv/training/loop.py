@@ -17,8 +17,8 @@ from fastconv.history import History
 from fastconv.nn import Layer
 from fastconv.nn.init import Rng, generator
 from fastconv.optim import Optimizer, constant
+from fastconv.optim.clipping import Clip
 from fastconv.training.arguments import (
-    Clip,
     callbacks_of,
     check_model_and_optimizer,
     check_parameters,

@@ -9,7 +9,7 @@ import numpy as np
 from fastconv._runtime.pointers import Table
 from fastconv.kernels import elementwise
 from fastconv.nn.base import Buffer, Parameter
-from fastconv.optim.sgd import tasks
+from fastconv.optim.group import tasks
 from fastconv.training.run import Run
 
 TASK_BYTES = 2**14  # copied in one task: what one of an optimiser's tasks changes, so that the same core has it

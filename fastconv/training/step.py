@@ -9,8 +9,9 @@ from fastconv._arguments.scalars import number
 from fastconv.errors import ShapeError
 from fastconv.functional.loss import cross_entropy_of
 from fastconv.nn import Layer, Sequential
-from fastconv.optim import SGD, Optimizer
-from fastconv.training.arguments import Clip, check_model_and_optimizer, check_parameters, clip_of, with_hint
+from fastconv.optim import Optimizer
+from fastconv.optim.clipping import Clip
+from fastconv.training.arguments import check_model_and_optimizer, check_parameters, clip_of, with_hint
 
 
 def train_step(
@@ -64,9 +65,9 @@ def step(
     optimizer.zero_grad()
     keep_memory_for(optimizer)
     network = model if isinstance(model, Sequential) else None
-    if network is not None and clip is None and isinstance(optimizer, SGD):
-        # a step in one call, which is only taken with just the model's parameters
-        loss = network.learn(x, labels, optimizer, lr_factor)
+    if network is not None and clip.norm is None and isinstance(optimizer, Optimizer):
+        # a step in one call, which is only taken with just the model's parameters; the norm needs all gradients first
+        loss = network.learn(x, labels, optimizer, lr_factor, clip.value)
         if loss is not None:
             return loss
     if not parameters_checked:
@@ -77,7 +78,9 @@ def step(
         logits, backward = with_hint(forward, x)
         loss, grad = cross_entropy_of(where, "labels", logits, labels)
         backward(grad)
-    if clip is not None:
-        clip(optimizer.parameters)
-    optimizer.step(lr_factor)
+    if isinstance(optimizer, Optimizer):
+        optimizer.clip_and_step(clip, lr_factor)
+    else:
+        clip.apply(optimizer.parameters)
+        optimizer.step(lr_factor)
     return loss

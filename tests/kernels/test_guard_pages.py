@@ -229,7 +229,27 @@ def other_calls(fastconv, at_end):
                 fastconv.col2im(out, x.shape, 2, padding=1, order=order, out=back)
                 np.testing.assert_array_equal(back, reference.col2im(cols, x.shape, 2, padding=1, order=order))
                 count += 1
+            for make in optimizers(fastconv):
+                steps(fastconv, make, rng.standard_normal((2, n)).astype(dtype), at_end)
+                count += 1
     return count
+
+
+def optimizers(fastconv):
+    optim = fastconv.optim
+    all_of_rmsprop = {"momentum": 0.5, "centered": True}
+    return optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad, lambda p: optim.RMSprop(p, **all_of_rmsprop)
+
+
+def steps(fastconv, make, values, at_end):
+    parameter = fastconv.nn.Parameter(values[0])
+    parameter.value, parameter.grad = (fence(a, at_end) for a in values)
+    optimizer = make([parameter])
+    optimizer.slots = {name: [fence(a, at_end) for a in arrays] for name, arrays in optimizer.slots.items()}
+    optimizer.step()
+    fastconv.optim.clip_grad_norm([parameter], 0.1)
+    fastconv.optim.clip_grad_value([parameter], 0.1)
+    assert np.isfinite(parameter.value).all()
 
 
 CALLS = {"conv": conv_calls, "transposed": transposed_calls, "pool": pool_calls, "other": other_calls}
@@ -237,6 +257,7 @@ CALLS = {"conv": conv_calls, "transposed": transposed_calls, "pool": pool_calls,
 
 def main(name, end):
     import fastconv
+    import fastconv.optim
     import fastconv.reference
     from fastconv._arguments import arrays
 

@@ -21,7 +21,8 @@ from fastconv.kernels.fused import records, small_batch
 from fastconv.kernels.micro.vectors import VECTOR_BYTES
 from fastconv.models import lenet5
 from fastconv.nn.fused import interleaved
-from fastconv.optim import SGD
+from fastconv.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastconv.optim.clipping import Clip
 from fastconv.training import train_step
 
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT, layers run one by one")
@@ -317,21 +318,53 @@ def test_learning_in_one_call_has_the_same_bits(name, N, dtype):
         close(p.grad, 2 * wanted)
 
 
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}])
-def test_a_step_in_one_call_has_the_same_bits(options):
-    net, x, _ = prepared(EXACT["everything"], 20, np.float32, real)
+OPTIMIZERS = {
+    "SGD": lambda p: SGD(p, 0.01),
+    "momentum": lambda p: SGD(p, 0.01, 0.9),
+    "Nesterov": lambda p: SGD(p, 0.01, 0.5, True, 0.1),
+    "Adam": lambda p: Adam(p, 0.01),
+    "AdamW": lambda p: AdamW(p, 0.01, weight_decay=0.1),
+    "Adagrad": lambda p: Adagrad(p, 0.01, 0.1, 0.1),
+    "RMSprop": lambda p: RMSprop(p, 0.01),
+    "RMSprop with all": lambda p: RMSprop(p, 0.01, 0.9, 1e-8, 0.1, 0.9, True),
+}
+
+
+@pytest.mark.parametrize("limit", [{}, {"clip_value": 1e-3}, {"clip_norm": 0.01}], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_in_one_call_has_the_same_bits(name, dtype, limit):
+    """Those of the gradients alone, the clipping and the optimiser's own step, whose state may be another's."""
+    net, x, _ = prepared(EXACT["everything"], 20, dtype, real)
     other, labels = copy.deepcopy(net), np.arange(20) % 3
-    optimizers = SGD(net.parameters(), 0.01, **options), SGD(other.parameters(), 0.01, **options)
+    optimizers = OPTIMIZERS[name](net.parameters()), OPTIMIZERS[name](other.parameters())
+    clip = Clip(limit.get("clip_norm"), limit.get("clip_value"))
     for _ in range(3):
-        assert train_step(net, x, labels, optimizers[0], lr_factor=0.5) == other.learn(x, labels)
+        resumed = OPTIMIZERS[name](net.parameters())
+        resumed.load_state_dict(optimizers[0].state_dict())
+        optimizers = resumed, optimizers[1]
+        assert train_step(net, x, labels, resumed, lr_factor=0.5, **limit) == other.learn(x, labels)
+        clip.apply(other.parameters())
         optimizers[1].step(0.5)
         for p, q in zip(net.parameters(), other.parameters()):
             assert_same_bits(p.value, q.value)
             assert_same_bits(p.grad, q.grad)
             q.zero_grad()
     assert optimizers[0].steps == optimizers[1].steps == 3
-    for v, w in zip(*(optimizer.slots["velocity"] for optimizer in optimizers)):
-        assert_same_bits(v, w)
+    for slot, arrays in optimizers[0].slots.items():
+        for v, w in zip(arrays, optimizers[1].slots[slot]):
+            assert_same_bits(v, w)
+    assert "clip_norm" in limit or net.learn(x, labels, resumed, clip_value=clip.value) is not None  # in one call
+
+
+def test_a_step_in_one_call_is_not_for_an_optimizer_with_a_step_of_its_own():
+    class Own(Adam):
+        def step(self, lr_factor=1.0):
+            super().step(lr_factor / 2)
+
+    net, x, _ = prepared(EXACT["everything"], 20, np.float32, real)
+    labels = np.arange(20) % 3
+    assert net.learn(x, labels, Own(net.parameters())) is None
 
 
 def test_a_step_in_one_call_is_for_an_optimizer_of_the_whole_model():

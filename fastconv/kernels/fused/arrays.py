@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.kernels.updates import Step
+
 
 class Network(NamedTuple):
     """A network's stages and what belongs to them.
@@ -56,16 +58,14 @@ class Workspace(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """Where the gradients of the parameters go, and the step of SGD that is taken with them, or none.
+    """Where the gradients of the parameters go, and the step of an optimiser that is taken with them, or none.
 
     Attributes:
         grads: (parameters,) addresses, 0 where no gradient is wanted.
         fresh: (parameters,) whether what is there does not count.
-        velocities: (parameters,) addresses, or empty: no step.
-        numbers: for `elementwise.sgd_part`.
+        step: of these parameters; of `NO_RULE` where there is none.
     """
 
     grads: np.ndarray
     fresh: np.ndarray
-    velocities: np.ndarray
-    numbers: np.ndarray
+    step: Step

@@ -6,11 +6,11 @@ import numpy as np
 
 from fastconv._runtime.jit import inlined, linked_helper
 from fastconv._runtime.pointers import array_at
-from fastconv.kernels.elementwise import sgd_part
 from fastconv.kernels.indirection import row_offsets
 from fastconv.kernels.micro.gemm import add_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import LANES
+from fastconv.kernels.updates import NO_RULE, update_part
 
 
 @inlined
@@ -90,7 +90,7 @@ def _multiply_samples(stage, first, count, nothing, arena, blocks, targets):
 
 @linked_helper
 def _step(stage, first, count, values, targets):
-    """A step of SGD of the weights and biases whose gradients a task has computed."""
+    """The optimiser's step of the weights and biases whose gradients a task has computed."""
     convolution = stage.convolution
     K, size = convolution.K, stage.sums.C * convolution.K
     if convolution.linear:
@@ -98,12 +98,9 @@ def _step(stage, first, count, values, targets):
     else:
         weights = min(first, size), min(max(size - first, 0), count)
         biases = max(first - size, 0), count - weights[1]
-    numbers = targets.numbers
     for p, (begin, length) in ((convolution.weight, weights), (convolution.bias, biases)):
         if p >= 0:
-            end = begin + length
-            value, grad = array_at(values[p], end, numbers), array_at(targets.grads[p], end, numbers)
-            sgd_part(value, grad, array_at(targets.velocities[p], end, numbers), begin, length, numbers)
+            update_part(values, targets.grads, p, begin, length, targets.step)
 
 
 @linked_helper
@@ -114,5 +111,5 @@ def update_task(network, tasks, task, arena, partial, blocks, targets):
         _multiply_samples(stage, first, count, network.nothing, arena, blocks, targets)
     else:
         _sum_blocks(stage, first, count, network.nothing, partial, blocks, targets)
-    if targets.velocities.size > 0:
+    if targets.step.rule != NO_RULE:
         _step(stage, first, count, network.values, targets)

@@ -108,7 +108,9 @@ class Together(Run):
 
         return y, backward
 
-    def learn(self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None, lr_factor: float) -> float | None:
+    def learn(
+        self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None, lr_factor: float, clip_value: float | None
+    ) -> float | None:  # fmt: skip
         """The mean cross-entropy with class ids, its gradients added to the parameters'; None: not in one call.
 
         With an optimiser, its step is taken as well, or nothing is done.
@@ -119,7 +121,7 @@ class Together(Run):
         ids = labels if labels.dtype.kind == "u" else labels.view(f"u{labels.itemsize}")  # negative ones are huge
         if ids.max() >= program.plan.result_shape[0]:
             return None
-        update = optimizer.update_of(program.parameters, lr_factor) if optimizer else None
+        update = optimizer.update_of(program.parameters, lr_factor, clip_value) if optimizer else None
         return None if optimizer and update is None else program.learn(x, labels, update)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 
@@ -17,20 +17,19 @@ from fastconv.kernels.fused import network as kernels
 from fastconv.kernels.fused import small_batch
 from fastconv.kernels.fused.arrays import Batch, Network, Targets, Workspace
 from fastconv.kernels.micro.vectors import LANES
+from fastconv.kernels.updates import NO_RULE, Step
 from fastconv.nn.base import Layer, Parameter
 from fastconv.nn.fused.plan import plan
 from fastconv.nn.fused.workspace import FEW, KEPT, PASSED, Lease, Memories, Memory
 
 MULTIPLICATIONS_AT_ONCE = 16  # in the time that an element takes elsewhere
 
-Update: TypeAlias = tuple[np.ndarray, np.ndarray]
-
 
 class Updater(Protocol):
-    """An optimiser whose step the kernels can take: `SGD`."""
+    """An optimiser whose step the kernels can take."""
 
-    def update_of(self, parameters: Sequence[Parameter], lr_factor: float) -> Update | None:
-        """Where the slots of the parameters lie, and numbers; None: not for these."""
+    def update_of(self, parameters: Sequence[Parameter], lr_factor: float, clip_value: float | None) -> Step | None:
+        """The step of the parameters; None: not for these."""
 
 
 class Program:
@@ -51,6 +50,7 @@ class Program:
         self.shape, self.dtype, self.plan = shape, dtype, plan(layers, shape, dtype)
         self.parameters, self.memories = self.plan.parameters, Memories(self.plan, dtype)
         self._empty, self._nothing = np.empty(0, dtype), np.zeros(self.plan.widest, dtype)
+        self._no_step = Step(NO_RULE, np.empty((0, 0), np.int64), self._empty, self._empty)
         self._places, self._shapes = Table(), [parameter.value.shape for parameter in self.parameters]
 
     def ready(self) -> bool:
@@ -96,26 +96,25 @@ class Program:
         self._backward(lease.memory, batch, grad_x.reshape(-1), None)
         return grad_x if need_x else None
 
-    def learn(self, x: np.ndarray, labels: np.ndarray, update: Update | None = None) -> float:
+    def learn(self, x: np.ndarray, labels: np.ndarray, step: Step | None = None) -> float:
         """Add the gradients of the mean cross-entropy with the class ids to the parameters', and return it.
 
-        With an update, the parameters are changed as well.
+        With a step, the parameters are changed as well.
         """
         lease, losses = self.memories.lease(KEPT, ceil_div(len(x), LANES)), np.empty(len(x))
         flat, ids = ready(x, self.dtype).reshape(-1), ready(labels, np.dtype(np.int64))
-        self._backward(lease.memory, Batch(flat, ids, losses, self._empty), self._empty, update)
+        self._backward(lease.memory, Batch(flat, ids, losses, self._empty), self._empty, step)
         return 0.0 + float(losses.sum()) / len(x)  # as `cross_entropy` does
 
-    def _backward(self, memory: Memory, batch: Batch, grad_x: np.ndarray, update: Update | None) -> None:
+    def _backward(self, memory: Memory, batch: Batch, grad_x: np.ndarray, step: Step | None) -> None:
         grads, parameters = self._grads, self.parameters
         frozen = [i for i, parameter in enumerate(parameters) if not parameter.trainable]
         if frozen:
             grads = grads.copy()
             grads[frozen] = 0
         fresh = np.array([parameter.begin() if parameter.trainable else False for parameter in parameters])
-        velocities, numbers = update or (np.empty(0, np.int64), self._empty)
         kernels.backward(
             self._network, batch,
             Workspace(memory.arena, memory.scratch[: get_num_threads()], memory.patterns, memory.partial),
-            self.plan.tasks, Targets(grads, fresh, velocities, numbers), grad_x,
+            self.plan.tasks, Targets(grads, fresh, step or self._no_step), grad_x,
         )  # fmt: skip
