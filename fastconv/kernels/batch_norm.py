@@ -180,39 +180,6 @@ def gradient(team, g, x, numbers, gate, grad_x):
 
 
 @sized_strict_kernel
-def add_passing(team, target, g, result, bounds):
-    """Add g to target where the result lies between the bounds.
-
-    Precondition: flat arrays of one size; bounds (2,). Parallel over elements.
-    """
-    least, most, zero = bounds[0], bounds[1], g.dtype.type(0)
-    for element in prange(team, target.size):
-        i = np.uint64(element)
-        target[i] += g[i] if least < result[i] < most else zero
-
-
-@sized_strict_kernel
-def add_within(team, target, side, bounds):
-    """target = target + side, within the bounds, NaN where the sum is NaN.
-
-    Precondition: flat arrays of one size; bounds (2,). Parallel over elements.
-    """
-    least, most = bounds[0], bounds[1]
-    for element in prange(team, target.size):
-        i = np.uint64(element)
-        value = target[i] + side[i]
-        target[i] = least if value <= least else most if value >= most else value
-
-
-@sized_kernel
-def add(team, target, side):
-    """target += side. Precondition: flat arrays of one size. Parallel over elements."""
-    for element in prange(team, target.size):
-        i = np.uint64(element)
-        target[i] += side[i]
-
-
-@sized_strict_kernel
 def scaling(team, mean, var, weight, bias, eps, numbers):
     """numbers (3, C) = the centres, factors and shifts with which `scale` normalises; all others (C,) float64.
 
@@ -233,46 +200,6 @@ def gradient_numbers(team, mean, var, weight, eps, plain, weighted, count, grad_
         grad_weight[c] = weighted[c] * inverse
         numbers[0, c], numbers[1, c] = mean[c], factor
         numbers[2, c], numbers[3, c] = -factor * inverse * grad_weight[c] / count, -factor * plain[c] / count
-
-
-@sized_strict_kernel
-def unchanged(team, weight, numbers, kept_weight, kept) -> bool:
-    """Whether a convolution's weights and the numbers of its normalisation are those that were kept; NaN never is.
-
-    Precondition: weight and kept_weight (C, K); numbers, five of (C,), and kept (5, C), all of one dtype. Parallel over
-    C.
-    """
-    bias, mean, var, factor, shift = numbers
-    same = True
-    for c in prange(team, len(weight)):
-        same = same and bias[c] == kept[0, c] and mean[c] == kept[1, c] and var[c] == kept[2, c]
-        same = same and factor[c] == kept[3, c] and shift[c] == kept[4, c]
-        if not same:
-            break
-        others = 0
-        for k in range(weight.shape[1]):
-            others += weight[c, k] != kept_weight[c, k]
-        same = others == 0
-    return same
-
-
-@sized_strict_kernel
-def fold(team, weight, numbers, eps, folded, bias) -> bool:
-    """folded and bias = a convolution's weights and bias with the normalisation taken in; whether all are finite.
-
-    Precondition: weight and folded (C, K), bias (C,), numbers (5, C): bias, mean, variance, factor and shift; all of
-    one dtype. Parallel over C.
-    """
-    zero, good = bias.dtype.type(0), True
-    for c in prange(team, len(weight)):
-        slope = numbers[3, c] / np.sqrt(np.float64(numbers[2, c]) + eps)
-        bias[c] = (np.float64(numbers[0, c]) - numbers[1, c]) * slope + numbers[4, c]
-        total = bias[c] * zero
-        for k in range(weight.shape[1]):
-            folded[c, k] = weight[c, k] * slope
-            total += folded[c, k] * zero
-        good = good and total == zero  # zero times what is not finite is NaN
-    return good
 
 
 @linked

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from fastconv._engine.batch_norm import planes
-from fastconv.kernels.batch_norm import OPEN, Gate, add, add_passing, add_within
+from fastconv.kernels.batch_norm import OPEN, Gate
+from fastconv.kernels.branches import add, add_passing, add_within
 from fastconv.nn.base import Backward, Layer, gradient_of
 from fastconv.nn.fused.chain import chained
 from fastconv.nn.fused.normalised import Added, Normalised, bounds_of, gate_of

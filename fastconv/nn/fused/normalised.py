@@ -15,7 +15,8 @@ import numpy as np
 from fastconv._arguments.arrays import empty
 from fastconv._engine.batch_norm import gated_gradients, planes, statistics
 from fastconv.functional.conv import convolution
-from fastconv.kernels.batch_norm import OF_RESULT, OF_SUM, OPEN, Gate, fold, scale, scaling, unchanged
+from fastconv.kernels.batch_norm import OF_RESULT, OF_SUM, OPEN, Gate, scale, scaling
+from fastconv.kernels.folding import fold, unchanged
 from fastconv.nn.activation import ReLU, ReLU6
 from fastconv.nn.base import Backward, Layer, gradient_of
 from fastconv.nn.conv import Conv2d
