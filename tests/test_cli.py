@@ -21,7 +21,7 @@ from fastconv.cli.log_styles import STYLES
 from fastconv.cli.settings import new_optimizer
 from fastconv.data import FASHION_MNIST_CLASSES, load_digits, write_idx
 from fastconv.data.mnist import FILES
-from fastconv.models import small_resnet
+from fastconv.models import MODELS, small_resnet
 from fastconv.optim import SGD, Adam
 from fastconv.training import Position, Run, predict
 from fastconv.weights import load_weights
@@ -51,9 +51,9 @@ def run(capsys):
     return call
 
 
-def write_folder(folder, count=60, test=True, classes=10):
+def write_folder(folder, count=60, test=True, classes=10, size=28):
     (x, labels), _ = load_digits()
-    images = np.rint(255 * x[:count, 0]).astype(np.uint8)
+    images = np.rint(255 * x[:count, 0, :size, :size]).astype(np.uint8)
     labels = (labels[:count] % classes).astype(np.uint8)
     arrays = (images, labels, images[:20], labels[:20])
     for name, array in zip(FILES if test else FILES[:2], arrays):
@@ -111,6 +111,27 @@ def test_train_options(run, folder, words):
     assert last_row(out).keys() == KEYS
     assert last_row(out)["threads"] == (1 if "--threads" in words else 2)
     assert fastconv.get_backend() == "numba"
+
+
+@pytest.mark.parametrize("name", ["cifar-cnn", "deep-convnet", "resnet20"])
+def test_models_that_fit_the_data_s_images(run, tmp_path, name):
+    """Made for others, they take these, and a checkpoint is of the same sizes."""
+    (tmp_path / "images").mkdir()
+    folder, path = write_folder(tmp_path / "images", size=20), tmp_path / "m.npz"
+    assert run("train", name, "--data", folder, "--epochs", 1, "--batch-size", 20, "--save", path, "--json")[0] == 0
+    assert load_checkpoint(path).settings["shape"] == [1, 20, 20]
+    code, out, _ = run("eval", path, "--json")
+    assert code == 0 and 0 <= last_row(out)["test_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("name, size, said", [
+    ("lenet5", 20, "lenet5 takes no images of 1 x 20 x 20, as {} has: Sequential: layer 7, Linear: takes 400 inputs"),
+    ("cifar-cnn", 8, "cifar_cnn: takes no images of 8 x 8: Sequential: layer 10, MaxPool2d: the kernel's height 2"),
+])  # fmt: skip
+def test_images_that_a_model_cannot_take(run, tmp_path, name, size, said):
+    folder = write_folder(tmp_path, size=size)
+    code, _, err = run("train", name, "--data", folder, "--epochs", 1)
+    assert code == 1 and err.startswith(f"fastconv: error: {said.format(folder)}")
 
 
 def test_the_model_that_was_trained_is_compared(run, folder, monkeypatch):
@@ -618,6 +639,10 @@ def test_info(run):
     assert isinstance(facts["extras"], list) and set(facts["extras"]) <= set(config.EXTRAS)
     code, out, _ = run("info", "--model", "lenet5")
     assert code == 0 and "layers 0 to 11: together, images side by side" in out and "61,706" in out
+    for name in MODELS:
+        code, out, _ = run("info", "--model", name, "--batch-size", 3)
+        assert code == 0 and "(3, 10)" in out
+    assert "(3, 256, 8, 8)" in out  # of 64 x 64
     code, out, _ = run("info", "--model", "lenet5", "--batch-size", 1, "--json")
     assert code == 0 and "fewer than 8" in last_row(out)["model"][-1]
     with pytest.raises(SystemExit, match="2"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from fastconv.models.alexnet import small_alexnet
 from fastconv.models.cifar_cnn import cifar_cnn
@@ -23,6 +24,7 @@ __all__ = [
     "LENET5_CONNECTIONS",
     "LENET5_VARIANTS",
     "MODELS",
+    "SIZED",
     "cifar_cnn",
     "deep_convnet",
     "lenet5",
@@ -30,6 +32,7 @@ __all__ = [
     "lenet5_tensorflow",
     "mnist_cnn",
     "mobilenet_small",
+    "model_for",
     "resnet20",
     "simple_convnet",
     "small_alexnet",
@@ -60,3 +63,24 @@ IMAGE_SHAPES: dict[str, tuple[int, int, int]] = {
     **dict.fromkeys(("cifar-cnn", "resnet20", "mobilenet-small"), (3, 32, 32)),
     "vgg-small": (3, 64, 64),
 }
+# those whose first linear layer follows from the size of the images
+SIZED = ("simple-convnet", "mnist-cnn", "deep-convnet", "cifar-cnn", "vgg-small")
+
+
+def model_for(name: str, image_shape: tuple[int, int, int], **options: Any) -> Sequential:
+    """A model of MODELS for images of a shape, whose channels any of them takes, and whose size those of SIZED take.
+
+    Args:
+        name: of the model.
+        image_shape: (C, H, W); a model that has one size keeps it, and its `output_shape` tells that it is another.
+        options: the other arguments of the model.
+
+    Raises:
+        ValueError: an argument is out of range, or nothing is left of such an image.
+
+    Example:
+        >>> model_for("cifar-cnn", (1, 28, 28), rng=0).output_shape((64, 1, 28, 28))
+        (64, 10)
+    """
+    size = {"image_size": image_shape[1:]} if name in SIZED else {}
+    return MODELS[name](in_channels=image_shape[0], **size, **options)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fastconv._arguments.sizes import Int2, integer, pair
 from fastconv.errors import ShapeError
-from fastconv.nn import Sequential
+from fastconv.nn import Dropout, Sequential
 
 
 def class_and_channel_counts(where: str, num_classes: int, in_channels: int) -> tuple[int, int]:
@@ -20,6 +22,13 @@ def widths(where: str, channels: Sequence[Any], count: int | None = None) -> lis
     if len(channels) != count if count else not channels:
         raise ShapeError(f"{where}: channels must be {count or 'one or more'} integers, got {channels!r}")
     return [integer(where, "channels", n, 1) for n in channels]
+
+
+def dropouts(where: str, shares: Any, count: int, source: np.random.Generator) -> list[Dropout]:
+    """So many layers, each with its share."""
+    if not isinstance(shares, Sequence) or len(shares) != count:
+        raise ValueError(f"{where}: dropout must be {count} numbers, got {shares!r}")
+    return [Dropout(share, rng=source) for share in shares]
 
 
 def flat_size(where: str, features: Sequential, in_channels: int, image_size: Int2) -> int:

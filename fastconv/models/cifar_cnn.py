@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv._arguments.sizes import Int2, integer
-from fastconv.models.arguments import class_and_channel_counts, flat_size, widths
-from fastconv.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, init
+from fastconv.models.arguments import class_and_channel_counts, dropouts, flat_size, widths
+from fastconv.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential, init
 
 
 def cifar_cnn(
@@ -47,7 +47,7 @@ def cifar_cnn(
     hidden = integer(where, "hidden", hidden, 1)
     conv = functools.partial(Conv2d, initialiser=init.xavier_uniform, rng=source, dtype=dtype)
     linear = functools.partial(Linear, initialiser=init.xavier_uniform, rng=source, dtype=dtype)
-    rates = [Dropout(share, rng=source) for share in dropout]
+    rates = dropouts(where, dropout, 3, source)
     features = Sequential(
         conv(inputs, first, 3, padding=1), ReLU(), conv(first, first, 3), ReLU(), MaxPool2d(2), rates[0],
         conv(first, second, 3, padding=1), ReLU(), conv(second, second, 3), ReLU(), MaxPool2d(2), rates[1],

@@ -20,7 +20,8 @@ def deep_convnet(
     """The book's DeepConvNet: three times two 3 x 3 convolutions and a pool, two linear layers; 123,552 parameters.
 
     As there, the fourth convolution has a padding of 2, so that 28 x 28 becomes 14 x 14, 8 x 8 and 4 x 4, and dropout
-    follows both linear layers, the last one too. `fastconv.compat.dlfs` has the class of the book's repository.
+    follows both linear layers, the last one too. `fastconv.compat.dlfs` has the class of the book's repository, whose
+    dropout scales in inference, not in training.
 
     Args:
         num_classes: the size of the last layer.

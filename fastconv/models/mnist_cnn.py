@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv._arguments.sizes import Int2, integer
-from fastconv.models.arguments import class_and_channel_counts, flat_size, widths
-from fastconv.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, init
+from fastconv.models.arguments import class_and_channel_counts, dropouts, flat_size, widths
+from fastconv.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential, init
 
 
 def mnist_cnn(
@@ -45,7 +45,7 @@ def mnist_cnn(
     hidden = integer(where, "hidden", hidden, 1)
     conv = functools.partial(Conv2d, rng=source, dtype=dtype)
     linear = functools.partial(Linear, rng=source, dtype=dtype)
-    after_pool, before_last = (Dropout(share, rng=source) for share in dropout)
+    after_pool, before_last = dropouts(where, dropout, 2, source)
     features = Sequential(
         conv(inputs, first, 3), ReLU(), conv(first, second, 3), ReLU(), MaxPool2d(2), after_pool, Flatten()
     )
