@@ -387,7 +387,7 @@ def test_a_reader_that_has_had_enough_is_no_error(capfd, monkeypatch, tmp_path):
 
 
 def test_a_library_that_fails_is_no_traceback(run, monkeypatch):
-    def ended(*_):
+    def ended(*_, **__):
         raise RuntimeError("bench: the process for PyTorch ended with code 1")
 
     monkeypatch.setattr("fastconv.cli.bench.compare_libraries", ended)
@@ -650,19 +650,34 @@ def test_info(run):
 
 
 def test_bench(run, monkeypatch):
-    asked, found = [], {"batch_size": 8, "threads": 2, "epoch_images": 800, "versions": {"fastconv": "0"}}
-    found |= {"seconds": {"fastconv": {"step": 1e-3}, "PyTorch": {"step": 5e-3}}, "ratio": {"PyTorch": {"step": 5.0}}}
+    asked, found = [], {"title": "LeNet-5", "batch_size": 8, "threads": 2, "epoch_images": 800, "memory": {}}
+    found |= {"versions": {"fastconv": "0"}, "ratio": {"PyTorch": {"step": 5.0}}}
+    found |= {"seconds": {"fastconv": {"step": 1e-3, "epoch": 1e-2}, "PyTorch": {"step": 5e-3}}}
 
-    def compare(batch_size, rounds):
-        asked.append((batch_size, rounds))
+    def compare(batch_size, rounds, *, network):
+        asked.append((batch_size, rounds, network))
         return found
 
     monkeypatch.setattr("fastconv.cli.bench.compare_libraries", compare)
     code, out, _ = run("bench", "--batch-size", 8, "--rounds", 1)
     assert code == 0 and "training step, 8 images" in out and "5.00 ms (5.0x)" in out and "2 threads" in out
+    assert "LeNet-5" in out and "memory" not in out
     code, out, _ = run("bench", "--json")
     assert code == 0 and last_row(out) == found
-    assert asked == [(8, 1), (64, 3)]
+    assert run("bench", "--model", "vgg-small")[0] == 0
+    assert asked == [(8, 1, "lenet5"), (None, 3, "lenet5"), (None, 3, "vgg-small")]
+    with pytest.raises(SystemExit, match="2"):
+        run("bench", "--model", "vgg")
+
+
+@pytest.mark.process
+def test_bench_of_another_model(run, monkeypatch):
+    """As it is, with what is installed, but for the libraries that need long."""
+    monkeypatch.setattr("fastconv.comparison.libraries.installed", lambda: ["fastconv"])
+    code, out, _ = run("bench", "--model", "deep-convnet", "--batch-size", 2, "--rounds", 1, "--json")
+    found = last_row(out)
+    assert code == 0 and (found["model"], found["batch_size"]) == ("deep-convnet", 2)
+    assert set(found["seconds"]["fastconv"]) == {"step", "1 image", "256 images"} and found["memory"]["fastconv"] > 0
 
 
 def test_the_handler_of_interrupts_is_put_back(run, folder):
