@@ -124,7 +124,7 @@ NARROW = networks.NETWORKS["lenet5"]._replace(
 @pytest.mark.parametrize("name", sides.installed())
 def test_every_side_does_its_jobs(name, network):
     threads = fastconv.get_num_threads()
-    jobs = sides.SIDES[name].jobs(network, threads, 2)
+    jobs, own = (sides.SIDES[side].jobs(network, threads, 2) for side in (name, "fastconv"))
     assert list(jobs) == list(network.jobs if sides.SIDES[name].trains else network.jobs[-2:])
     assert np.shape(jobs["1 image"]()) in ((1, 10), (1, 1, 10))
     many = f"{network.images} images"
@@ -132,7 +132,11 @@ def test_every_side_does_its_jobs(name, network):
     if "step" in jobs:
         losses = [jobs["step"]() for _ in range(30)]
         assert losses[-1] < losses[0]  # it learns its two images, slowly
-    np.testing.assert_array_equal(jobs["1 image"](), jobs["1 image"]())  # inference: no statistics move
+        np.testing.assert_allclose(losses, [own["step"]() for _ in range(30)], rtol=1e-3)
+    # inference, by the statistics of all steps
+    expected = own["1 image"]()
+    found = np.asarray(jobs["1 image"]()).reshape(1, 10)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
 
 def test_every_model_can_be_compared():
