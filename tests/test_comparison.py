@@ -253,6 +253,19 @@ def test_a_network_s_twin_in_pytorch(name):
     assert count - sum(p.value.size for p in model.parameters()) == (900 if name == "lenet5-classic" else 0)
 
 
+def test_what_is_not_connected_does_not_learn_in_pytorch():
+    torch = pytest.importorskip("torch")
+    connections = np.arange(24).reshape(6, 4) % 3 > 0
+    twin = torch_model.torch_twin(nn.PartialConv2d(connections, 3, rng=0))
+    optimizer = torch.optim.SGD(twin.parameters(), 0.1, 0.9)
+    before = twin.weight.detach().clone()
+    for _ in range(2):
+        twin(torch.ones(1, 4, 5, 5)).square().sum().backward()
+        optimizer.step()
+    changed = (twin.weight.detach() != before).numpy().any((2, 3))
+    np.testing.assert_array_equal(changed, connections)
+
+
 def test_layers_without_a_twin_are_named():
     pytest.importorskip("torch")
 
