@@ -30,7 +30,7 @@ def torch_twin(model: nn.Layer) -> Any:
     module = _Converter(torch).of(model)
     state = {name: torch.from_numpy(value) for name, value in model.state_dict().items()}
     # a convolution with a table of connections holds all weights, and has had its own
-    own = [name for name in module.state_dict() if ".parametrizations." not in name]
+    own = [name for name in module.state_dict() if "parametrizations" not in name.split(".")]
     module.load_state_dict({name: state[name] for name in own}, strict=False)
     return module
 
