@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,19 +77,25 @@ def test_the_peak_of_a_process_where_the_system_does_not_tell(monkeypatch, tmp_p
     assert memory.peak_bytes() is None
 
 
-def test_what_takes_long_is_measured_once(monkeypatch, capsys):
-    """Where nothing is compiled, the first call is the figure."""
-    calls = []
-    side = sides.Side((), lambda *_: {"step": lambda: calls.append(1)}, steady=True)
-    network = networks.NETWORKS["lenet5"]
-    for most, steady, count in ((0.0, True, 1), (0.0, False, 3), (9.0, True, 3)):
-        calls.clear()
-        monkeypatch.setattr(process, "MOST_SECONDS", most)
-        monkeypatch.setattr(process, "BLOCK_SECONDS", 0.0)
-        monkeypatch.setattr(process.sys, "stdin", ['"step"'])
-        process.times(side._replace(steady=steady), network, 1, 2)
-        jobs, seconds = map(json.loads, capsys.readouterr().out.splitlines())
-        assert jobs == ["step"] and seconds > 0 and len(calls) == count
+@pytest.mark.parametrize("steady, seconds, answer, count", [
+    (True, [2, 1, 1], 2, 1),  # nothing is compiled in a first call that takes so long: it is the figure
+    (False, [2, 0.9, 0.5, 0.3], 0.4, 4), (True, [0.9, 0.9, 0.5, 0.3], 0.4, 4),
+    (False, [9, 0.05, 0.1, 0.1, 0.3, 0.7], 0.5, 6),
+])  # fmt: skip
+def test_what_is_measured_of_a_job(monkeypatch, capsys, steady, seconds, answer, count):
+    """The median of two calls or more, after the first and after those of a process that has rested."""
+    now, calls = [0.0], []
+
+    def call():
+        now[0] += seconds[len(calls)]
+        calls.append(now[0])
+
+    monkeypatch.setattr(process, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(process, "sys", SimpleNamespace(stdin=['"step"'], stdout=sys.stdout))
+    side = sides.Side((), lambda *_: {"step": call}, steady=steady)
+    process.times(side, networks.NETWORKS["lenet5"], 1, 2)
+    jobs, found = map(json.loads, capsys.readouterr().out.splitlines())
+    assert jobs == ["step"] and found == pytest.approx(answer) and len(calls) == count
 
 
 def test_a_process_that_ends_is_told():
