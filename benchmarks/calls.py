@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.cases import Case, random
 from fastconv import functional as F
 from fastconv import nn
-from fastconv.models import MODELS
+from fastconv.models import IMAGE_SHAPES, MODELS
 from fastconv.optim import SGD
 from fastconv.training import train_step
 
@@ -145,12 +145,12 @@ class OneLayer(Case):
 
 
 class Model(Case):
-    """A model's inference and training step, of 16 images of 28 x 28."""
+    """A model's inference and training step, of 16 images as it takes them."""
 
     calls = ("infer", "step")
 
     def __init__(self, name: str, dtype: str):
-        self.x, self.labels = random((16, 1, 28, 28), dtype, 1), np.arange(16) % 10
+        self.x, self.labels = random((16, *IMAGE_SHAPES[name]), dtype, 1), np.arange(16) % 10
         self.model = MODELS[name](rng=0, dtype=np.dtype(dtype))
         self.optimizer = SGD(self.model.parameters(), lr=1e-6)
 

@@ -19,7 +19,7 @@ from fastconv.data.files import written_atomically
 from fastconv.data.reading import damage, read_npz
 from fastconv.errors import DataError
 from fastconv.history import History
-from fastconv.models import MODELS
+from fastconv.models import MODELS, SIZED, model_for
 from fastconv.nn import Sequential
 from fastconv.optim import OPTIMIZERS, SCHEDULES
 from fastconv.training import Position
@@ -125,7 +125,11 @@ def _rate(value: Any) -> bool:
 
 def _images(value: Any) -> bool:
     image = isinstance(value, list) and len(value) == 3 and all(_is_integer(size, 1) for size in value)
-    return image and value[1] * value[2] <= _LARGEST_PICTURE
+    return image and _pixels(value) <= _LARGEST_PICTURE
+
+
+def _pixels(shape: list[int]) -> int:
+    return shape[1] * shape[2]
 
 
 # what the settings of a run may be; a file may say anything
@@ -147,7 +151,9 @@ def check_settings(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None
         if name in settings and not fits(settings[name]):
             raise DataError(f"{path}: is damaged: no run has the setting {name} = {settings[name]!r:.60}")
     for name, size in (("classes", settings.get("classes")), ("shape", settings.get("shape", [None])[0])):
-        if size is not None and size not in axes:  # found before a model of that size is made
+        # found before a model of that size is made; a linear layer has a number for each four pixels, or more
+        larger = name == "shape" and settings.get("model") in SIZED and _pixels(settings[name]) > 4 * max(axes)
+        if size is not None and (size not in axes or larger):
             raise DataError(f"{path}: is damaged: its weights do not have the setting {name} = {settings[name]!r}")
 
 
@@ -171,8 +177,8 @@ def build_model(settings: Mapping[str, Any]) -> Sequential:
     """
     if settings.get("model") not in list(MODELS):  # a list compares with anything
         raise DataError(f"the checkpoint names a model {settings.get('model')!r}, which does not exist")
-    return MODELS[settings["model"]](
-        num_classes=settings["classes"], in_channels=settings["shape"][0], rng=settings["seed"],
+    return model_for(
+        settings["model"], tuple(settings["shape"]), num_classes=settings["classes"], rng=settings["seed"],
         dtype=np.dtype(settings["dtype"]),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from benchmarks import measure, report, shapes, tables
+from benchmarks import measure, networks, report, shapes, tables
 from fastconv import reference
 
 ROOT = Path(__file__).parents[1]
@@ -175,6 +175,77 @@ def test_scripts_warn_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.0, 0.0))
     report.warn_if_busy("tables.py")
     assert capsys.readouterr().err == ""
+
+
+FOUND = {
+    "title": "cifar-cnn", "batch_size": 64, "threads": 2, "versions": {"fastconv": "0", "PyTorch": "1"},
+    "seconds": {
+        "fastconv": {"step": 0.01, "1 image": 1e-4, "64 images": 2e-3},
+        "PyTorch": {"step": 0.02, "1 image": 3e-4, "64 images": 3e-3},
+    },
+    "ratio": {"PyTorch": {"step": 2.0, "1 image": 3.0, "64 images": 1.5}},
+    "memory": {"fastconv": 50_000_000, "PyTorch": 60_000_000},
+}  # fmt: skip
+
+
+def test_networks_are_measured_once_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def compare(*arguments: Any) -> dict[str, Any]:
+        asked.append(arguments)
+        return FOUND | {"title": arguments[-1]}
+
+    monkeypatch.setattr(networks, "compare_libraries", compare)
+    monkeypatch.setattr(networks, "libraries", lambda: ["fastconv", "PyTorch"])
+    page, kept = tmp_path / "RESULTS.md", tmp_path / "kept.json"
+    page.write_text(f"{networks.SECTION.begin}\nold\n{networks.SECTION.end}\n")
+    words = ["--networks", "cifar-cnn", "resnet20", "--rounds", "2", "--results", str(kept), "--write", str(page)]
+    assert networks.main(words) == 0
+    assert asked == [(None, 2, ["fastconv", "PyTorch"], name) for name in ("cifar-cnn", "resnet20")]
+    printed = capsys.readouterr().out
+    assert page.read_text() == f"{networks.SECTION.begin}\n{printed}{networks.SECTION.end}\n"
+    line = next(line for line in printed.splitlines() if line.startswith("| cifar-cnn, 64"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells == [
+        "cifar-cnn, 64", "10.0 ms", "**2.00x**", "2.00 ms, 64", "**1.50x**", "-", "0.100 ms", "**3.00x**", "-",
+        "50 MB", "60 MB",
+    ]  # fmt: skip
+    assert networks.main(words) == 0 and len(asked) == 2  # from the file of results
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(networks, "compare_libraries", interrupted)
+    before = page.read_text()
+    assert networks.main(["--results", str(kept), "--write", str(page)]) == 130
+    assert capsys.readouterr().err.endswith(f"networks.py: interrupted; what is measured is in {kept}\n")
+    assert page.read_text() == before and set(json.loads(kept.read_text())) == {"cifar-cnn", "resnet20"}
+
+
+def test_networks_that_cannot_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended(*_: Any) -> None:
+        raise RuntimeError("bench: the process for PyTorch ended with code 1")
+
+    monkeypatch.setattr(networks, "compare_libraries", ended)
+    assert networks.main([]) == 1
+    assert capsys.readouterr().err.endswith("networks.py: bench: the process for PyTorch ended with code 1\n")
+    assert networks.main(["--write", str(tmp_path / "none.md")]) == 1
+    for words in (["--networks", "lenet"], ["--rounds", "0"], ["--round-and-round"]):
+        with pytest.raises(SystemExit, match="2"):
+            networks.main(words)
+    assert set(networks.COMPARED) <= set(networks.NETWORKS)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["networks", "lenet"])
+def test_scripts_say_how_they_are_called(name: str) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--help"]
+    run = subprocess.run(script, capture_output=True, text=True, check=True, cwd="/")
+    assert "--rounds" in run.stdout and "--write" in run.stdout
 
 
 @pytest.mark.process

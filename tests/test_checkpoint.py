@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from fastconv.checkpoint import Checkpoint, load_checkpoint, load_model, save_checkpoint
+from fastconv.checkpoint import Checkpoint, build_model, load_checkpoint, load_model, save_checkpoint
 from fastconv.errors import DataError
 from fastconv.models import lenet5
 from fastconv.optim import SGD
@@ -166,6 +166,18 @@ def test_settings_of_another_kind(tmp_path, name, value, said):
     save_checkpoint(path, Checkpoint(lenet5(rng=0).state_dict(), settings=SETTINGS | {name: value}))
     with pytest.raises(DataError, match=rf"c\.npz: .*{said}"):
         load_model(path)
+
+
+def test_a_size_that_is_too_large_for_the_weights(tmp_path):
+    """A model whose linear layer follows from the size is not made with billions of weights."""
+    path, settings = tmp_path / "c.npz", SETTINGS | {"model": "mnist-cnn", "shape": [1, 6, 7]}
+    state = build_model(settings).state_dict()
+    save_checkpoint(path, Checkpoint(state, settings=settings))
+    assert load_model(path)[0].output_shape((2, 1, 6, 7)) == (2, 10)
+    for shape, said in (([1, 8000, 8000], "its weights do not have"), ([1, 12, 12], "is not a checkpoint of mnist")):
+        save_checkpoint(path, Checkpoint(state, settings=settings | {"shape": shape}))
+        with pytest.raises(DataError, match=rf"c\.npz: .*{said}"):
+            load_model(path)
 
 
 def test_files_of_another_kind_are_named(tmp_path):

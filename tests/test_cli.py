@@ -21,7 +21,7 @@ from fastconv.cli.log_styles import STYLES
 from fastconv.cli.settings import new_optimizer
 from fastconv.data import FASHION_MNIST_CLASSES, load_digits, write_idx
 from fastconv.data.mnist import FILES
-from fastconv.models import small_resnet
+from fastconv.models import MODELS, small_resnet
 from fastconv.optim import SGD, Adam
 from fastconv.training import Position, Run, predict
 from fastconv.weights import load_weights
@@ -51,9 +51,9 @@ def run(capsys):
     return call
 
 
-def write_folder(folder, count=60, test=True, classes=10):
+def write_folder(folder, count=60, test=True, classes=10, size=28):
     (x, labels), _ = load_digits()
-    images = np.rint(255 * x[:count, 0]).astype(np.uint8)
+    images = np.rint(255 * x[:count, 0, :size, :size]).astype(np.uint8)
     labels = (labels[:count] % classes).astype(np.uint8)
     arrays = (images, labels, images[:20], labels[:20])
     for name, array in zip(FILES if test else FILES[:2], arrays):
@@ -111,6 +111,27 @@ def test_train_options(run, folder, words):
     assert last_row(out).keys() == KEYS
     assert last_row(out)["threads"] == (1 if "--threads" in words else 2)
     assert fastconv.get_backend() == "numba"
+
+
+@pytest.mark.parametrize("name", ["cifar-cnn", "deep-convnet", "resnet20"])
+def test_models_that_fit_the_data_s_images(run, tmp_path, name):
+    """Made for others, they take these, and a checkpoint is of the same sizes."""
+    (tmp_path / "images").mkdir()
+    folder, path = write_folder(tmp_path / "images", size=20), tmp_path / "m.npz"
+    assert run("train", name, "--data", folder, "--epochs", 1, "--batch-size", 20, "--save", path, "--json")[0] == 0
+    assert load_checkpoint(path).settings["shape"] == [1, 20, 20]
+    code, out, _ = run("eval", path, "--json")
+    assert code == 0 and 0 <= last_row(out)["test_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("name, size, said", [
+    ("lenet5", 20, "lenet5 takes no images of 1 x 20 x 20, as {} has: Sequential: layer 7, Linear: takes 400 inputs"),
+    ("cifar-cnn", 8, "cifar_cnn: takes no images of 8 x 8: Sequential: layer 10, MaxPool2d: the kernel's height 2"),
+])  # fmt: skip
+def test_images_that_a_model_cannot_take(run, tmp_path, name, size, said):
+    folder = write_folder(tmp_path, size=size)
+    code, _, err = run("train", name, "--data", folder, "--epochs", 1)
+    assert code == 1 and err.startswith(f"fastconv: error: {said.format(folder)}")
 
 
 def test_the_model_that_was_trained_is_compared(run, folder, monkeypatch):
@@ -366,7 +387,7 @@ def test_a_reader_that_has_had_enough_is_no_error(capfd, monkeypatch, tmp_path):
 
 
 def test_a_library_that_fails_is_no_traceback(run, monkeypatch):
-    def ended(*_):
+    def ended(*_, **__):
         raise RuntimeError("bench: the process for PyTorch ended with code 1")
 
     monkeypatch.setattr("fastconv.cli.bench.compare_libraries", ended)
@@ -618,6 +639,10 @@ def test_info(run):
     assert isinstance(facts["extras"], list) and set(facts["extras"]) <= set(config.EXTRAS)
     code, out, _ = run("info", "--model", "lenet5")
     assert code == 0 and "layers 0 to 11: together, images side by side" in out and "61,706" in out
+    for name in MODELS:
+        code, out, _ = run("info", "--model", name, "--batch-size", 3)
+        assert code == 0 and "(3, 10)" in out
+    assert "(3, 256, 8, 8)" in out  # of 64 x 64
     code, out, _ = run("info", "--model", "lenet5", "--batch-size", 1, "--json")
     assert code == 0 and "fewer than 8" in last_row(out)["model"][-1]
     with pytest.raises(SystemExit, match="2"):
@@ -625,19 +650,34 @@ def test_info(run):
 
 
 def test_bench(run, monkeypatch):
-    asked, found = [], {"batch_size": 8, "threads": 2, "epoch_images": 800, "versions": {"fastconv": "0"}}
-    found |= {"seconds": {"fastconv": {"step": 1e-3}, "PyTorch": {"step": 5e-3}}, "ratio": {"PyTorch": {"step": 5.0}}}
+    asked, found = [], {"title": "LeNet-5", "batch_size": 8, "threads": 2, "epoch_images": 800, "memory": {}}
+    found |= {"versions": {"fastconv": "0"}, "ratio": {"PyTorch": {"step": 5.0}}}
+    found |= {"seconds": {"fastconv": {"step": 1e-3, "epoch": 1e-2}, "PyTorch": {"step": 5e-3}}}
 
-    def compare(batch_size, rounds):
-        asked.append((batch_size, rounds))
+    def compare(batch_size, rounds, *, network):
+        asked.append((batch_size, rounds, network))
         return found
 
     monkeypatch.setattr("fastconv.cli.bench.compare_libraries", compare)
     code, out, _ = run("bench", "--batch-size", 8, "--rounds", 1)
     assert code == 0 and "training step, 8 images" in out and "5.00 ms (5.0x)" in out and "2 threads" in out
+    assert "LeNet-5" in out and "memory" not in out
     code, out, _ = run("bench", "--json")
     assert code == 0 and last_row(out) == found
-    assert asked == [(8, 1), (64, 3)]
+    assert run("bench", "--model", "vgg-small")[0] == 0
+    assert asked == [(8, 1, "lenet5"), (None, 3, "lenet5"), (None, 3, "vgg-small")]
+    with pytest.raises(SystemExit, match="2"):
+        run("bench", "--model", "vgg")
+
+
+@pytest.mark.process
+def test_bench_of_another_model(run, monkeypatch):
+    """As it is, with what is installed, but for the libraries that need long."""
+    monkeypatch.setattr("fastconv.comparison.libraries.installed", lambda: ["fastconv"])
+    code, out, _ = run("bench", "--model", "deep-convnet", "--batch-size", 2, "--rounds", 1, "--json")
+    found = last_row(out)
+    assert code == 0 and (found["model"], found["batch_size"]) == ("deep-convnet", 2)
+    assert set(found["seconds"]["fastconv"]) == {"step", "1 image", "256 images"} and found["memory"]["fastconv"] > 0
 
 
 def test_the_handler_of_interrupts_is_put_back(run, folder):

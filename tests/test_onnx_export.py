@@ -15,7 +15,7 @@ from strategies import conv_cases, pool_cases, real, transposed_cases
 
 from fastconv import nn
 from fastconv.errors import MissingExtraError, ShapeError, UnsupportedError
-from fastconv.models import MODELS, lenet5
+from fastconv.models import IMAGE_SHAPES, MODELS, lenet5
 
 onnx: Any = pytest.importorskip("onnx")
 fastonnx: Any = pytest.importorskip("fastconv.onnx")
@@ -48,14 +48,14 @@ def assert_close(found, expected, terms):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model(name, tmp_path):
     path, model = tmp_path / "m.onnx", MODELS[name](rng=0)
-    fastonnx.export(model, path, (1, 1, 28, 28))
+    fastonnx.export(model, path, (1, *IMAGE_SHAPES[name]))
     assert list(tmp_path.iterdir()) == [path]
     file = onnx.load(path)
     onnx.checker.check_model(file, full_check=True)
-    names = [name for name in model.state_dict() if not name.endswith("num_batches_tracked")]
+    names = [path for path in model.state_dict() if not path.endswith("num_batches_tracked")]
     assert [w.name for w in file.graph.initializer] == names
     for batch in (1, 3, 64):  # the batch is dynamic
-        x = real(np.random.default_rng(batch), (batch, 1, 28, 28), np.float32)
+        x = real(np.random.default_rng(batch), (batch, *IMAGE_SHAPES[name]), np.float32)
         assert_close(in_runtime(path, x), model(x), 50)
 
 

@@ -11,7 +11,7 @@ from strategies import real
 
 from fastconv import optim
 from fastconv.errors import DataError, DTypeError, ShapeError, UnsupportedError
-from fastconv.models import MODELS
+from fastconv.models import IMAGE_SHAPES, MODELS
 from fastconv.testing import gradcheck
 from fastconv.weights import load_weights
 
@@ -53,12 +53,12 @@ def state_of(model):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_exported_model_comes_back(name, tmp_path):
     model = MODELS[name](rng=0)
-    fastonnx.export(model, tmp_path / "m.onnx", (1, 1, 28, 28))
+    fastonnx.export(model, tmp_path / "m.onnx", (1, *IMAGE_SHAPES[name]))
     back = fastonnx.load(tmp_path / "m.onnx")
-    x = real(np.random.default_rng(0), (3, 1, 28, 28), np.float32)
+    x = real(np.random.default_rng(0), (3, *IMAGE_SHAPES[name]), np.float32)
     np.testing.assert_allclose(back(x), model(x), rtol=1e-5, atol=1e-5)
     assert list(back.state_dict()) == list(state_of(model))
-    assert back.output_shape((5, 1, 28, 28)) == (5, 10)
+    assert back.output_shape((5, *IMAGE_SHAPES[name])) == (5, 10)
     assert back(x[:0]).shape == (0, 10)
     if name != "lenet5-classic":  # whose weights the file holds in another shape
         other = MODELS[name](rng=1)

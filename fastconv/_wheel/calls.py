@@ -21,7 +21,7 @@ import fastconv.optim as optim
 from fastconv._runtime import cells
 from fastconv._runtime.forms import Form
 from fastconv._runtime.jit import Kernel
-from fastconv.models import MODELS
+from fastconv.models import IMAGE_SHAPES, MODELS
 from fastconv.training import fit, train_step
 
 DTYPES = (np.float32, np.float64)
@@ -46,16 +46,19 @@ def _functions(dtype: np.dtype) -> Iterator[Callable[[], Any]]:
     yield lambda: F.local_response_norm_backward(x, x, 3)
 
 
-def _layers(dtype: np.dtype) -> Iterator[nn.Sequential]:
+def _layers(dtype: np.dtype) -> nn.Sequential:
+    """What none of the models has; of images of 28 x 28."""
     convolutions = nn.Conv2d(1, 8, 3, padding=1, rng=0, dtype=dtype), nn.Conv2d(8, 16, 5, rng=0, dtype=dtype)
-    yield nn.Sequential(
+    return nn.Sequential(
         convolutions[0], nn.Sigmoid(), nn.AvgPool2d(2), convolutions[1], nn.Tanh(), nn.MaxPool2d(3), nn.Flatten(),
         nn.Linear(144, 10, rng=0, dtype=dtype),
     )  # fmt: skip
 
 
-def _train(model: Any, dtype: np.dtype) -> None:
-    x, labels = np.zeros((64, 1, 28, 28), dtype), np.zeros(64, np.int64)
+def _train(model: Any, image_shape: tuple[int, int, int], dtype: np.dtype) -> None:
+    # the sizes of batches choose kernels, images beyond these only take time: with 64 x 64 there are 20
+    most = 64 if image_shape[1] * image_shape[2] <= 32 * 32 else 20
+    x, labels = np.zeros((most, *image_shape), dtype), np.zeros(most, np.int64)
     for optimizer in (optim.SGD(model.parameters(), 0.01, 0.9), optim.Adam(model.parameters())):
         for images in (64, 20, 1):
             train_step(model, x[:images], labels[:images], optimizer)
@@ -73,8 +76,9 @@ def call_everything() -> None:
     for dtype in map(np.dtype, DTYPES):
         for call in _functions(dtype):
             call()
-        for model in (*(make(rng=0, dtype=dtype) for make in MODELS.values()), *_layers(dtype)):
-            _train(model, dtype)
+        for name, make in MODELS.items():
+            _train(make(rng=0, dtype=dtype), IMAGE_SHAPES[name], dtype)
+        _train(_layers(dtype), (1, 28, 28), dtype)
 
 
 def asked_for() -> list[tuple[str, cells.Signature]]:

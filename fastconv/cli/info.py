@@ -10,7 +10,7 @@ from fastconv._arguments.sizes import LAYOUTS
 from fastconv._plans.explain import DTYPES, explain
 from fastconv.cli.arguments import UsageError, at_least, nine_integers
 from fastconv.config import facts, show_config
-from fastconv.models import MODELS
+from fastconv.models import IMAGE_SHAPES, MODELS
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"explain": found.splitlines()}) if arguments.json else found)
         return 0
     if arguments.model:
-        summary = MODELS[arguments.model](rng=0).summary((arguments.batch_size or 64, 1, 28, 28))
+        summary = MODELS[arguments.model](rng=0).summary((arguments.batch_size or 64, *IMAGE_SHAPES[arguments.model]))
         print(json.dumps({"model": summary.splitlines()}) if arguments.json else summary)
         return 0
     print(json.dumps(facts()) if arguments.json else show_config())

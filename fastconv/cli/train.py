@@ -20,7 +20,7 @@ from fastconv.cli.settings import add_outputs, add_settings, check_outputs, new_
 from fastconv.cli.sources import check_labels, load
 from fastconv.comparison import compare_backends
 from fastconv.data.reading import damage
-from fastconv.errors import DivergenceError
+from fastconv.errors import DivergenceError, ShapeError
 from fastconv.history import History
 from fastconv.nn import Sequential
 from fastconv.optim import SCHEDULES, Optimizer
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings.setdefault("shape", list(train[0].shape[1:]))
     check_labels(settings["data"], settings["classes"], train=train[1], test=test[1])
     model = build_model(settings)
-    model.output_shape((1, *train[0].shape[1:]))  # images of another size are told here
+    _check_images(settings, model, train[0].shape[1:])
     optimizer = new_optimizer(settings, model)
     history, position = History(), Position()
     if checkpoint:
@@ -60,6 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
             optimizer.load_state_dict({**checkpoint.optimizer, "lr": optimizer.lr})
         history, position = checkpoint.history, checkpoint.position
     return _run(arguments, settings, model, optimizer, train, test, history, position)
+
+
+def _check_images(settings: dict[str, Any], model: Sequential, shape: tuple[int, ...]) -> None:
+    try:
+        model.output_shape((1, *shape))
+    except ShapeError as error:
+        size = " x ".join(map(str, shape))
+        raise ShapeError(f"{settings['model']} takes no images of {size}, as {settings['data']} has: {error}") from None
 
 
 def _run(

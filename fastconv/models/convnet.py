@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv._arguments.sizes import Int2, Padding, integer, pair
-from fastconv.models.arguments import class_and_channel_counts
+from fastconv._arguments.sizes import Int2, Padding, integer
+from fastconv.models.arguments import class_and_channel_counts, flat_size
 from fastconv.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential, init
 
 
@@ -48,5 +48,5 @@ def simple_convnet(
     maps, hidden = integer(where, "filters", filters, 1), integer(where, "hidden", hidden, 1)
     conv = Conv2d(channels, maps, kernel_size, stride, padding, initialiser=initialiser, rng=source, dtype=dtype)
     features = Sequential(conv, ReLU(), MaxPool2d(2), Flatten())
-    flat = features.output_shape((1, channels, *pair(where, "image_size", image_size, 1)))[1]
+    flat = flat_size(where, features, channels, image_size)
     return Sequential(*features, linear(flat, hidden), ReLU(), linear(hidden, classes))

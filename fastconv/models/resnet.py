@@ -7,8 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv._arguments.sizes import integer
-from fastconv.models.arguments import class_and_channel_counts
+from fastconv.models.arguments import class_and_channel_counts, widths
 from fastconv.nn import (
     BatchNorm2d,
     Conv2d,
@@ -50,7 +49,7 @@ def small_resnet(
     Source: K. He et al., Deep residual learning for image recognition (2015), section 4.2, shortcut B.
     """
     classes, inputs = class_and_channel_counts("small_resnet", num_classes, in_channels)
-    widths = [integer("small_resnet", "channels", n, 1) for n in channels]
+    maps = widths("small_resnet", channels)
     source = init.generator(rng)
     conv = functools.partial(Conv2d, bias=False, initialiser=init.he_normal, rng=source, dtype=dtype)
 
@@ -63,8 +62,8 @@ def small_resnet(
         shortcut = None if C == OC else Sequential(conv(C, OC, 1, stride), BatchNorm2d(OC, dtype=dtype))
         return [Residual(body, shortcut), ReLU()]
 
-    layers: list[Layer] = [conv(inputs, widths[0], 3, 1, 1), BatchNorm2d(widths[0], dtype=dtype), ReLU()]
-    for C, OC in zip([widths[0], *widths], widths):
+    layers: list[Layer] = [conv(inputs, maps[0], 3, 1, 1), BatchNorm2d(maps[0], dtype=dtype), ReLU()]
+    for C, OC in zip([maps[0], *maps], maps):
         layers += block(C, OC)
-    last = Linear(widths[-1], classes, initialiser=init.he_normal, rng=source, dtype=dtype)
+    last = Linear(maps[-1], classes, initialiser=init.he_normal, rng=source, dtype=dtype)
     return Sequential(*layers, GlobalAvgPool2d(), Flatten(), last)
