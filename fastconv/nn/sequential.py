@@ -12,7 +12,7 @@ from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.fused.chain import chained
 from fastconv.nn.fused.interleaved import Together, plain
 from fastconv.nn.fused.program import Updater
-from fastconv.nn.fused.run import layers_of
+from fastconv.nn.fused.run import Run, layers_of
 from fastconv.nn.fused.steps import together
 from fastconv.nn.naming import named
 
@@ -75,11 +75,14 @@ class Sequential(Layer):
         return self._chained(x, True)
 
     def forward_from_data(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """As `forward`, for an x that is data: the first layer does not compute the gradient of its input."""
-        return self._chained(x, False)
+        """As `forward`, for an x that is data: the first layer does not compute the gradient of its input.
 
-    def _chained(self, x: np.ndarray, need_x: bool) -> tuple[np.ndarray, Backward]:
-        y, backward = chained(self._steps(), array_of(self, "x", x), need_x, top=True)
+        The gradient may be taken once: memory that the layers have kept for it is used again on the way.
+        """
+        return self._chained(x, False, once=True)
+
+    def _chained(self, x: np.ndarray, need_x: bool, once: bool = False) -> tuple[np.ndarray, Backward]:
+        y, backward = chained(self._steps(), array_of(self, "x", x), need_x, top=True, once=once)
         return y, lambda grad_y: backward(array_of(self, "grad_y", grad_y))
 
     def learn(
@@ -139,12 +142,10 @@ class Sequential(Layer):
         first = 0
         for step in self._together:
             count = len(layers_of(step))
-            if isinstance(step, Together):
+            if isinstance(step, Run):
                 parameters = (p for layer in step.layers for p in layer.parameters())
                 dtype = next((p.value.dtype for p in parameters), np.dtype(np.float32))
-                why = step.declines(shape, dtype)
-                how = f"each for itself, or with its neighbours ({why})" if why else "together, images side by side"
-                yield f"layers {first} to {first + count - 1}: {how}"
+                yield f"layers {first} to {first + count - 1}: {step.described(shape, dtype)}"
             for layer in self.layers[first : first + count]:
                 shape = layer.output_shape(shape)
             first += count

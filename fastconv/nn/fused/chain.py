@@ -12,11 +12,12 @@ from fastconv.nn.naming import named
 
 
 def chained(
-    steps: Sequence[Layer], x: np.ndarray, need_x: bool = True, top: bool = False
+    steps: Sequence[Layer], x: np.ndarray, need_x: bool = True, top: bool = False, once: bool = False
 ) -> tuple[np.ndarray, Backward]:
     """Run the steps one after another; the gradient of x itself may not be needed.
 
-    The steps at the `top` are all of a `Sequential`: errors name the layer.
+    The steps at the `top` are all of a `Sequential`: errors name the layer. A gradient that is taken `once` gives up
+    what each step has kept for it as soon as the step is done.
     """
     backwards: list[Callable] = []
     try:
@@ -30,8 +31,9 @@ def chained(
         raise
 
     def backward_all(grad_y: np.ndarray) -> np.ndarray:
-        for backward in reversed(backwards):
-            grad_y = backward(grad_y)
+        left = backwards if once else list(backwards)
+        while left:
+            grad_y = left.pop()(grad_y)
         return grad_y
 
     return x, backward_all

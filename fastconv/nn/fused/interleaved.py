@@ -55,6 +55,11 @@ class Together(Run):
         found = self._program(tuple(shape), np.dtype(dtype))
         return found if isinstance(found, str) else ""
 
+    def described(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
+        """How images of a shape are computed, for `summary`."""
+        why = self.declines(shape, dtype)
+        return f"each for itself, or with its neighbours ({why})" if why else "together, images side by side"
+
     def _program(self, shape: tuple[int, ...], dtype: np.dtype, least: int | None = None) -> Program | str:
         if numba.config.DISABLE_JIT:
             return "there is no JIT"

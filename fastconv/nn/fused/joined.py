@@ -36,15 +36,23 @@ class Joined(Run):
 
     def _takes(self, x: np.ndarray) -> bool:
         """Whether a batch is joined here: runs compute all branches, of the dtype of x, and nothing is an error."""
-        residual = self.residual
-        branches = [branch.parts() for branch in (residual.body, residual.shortcut) if branch is not None]
+        branches = self._branches()
         if not (type(x) is np.ndarray and x.ndim == 4 and _ends_normalised(branches[0])):
             return False
         try:
-            residual.output_shape(x.shape)
+            self.residual.output_shape(x.shape)
             return all(_fits(steps, x.shape, x.dtype) for steps in branches)
         except ValueError:
             return False
+
+    def described(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
+        """How images of a shape are computed, for `summary`."""
+        branches = self._branches()
+        joined = _ends_normalised(branches[0]) and all(_fits(steps, shape, dtype) for steps in branches)
+        return "the branches joined in one pass" if joined else "each for itself"
+
+    def _branches(self) -> list[Sequence[Layer]]:
+        return [branch.parts() for branch in (self.residual.body, self.residual.shortcut) if branch is not None]
 
     def forward(self, x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:
         """The last layer's result, and the gradient; of the layers' parameters alone unless `need_x`."""

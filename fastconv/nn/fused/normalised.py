@@ -89,6 +89,10 @@ class Normalised(Run):
             found[key] = self._would_fit(shape, dtype, arrays)
         return found[key]
 
+    def described(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
+        """How images of a shape are computed, for `summary`."""
+        return "joined in two passes, in inference in one" if self.fits(shape, dtype) else "each for itself"
+
     def _arrays(self) -> list[np.ndarray]:
         norm, conv = self.norm, self.conv
         own = [norm.weight, norm.bias, norm.running_mean, norm.running_var]

@@ -20,6 +20,10 @@ class Run(Layer):
         """The last layer's result, and the gradient; of the layers' parameters alone unless `need_x`."""
         raise NotImplementedError
 
+    def described(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
+        """How images of a shape are computed, for `summary`."""
+        raise NotImplementedError
+
 
 def layers_of(step: Layer) -> tuple[Layer, ...]:
     """The layers of a run, or the step alone."""
