@@ -113,10 +113,11 @@ class Normalised(Run):
         """Convolve a batch, and take its statistics, towards which the running ones move."""
         norm, conv = self.norm, self.conv
         sums = x if conv is None else conv(x)
-        mean, var = statistics(sums, norm.running_mean.value, norm.running_var.value, True)
-        norm.follow(mean, var, sums.size // len(mean))
-        numbers = np.empty((3, len(mean)), sums.dtype)
-        scaling(mean, var, *self._affine(), norm.eps, numbers)
+        numbers = np.empty((3, len(norm.running_mean.value)), sums.dtype)
+        with np.errstate(all="ignore"):  # as `batch_norm2d` does: numbers that are infinite in float32
+            mean, var = statistics(sums, norm.running_mean.value, norm.running_var.value, True)
+            norm.follow(mean, var, sums.size // len(mean))
+            scaling(mean, var, *self._affine(), norm.eps, numbers)
         return Moments(x, sums, mean, var, numbers)
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -147,9 +148,9 @@ class Normalised(Run):
             grad, *others = gated_gradients(
                 "Sequential", grad_y, taken.sums, taken.mean, taken.var, self._affine()[0], True, norm.eps, needs, gate
             )
-        for parameter, wanted, gradient in zip((norm.weight, norm.bias), needs[1:], others):
-            if parameter is not None and wanted:
-                parameter.accumulate(gradient.astype(parameter.value.dtype))
+            for parameter, wanted, gradient in zip((norm.weight, norm.bias), needs[1:], others):
+                if parameter is not None and wanted:
+                    parameter.accumulate(gradient.astype(parameter.value.dtype))
         return grad if conv is None else conv.backward(grad, taken.x, need_x)
 
     def forward(self, x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:
