@@ -35,10 +35,6 @@ class Fused(Run):
     def __init__(self, first: Conv2d | Linear, relu: bool, pool: MaxPool2d | None):
         self.first, self.relu, self.pool, self.layers = first, relu, pool, (first,)
 
-    def described(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
-        """How images of a shape are computed, for `summary`."""
-        return "in one pass"
-
     def _sums(self, x: np.ndarray) -> np.ndarray:
         weight, bias = self.first.weight.value, self.first.bias.value if self.first.bias else None
         if isinstance(self.first, Linear):
