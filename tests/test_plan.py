@@ -158,6 +158,7 @@ import sys
 import numpy as np
 from fastconv._runtime import jit
 from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool
+from fastconv.kernels import conv_shards
 from fastconv.kernels.fused import small_batch
 from fastconv.kernels.fused import network
 from fastconv.kernels import conv_nhwc_weight_gradient
@@ -184,7 +185,7 @@ for groups in (1, 64):
     conv2d_backward(y, image, weight, 1, 1, groups=groups, layout="NHWC")
 modules = (
     avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool, network, packing,
-    small_batch, conv_packed, conv_nhwc_weight_gradient, global_pool, unpool,
+    conv_shards, small_batch, conv_packed, conv_nhwc_weight_gradient, global_pool, unpool,
 )
 kernels = [k for module in modules for k in vars(module).values()]
 forms = [f for k in kernels if isinstance(k, jit.Kernel) for f in k.forms]

@@ -23,7 +23,18 @@ import fastconv._arguments.arrays as arrays_module
 from fastconv import nn, optim, reference, training
 from fastconv._runtime import forks, threads
 from fastconv._runtime.jit import Kernel
-from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, packing
+from fastconv.kernels import (
+    avg_pool,
+    batch_norm,
+    conv,
+    conv_gradients,
+    conv_shards,
+    elementwise,
+    gemm,
+    im2col,
+    max_pool,
+    packing,
+)
 from fastconv.kernels.fused import network
 
 
@@ -608,7 +619,19 @@ def test_numbas_number_of_threads_counts_while_none_is_set_here(numbas_number, m
         assert numba.get_num_threads() == own
 
 
-MODULES = (avg_pool, batch_norm, conv, conv_gradients, elementwise, gemm, im2col, max_pool, network, packing)
+MODULES = (
+    avg_pool,
+    batch_norm,
+    conv,
+    conv_gradients,
+    conv_shards,
+    elementwise,
+    gemm,
+    im2col,
+    max_pool,
+    network,
+    packing,
+)
 KERNELS = [k for module in MODULES for k in vars(module).values() if isinstance(k, Kernel)]
 
 

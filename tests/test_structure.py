@@ -124,11 +124,12 @@ import sys
 import fastconv
 from fastconv._runtime.jit import Kernel
 from fastconv.kernels import avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool
+from fastconv.kernels import conv_shards
 from fastconv.kernels.fused import network
 from fastconv.kernels import conv_packed
 from fastconv.kernels import global_pool, packing, unpool
 modules = avg_pool, batch_norm, conv, conv_gradients, depthwise, elementwise, gemm, im2col, max_pool, network
-modules = *modules, conv_packed, global_pool, packing, unpool
+modules = *modules, conv_packed, conv_shards, global_pool, packing, unpool
 kernels = [k for module in modules for k in vars(module).values()]
 kernels = [k for k in kernels if isinstance(k, Kernel)]
 assert len(kernels) > 10

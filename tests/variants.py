@@ -152,6 +152,7 @@ def demanded(
     shared: bool | None = None,
     turned: bool | None = None,
     sharded: bool | None = None,
+    apart: bool | None = None,
     last: bool | None = None,
     unpadded: bool | None = None,
     ready: bool | None = None,
@@ -179,6 +180,8 @@ def demanded(
         limits["products"] = math.inf if gathers else 0.0
     if sharded is not None:
         limits["sharded"] = NEVER if sharded else 0
+    if apart is not None:
+        limits["apart"] = 1 if apart else NEVER
     host = HOST._replace(limits=HOST.limits._replace(**limits))
 
     def laid_out(plan: Any, itemsize: int = 4) -> Any:
@@ -248,6 +251,7 @@ def every_demand() -> list[dict[str, Any]]:
             shared=other,
             turned=turned,
             sharded=other,
+            apart=gathers is True,
             ready=turned,
             unpadded=other,
         )
@@ -268,6 +272,7 @@ def demands() -> st.SearchStrategy[dict[str, Any]]:
             "shared": choice,
             "turned": choice,
             "sharded": choice,
+            "apart": choice,
             "last": choice,
             "unpadded": choice,
             "ready": choice,

@@ -55,7 +55,7 @@ KERNELS = {
     "forward packed": Slowed("conv_packed", "forward_packed", r"Forward\..*PACKED"),
     "forward direct": Slowed("conv", "forward", r"Forward\..*DIRECT"),
     "input gradient": Slowed("conv_input_gradient", "input_gradient", r"InputGradient\..*SCATTERED"),
-    "weight gradient": Slowed("conv_gradients", "weight_gradient_sharded", r"WeightGradient\..*SHARDED"),
+    "weight gradient": Slowed("conv_shards", "weight_gradient_sharded", r"WeightGradient\..*SHARDED"),
     "max-pool": Slowed("max_pool", "forward_in_vectors", r"MaxPool\.time_forward"),
     "LeNet's step": Slowed("fused.network", "backward", r"Step\.time_step"),
 }

@@ -29,7 +29,7 @@ from fastconv._runtime.host import HOST
 from fastconv._runtime.jit import linked
 from fastconv._runtime.threads import threads_here
 from fastconv.kernels import conv_gradients as kernels
-from fastconv.kernels import conv_nhwc_weight_gradient, depthwise, packing
+from fastconv.kernels import conv_nhwc_weight_gradient, conv_shards, depthwise, packing
 
 
 @linked
@@ -108,11 +108,17 @@ def _sharded(
     groups, per_group, K = conv.groups, conv.OC // conv.groups, reduction_length(conv)
     sums = np.empty((groups, K, per_group), g.dtype)
     parts = empty(where, (blocks.shards, groups, K, per_group), g.dtype, "the shards of the weight gradient")
-    kernels.weight_gradient_sharded(
-        _pixels_of(conv, layout, g), layout.last, planes_of(where, conv, layout, x), term_offsets(conv, layout),
+    shifts, sizes = column_shifts(conv.columns, layout), (conv.rows.size, conv.columns.size, conv.rows.before)
+    if plan.apart:
+        planes = x.reshape((len(x), conv.C * conv.rows.size * conv.columns.size))
+    else:
+        planes, shifts = planes_of(where, conv, layout, x), shifts[:0]
+    conv_shards.weight_gradient_sharded(
+        _pixels_of(conv, layout, g), layout.last, planes,
+        (*sizes, layout.vertical, layout.horizontal, layout.HP, layout.WP), shifts, term_offsets(conv, layout),
         pixel_cells(conv, layout), group_step(conv, layout), outer_width(per_group, blocks.outer_channels), parts,
     )  # fmt: skip
-    kernels.add_parts(parts.reshape((blocks.shards, sums.size)), sums.reshape(-1))
+    conv_shards.add_parts(parts.reshape((blocks.shards, sums.size)), sums.reshape(-1))
     packing.transposed(sums, grad.reshape((groups, per_group, K)))
 
 
@@ -166,7 +172,7 @@ def _depthwise(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarra
     parts = empty(where, (shards, taps, conv.C), g.dtype, "the shards of the weight gradient")
     depthwise.depthwise_weight_gradient(g, x, conv.rows, conv.columns, segments(conv.rows, conv.columns, conv.C), parts)
     sums = np.empty((taps, conv.C), g.dtype)
-    kernels.add_parts(parts.reshape((shards, sums.size)), sums.reshape(-1))
+    conv_shards.add_parts(parts.reshape((shards, sums.size)), sums.reshape(-1))
     if not packing.all_finite(sums.reshape(-1)):
         return False
     grad.reshape((conv.C, taps))[:] = sums.T
@@ -187,5 +193,5 @@ def _bias_gradient_last(g: np.ndarray, grad: np.ndarray) -> None:
     """grad = the sum of each column of g (pixels, OC), in double precision."""
     parts, sums = np.empty((HOST.blocks.shards, g.shape[1])), np.empty(g.shape[1])
     kernels.bias_gradient_last(g, parts)
-    kernels.add_parts(parts, sums)
+    conv_shards.add_parts(parts, sums)
     grad[:] = sums

@@ -137,6 +137,7 @@ class WeightGradientPlan(NamedTuple):
         fallback: what computes it where the gradient is not finite and the algorithm leaves out taps in the padding.
         fallback_layout: where the input lies for that.
         fallback_moved: whether the arrays are moved for that.
+        apart: whether each of SHARDED's shards splits its own images, which stay in the cache.
         blocks: how much is computed at once.
         rejected: what was rejected.
     """
@@ -150,6 +151,7 @@ class WeightGradientPlan(NamedTuple):
     fallback: int
     fallback_layout: Layout
     fallback_moved: bool
+    apart: bool
     blocks: Blocks
     rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected]
 

@@ -60,7 +60,7 @@ def weight_gradient_kernels(plan: WeightGradientPlan) -> list[str]:
             "winograd_weights",
             *["transposed"] * first,
         ],
-        Algorithm.SHARDED: [*split, "weight_gradient_sharded", "add_parts", "transposed"],
+        Algorithm.SHARDED: [*split * (not plan.apart), "weight_gradient_sharded", "add_parts", "transposed"],
         Algorithm.BLOCKED: ["transpose_gradient", *split, "weight_gradient_blocked"],
         # zeros between the rows of pixels, if there is more than one, may meet infinite numbers
         Algorithm.DOTS: [
@@ -137,6 +137,8 @@ def describe(product: str, plan: Any) -> str:
         lines.append(f"{target} {place_of(layout)}{along}")
     if algorithm is Algorithm.PACKED:
         lines.append("weights packed " + ("once for all tasks" if (inner or plan).ready else "by each task"))
+    if algorithm is Algorithm.SHARDED and plan.apart:
+        lines[-1] += ", which each shard splits for its own images"
     lines.append(f"kernels: {', '.join(plan.kernels())}")
     lines += [f"not {reason}" for reason in rejections(plan)]
     if inner is not None and plan.algorithm == Algorithm.GATHERED:

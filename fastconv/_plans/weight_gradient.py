@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastconv._geometry.borders import some_tap_reaches_all
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
-from fastconv._geometry.layout import by_pixel, chosen, copied, unpadded
+from fastconv._geometry.layout import Layout, by_pixel, chosen, copied, unpadded
 from fastconv._plans.forward import ALWAYS, reject_depthwise, reject_winograd
 from fastconv._plans.names import Reason
 from fastconv._plans.records import (
@@ -68,9 +68,17 @@ def plan_weight_gradient(
         algorithm, layout, moved = WINOGRAD, by_pixel(conv, True), False
     second = no_outer if no_outer.reason else no_reading
     return WeightGradientPlan(
-        conv, N, last, moved, algorithm, layout, fallback, fallback_layout, fallback_moved, host.blocks,
+        conv, N, last, moved, algorithm, layout, fallback, fallback_layout, fallback_moved,
+        _splits_apart(conv, N, itemsize, fallback_layout, limits), host.blocks,
         (no_depthwise, no_winograd, second, unsharded, together),
     )  # fmt: skip
+
+
+@jitable
+def _splits_apart(conv: Conv, N: int, itemsize: int, layout: Layout, limits: Limits) -> bool:
+    """Whether shards split their own images: few are parts of several shards, and large ones stay in no cache."""
+    size = conv.C // conv.groups * layout.cells * itemsize
+    return copied(layout) and not layout.last and N >= limits.apart and size <= limits.planes
 
 
 @jitable

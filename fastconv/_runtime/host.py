@@ -78,6 +78,7 @@ class Limits(NamedTuple):
         products: how many products the input gradient may take for each that is needed, zeros at borders included.
         outer_channels: output channels from which a vector of them is full enough to transpose the gradient for.
         outer_terms: the terms that repay it.
+        apart: images from which each shard of a weight gradient splits its own: few of them are in two shards.
         sharded: elements of the weight gradient up to which shards of the batch are summed apart, each in the L2 cache.
         last: output channels and terms from which images with channels last are convolved as they are.
         last_channels: input channels from which the weight gradient of such images is summed in vectors of them.
@@ -106,6 +107,7 @@ class Limits(NamedTuple):
     products: float = 1.5
     outer_channels: int = 12
     outer_terms: int = 48
+    apart: int = 16
     sharded: int = 2**16
     last: int = 16
     last_channels: int = 48

@@ -10,6 +10,7 @@ from fastconv._arguments.arrays import ready
 from fastconv._arguments.scalars import Rng, generator, number
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError
+from fastconv.kernels.elementwise import kept
 
 
 def dropout(x: np.ndarray, p: float, rng: Rng) -> np.ndarray:
@@ -104,4 +105,6 @@ def _kept(x: np.ndarray, mask: np.ndarray, p: float) -> np.ndarray:
         return reference.dropout_backward(values, mask, p).astype(dtype, copy=False)
     factor = values.dtype.type(1 / (1 - p) if p < 1 else 1)  # of p = 1 nothing is left that it could meet
     # not a product with the mask: infinity times zero is NaN
-    return np.where(mask, values * factor, values.dtype.type(0)).astype(dtype, copy=False)
+    y = arrays.empty("dropout", values.shape, values.dtype)
+    kept(values.reshape(-1), mask.reshape(-1), factor, y.reshape(-1))
+    return y.astype(dtype, copy=False)

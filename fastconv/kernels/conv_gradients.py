@@ -7,82 +7,14 @@ import numpy as np
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import kernel, sized_kernel
 from fastconv._runtime.launch import prange
-from fastconv.kernels.blocking import CHAIN, aligned, block_sum, set_aside, steps_between
+from fastconv.kernels.blocking import CHAIN, block_sum, set_aside, steps_between
 from fastconv.kernels.indirection import repeated, row_offsets
 from fastconv.kernels.micro.copy import transpose
 from fastconv.kernels.micro.dot import add_dot_block, store_dot_block
 from fastconv.kernels.micro.gemm import add_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_ROWS
-from fastconv.kernels.packing import split_plane, transpose_block
-
-
-@kernel
-def weight_gradient_sharded(team, g, last, planes, offsets, pixels, step_of_group, width, parts):
-    """parts[s, group, k, oc] = sum over the pixels p of shard s of planes[n, offsets[k] + pixels[p]] * g[n, oc, p].
-
-    A shard is a run of blocks of pixels, through the batch; each is transposed before it is used.
-
-    Precondition: g (N, OC, P), or (N, P, OC) where channels are `last`; planes (N, cells of an image), groups
-    `step_of_group` cells apart; offsets (K,) and pixels (P,) uint64; parts (shards, groups, K, OC/groups). Parallel
-    over (shard, group), each of which owns its part.
-    """
-    N, OC, P = (g.shape[0], g.shape[2], g.shape[1]) if last else g.shape
-    image = planes.shape[1]
-    shards, groups, K, per_group = parts.shape
-    flat, flat_g, flat_parts = planes.reshape(-1), g.reshape(-1), parts.reshape(-1)
-    together = max(1, min(N, CHAIN // P))  # small images share a block
-    blocks = ceil_div(P, CHAIN)
-    size = ceil_div(P, blocks)
-    cells = repeated(pixels, image, together)
-    steps = ceil_div(N, together) * blocks
-    between = steps_between(steps // shards)
-    nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
-    zero, one = np.int64(0), np.int64(1)
-    offsets_of_pixels = row_offsets(size * together, width)
-    for task in prange(team, shards * groups):
-        shard, group = divmod(task, groups)
-        begin, end = shard * steps // shards, (shard + 1) * steps // shards
-        parts[shard, group] = 0
-        own = flat_parts[task * K * per_group : (task + 1) * K * per_group]
-        aside = np.zeros(K * per_group if end - begin > between else 0, g.dtype)
-        transposed = aligned(size * together * width, g.dtype)
-        for step in range(begin, end):
-            if step > begin and (step - begin) % between == 0:
-                set_aside(aside, own)
-                own[:] = 0
-            part, block = divmod(step, blocks)
-            n, p = part * together, block * size
-            images, m = min(together, N - n), min(size, P - p)
-            source = n * image + group * step_of_group
-            for oc in range(0, per_group, width):
-                columns = min(width, per_group - oc)
-                for i in range(images):
-                    transpose_block(
-                        transposed, i * m * width, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last,
-                        width,
-                    )  # fmt: skip
-                add_rows(
-                    Region(own, per_group, zero), oc, Matrix(flat, offsets, cells[p : p + m * images]), source,
-                    Panel(transposed, offsets_of_pixels[: m * images], zero), zero,
-                    Epilogue(nothing, np.bool_(False), lowest), one, columns,
-                )  # fmt: skip
-        if aside.size > 0:
-            set_aside(own, aside)
-
-
-@sized_kernel
-def add_parts(team, parts, total):
-    """Sum parts (S, n) over the first axis into total (n,), in order. Parallel over n."""
-    S, n = parts.shape
-    blocks = ceil_div(n, 1024)
-    for block in prange(team, blocks):
-        first, last = np.uint64(block * 1024), np.uint64(min((block + 1) * 1024, n))
-        for i in range(first, last):
-            total[i] = parts[0, i]
-        for s in range(1, S):
-            for i in range(first, last):
-                total[i] += parts[s, i]
+from fastconv.kernels.packing import split_plane
 
 
 @kernel

@@ -66,11 +66,11 @@ def leak(team, x, a, slope, y):
         y[i] = a[i] if x[i] > zero else slope * a[i]
 
 
-@linked
-def kept(x, mask, factor, y) -> None:
-    """y = factor * x where the mask is set, else 0: dropout in jitted code. Precondition: as for `leak`."""
+@sized_strict_kernel
+def kept(team, x, mask, factor, y):
+    """y = factor * x where the mask is set, else 0: dropout. Precondition: as for `leak`. Parallel over elements."""
     zero = x.dtype.type(0)
-    for element in range(x.size):
+    for element in prange(team, x.size):
         i = np.uint64(element)
         y[i] = x[i] * factor if mask[i] else zero
 
