@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import threading
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-import llvmlite.binding
 import numba
 from numba import types
 from numba.extending import overload
 
-from fastconv._runtime import forks, threads
+from fastconv._runtime import recording, starting, threads
 from fastconv._runtime.forms import Form, name_of
-from fastconv._runtime.launch import ALONE, RESULTS, launcher, link_kernel, started
+from fastconv._runtime.launch import ALONE, RESULTS, launcher, link_kernel
 from fastconv._runtime.linking import link
 from fastconv._runtime.store import serial_only
 
@@ -27,14 +24,11 @@ FASTMATH = {"contract", "reassoc"}
 
 # Elements that one thread gets through while a launch on threads would take place (measured: about 10 µs).
 SERIAL_ELEMENTS = 2**16
+SERIAL_ELEMENTS_OF_A_STEP = 2**12  # the same where the threads are awake: see `recording`
 PRODUCTS_OF_AN_ELEMENT = 16  # multiply-adds that take as long as one element of a loop over memory does
 
 # Whether every kernel runs on the calling thread: for the bounds check, or in plain Python.
 ONE_THREAD = serial_only() or bool(numba.config.DISABLE_JIT)
-
-# Whether Numba's threads have started, and the lock for a threading layer that takes one thread at a time.
-_launched = False
-_one_at_a_time: contextlib.AbstractContextManager[Any] | None = None
 
 
 def _compiled(function: Callable, fastmath: bool, inline: str = "never", entry: bool = False) -> Any:
@@ -195,24 +189,41 @@ class Kernel:
 
     def sized(self, elements: int) -> Callable:
         """The form for a loop over `elements` elements: few are done before threads would have started."""
-        return self if elements >= SERIAL_ELEMENTS else functools.partial(self.entry, 1)
+        if elements >= SERIAL_ELEMENTS or recording.current is not None:
+            return self
+        return functools.partial(self.entry, 1)
 
     def __call__(self, *args: Any) -> Any:
+        noted = recording.current
+        if noted is not None and noted.here():
+            return self._recorded(noted, args)
         if ONE_THREAD or (self._work and self._work(*args) < SERIAL_ELEMENTS):
             return self.entry(1, *args)
-        if not _launched:
-            _launch()
+        if not starting.started:
+            starting.start()
         count, own = threads.threads_of_a_launch()
         if count == 1:
             return self.entry(1, *args)
         try:
-            if _one_at_a_time is None:
+            if starting.one_at_a_time is None:
                 return self.entry(count, *args)
-            with _one_at_a_time:
+            with starting.one_at_a_time:
                 return self.entry(count, *args)
         finally:
             if own != count:
                 threads.put_back(own)
+
+    def _recorded(self, noted: recording.Recording, args: tuple[Any, ...]) -> Any:
+        few = self._work and self._work(*args) < SERIAL_ELEMENTS_OF_A_STEP
+        noted.kept.append(args)
+        if not starting.started:
+            starting.start()
+        own = threads.threads_of_a_launch()[1]
+        try:
+            with starting.one_at_a_time or contextlib.nullcontext():
+                return self.entry(-1 if few else -noted.threads, *args)
+        finally:
+            threads.put_back(own)
 
     def _interpreted(self, threads: int, *args: Any) -> Any:
         result = None
@@ -271,29 +282,3 @@ def sized_strict_kernel(function: Callable) -> Kernel:
 
 def _elements(first: Any, *others: Any) -> int:
     return first.size
-
-
-def _launch() -> None:
-    """Start Numba's threads and note whether its threading layer may be entered by two threads at once."""
-    global _launched, _one_at_a_time
-    from numba.np.ufunc.parallel import _launch_threads
-
-    with forks.launching:
-        if _launched:  # by another thread meanwhile, whose lock must stay the only one
-            return
-        _launch_threads()
-        started(llvmlite.binding.address_of_symbol(forks.LOOP))
-        forks.stay_alone_in_children()
-        if numba.threading_layer() == "workqueue":
-            # two threads inside the workqueue layer abort the process
-            _one_at_a_time = threading.RLock()
-        _launched = True
-
-
-def _after_fork() -> None:
-    global _one_at_a_time
-    _one_at_a_time = None  # the layer is not entered any more, and another thread of the parent may be in it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

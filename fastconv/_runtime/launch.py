@@ -38,6 +38,11 @@ LOOP = "fastconv.loop"
 _loop = ctypes.c_void_p()
 llvmlite.binding.add_symbol(LOOP, ctypes.addressof(_loop))
 
+# the same for a launch that is recorded: filled with what records it
+RECORDED = "fastconv.recorded_loop"
+_recorded = ctypes.c_void_p()
+llvmlite.binding.add_symbol(RECORDED, ctypes.addressof(_recorded))
+
 _BYTES, _NUMBER = ir.IntType(8).as_pointer(), ir.IntType(64)
 
 
@@ -54,6 +59,31 @@ def _prange(team, n):  # type: ignore[no-untyped-def]
 def started(loop: int) -> None:
     """Note the address of the function that runs a loop on threads, which have started."""
     _loop.value = loop
+
+
+def recorded_by(loop: int) -> None:
+    """Note the address of the function that is called in place of that for launches that are recorded."""
+    _recorded.value = loop
+
+
+def loop_of_threads() -> int:
+    """The address of the function that runs a loop on threads."""
+    return _loop.value or 0
+
+
+class Launched(ctypes.Structure):
+    """How the data of a launch begins, behind which are the kernel's address and the arguments.
+
+    Attributes:
+        size: bytes of all.
+        total: the address of what the threads count, or of those that say no.
+        failures: the address of the number of those that failed.
+        threads: how many parts there are.
+    """
+
+    _fields_ = (
+        ("size", ctypes.c_int64), ("total", ctypes.c_void_p), ("failures", ctypes.c_void_p), ("threads", ctypes.c_int64)
+    )  # fmt: skip
 
 
 def link_kernel(kernel: Any, forms: Sequence[Form], result: types.Type) -> None:
@@ -75,7 +105,7 @@ def link_kernel(kernel: Any, forms: Sequence[Form], result: types.Type) -> None:
 def launcher(forms: Sequence[Form], alone: Sequence[bool], result: types.Type) -> Any:
     """For compiled code: `launch(threads, arguments)` runs the functions of a kernel on a team of threads.
 
-    Those that are to be `alone` run on the calling thread.
+    Those that are to be `alone` run on the calling thread. Of -threads, all of it is run by what records launches.
     """
 
     @intrinsic
@@ -126,12 +156,25 @@ class _Launch:
     def on(self, threads: ir.Value, alone: Sequence[bool]) -> ir.Value:
         """Run each of them on a team of threads, or on the calling thread where it has one, or is to be alone."""
         serial = dict(zip(self._callees, alone))
-        builder = self._builder
-        with builder.if_else(builder.icmp_signed("<=", threads, ir.Constant(_NUMBER, 1))) as (one, several):
-            with one:
+        builder, one = self._builder, ir.Constant(_NUMBER, 1)
+        recorded = builder.icmp_signed("<", threads, self._nothing)
+        team = builder.select(recorded, builder.neg(threads), threads)
+
+        def run(callee: Callee) -> None:
+            if not serial[callee]:
+                self._on_threads(callee, team, recorded)
+                return
+            with builder.if_else(recorded) as (noted, here):
+                with noted:
+                    self._on_threads(callee, one, recorded)
+                with here:
+                    self._here(callee)
+
+        with builder.if_else(builder.icmp_signed("==", threads, one)) as (single, several):
+            with single:
                 self.alone()
             with several:
-                self._in_turn(lambda one: self._here(one) if serial[one] else self._on_threads(one, threads))
+                self._in_turn(run)
         return self.value()
 
     def alone(self) -> ir.Value:
@@ -167,7 +210,7 @@ class _Launch:
                     on = self._builder.icmp_signed("==", self._builder.load(self._total), self._nothing)
                     nested.enter_context(self._builder.if_then(on))
 
-    def _on_threads(self, callee: Callee, threads: ir.Value) -> None:
+    def _on_threads(self, callee: Callee, threads: ir.Value, recorded: ir.Value) -> None:
         """What Numba makes of a parallel loop: void loop(function, places, counts, steps, data, 0, 1, threads).
 
         Each of its threads calls function(places, counts, steps, data) for some successive numbers: counts[0] of them,
@@ -177,9 +220,10 @@ class _Launch:
         values = cgutils.pack_struct(builder, self._values)
         failures = cgutils.alloca_once_value(builder, nothing)
         pointer = callee.pointer(self._context, builder)
-        data = cgutils.alloca_once_value(
-            builder, cgutils.pack_struct(builder, [values, pointer, threads, self._total, failures])
-        )
+        parts = [self._nothing, self._total, failures, threads, pointer, values]
+        packed = cgutils.pack_struct(builder, parts)
+        size = ir.Constant(_NUMBER, self._context.get_abi_sizeof(packed.type))
+        data = cgutils.alloca_once_value(builder, builder.insert_value(packed, size, 0))
         part = self._part(callee, data.type)
         place = cgutils.alloca_once_value(builder, ir.Constant(_BYTES, None))
         count = cgutils.alloca_once_value(builder, threads)
@@ -188,8 +232,9 @@ class _Launch:
             ir.VoidType(),
             [part.type, place.type, count.type, step.type, _BYTES, _NUMBER, _NUMBER, _NUMBER],
         )
+        places = (declared(builder.module, symbol) for symbol in (RECORDED, LOOP))
         builder.call(
-            builder.bitcast(builder.load(declared(builder.module, LOOP)), loop.as_pointer()),
+            builder.bitcast(builder.load(builder.select(recorded, *places)), loop.as_pointer()),
             [part, place, count, step, builder.bitcast(data, _BYTES), nothing, ir.Constant(_NUMBER, 1), threads],
         )
         with cgutils.if_unlikely(builder, builder.icmp_signed("!=", builder.load(failures), nothing)):
@@ -208,7 +253,7 @@ class _Launch:
         function.linkage = "internal"
         builder = ir.IRBuilder(function.append_basic_block())
         places, counts, _, given = function.args
-        values, pointer, threads, total, failures = cgutils.unpack_tuple(
+        _, total, failures, threads, pointer, values = cgutils.unpack_tuple(
             builder, builder.load(builder.bitcast(given, data))
         )
         first = builder.ptrtoint(builder.load(places), _NUMBER)

@@ -12,6 +12,7 @@ from fastconv._arguments.arrays import ready
 from fastconv._arguments.scalars import number, switch
 from fastconv._engine.batch_norm import check_batch, gradients, normalise, statistics
 from fastconv._runtime.backend import on_numpy
+from fastconv._runtime.recording import not_recorded
 from fastconv.errors import DTypeError
 from fastconv.functional.conv import needed
 from fastconv.functional.images import images_of
@@ -73,6 +74,7 @@ def batch_norm2d(
         weight, bias = (None if a is None else ready(a, compute) for a in (weight, bias))
         y[...] = reference.batch_norm2d(images, running_mean, running_var, weight, bias, training, momentum, eps)
     else:
+        not_recorded()  # numbers for each channel
         given = _numbers(running_mean, C, 0.0), _numbers(running_var, C, 1.0)
         with np.errstate(all="ignore"):  # a variance of zero or less; numbers that are infinite in float32
             mean, var = statistics(images, *given, training)
@@ -140,6 +142,7 @@ def batch_norm2d_backward(
             g, images, running_mean, running_var, factors, training, eps, needs=needs
         )
     else:
+        not_recorded()  # numbers for each channel
         given = _numbers(running_mean, C, 0.0), _numbers(running_var, C, 1.0)
         with np.errstate(all="ignore"):
             mean, var = statistics(images, *given, training)

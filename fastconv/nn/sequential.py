@@ -12,6 +12,7 @@ from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.fused.chain import chained
 from fastconv.nn.fused.interleaved import Together, plain
 from fastconv.nn.fused.program import Updater
+from fastconv.nn.fused.recorded import Recordings
 from fastconv.nn.fused.run import Run, layers_of
 from fastconv.nn.fused.steps import together
 from fastconv.nn.naming import named
@@ -48,7 +49,7 @@ class Sequential(Layer):
     @layers.setter
     def layers(self, layers: Iterable[Layer]) -> None:
         self._layers = tuple(layers)
-        self._together = together(self._layers)
+        self._together, self._recordings = together(self._layers), Recordings()
 
     def _steps(self) -> Sequence[Layer]:
         return self.layers if on_numpy() else self._together
@@ -60,6 +61,11 @@ class Sequential(Layer):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The last layer's result."""
         x = array_of(self, "x", x)
+        if on_numpy() or type(self) is not Sequential:
+            return self._in_steps(x)
+        return self._recordings.result(self._layers, x, self._in_steps)
+
+    def _in_steps(self, x: np.ndarray) -> np.ndarray:
         steps, done = self._steps(), 0
         try:
             for step in steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from fastconv._runtime.recording import recording
 from fastconv.kernels.micro.vectors import LANES
 from fastconv.nn.fused.plan import Plan
 
@@ -66,10 +67,15 @@ class Memories:
             try:
                 memory = free.pop()
             except IndexError:  # another thread took it
-                break
+                continue
             if kind != KEPT or len(memory.arena) >= blocks:
-                return Lease(memory, free)
-        return Lease(Memory(self._plan, self._dtype, kind, blocks), free)
+                break
+        else:
+            memory = Memory(self._plan, self._dtype, kind, blocks)
+        lease, noted = Lease(memory, free), recording()
+        if noted is not None:
+            noted.kept.append(lease)
+        return lease
 
 
 def _zeros(rows: int, columns: int, dtype: np.dtype) -> np.ndarray:

@@ -1,0 +1,139 @@
+"""Launches of kernels noted as they are made, to be made again all at once: see `replay`.
+
+What a launch is given lies in one block of memory (see `launch.Launched`), with the addresses of arrays. A copy of it,
+with the arrays kept alive, is all that the launch needs to be made again on the same arrays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv._runtime.launch import Launched, loop_of_threads, recorded_by
+
+LINE = 64  # bytes of a cache line
+
+_lock = threading.Lock()  # held while launches are recorded
+current: Recording | None = None  # what is recorded, by whichever thread
+
+
+class Step(NamedTuple):
+    """One launch of a kernel's function.
+
+    Attributes:
+        part: the address of the function that a thread calls for its part.
+        data: a copy of what it is given.
+        threads: how many parts there are.
+        counted: what it added to the kernel's total.
+    """
+
+    part: int
+    data: np.ndarray
+    threads: int
+    counted: int
+
+
+class Recording:
+    """The launches of the thread that made this object, in order.
+
+    Attributes:
+        threads: of the team that launches are recorded for.
+        steps: the launches.
+        kept: what they need besides.
+        whole: whether launches are all that there was.
+    """
+
+    def __init__(self, threads: int):
+        self.threads, self.steps, self.kept = threads, [], []  # type: tuple[int, list[Step], list[Any]]
+        self.whole, self._thread = True, threading.get_ident()
+
+    def here(self) -> bool:
+        """Whether the calling thread is the one whose launches are recorded."""
+        return threading.get_ident() == self._thread
+
+    def arrays(self) -> dict[int, np.ndarray]:
+        """The arrays that launches were given, by what owns their memory."""
+        return {id(owner): owner for owner in map(owner_of, _arrays(self.kept))}
+
+    def note(self, part: int, data: int, threads: int, counted: int) -> None:
+        """Note a launch that has been made."""
+        size = Launched.from_address(data).size
+        room = aligned(size)
+        ctypes.memmove(room.ctypes.data, data, size)
+        self.steps.append(Step(part, room, threads, counted))
+
+
+def aligned(size: int) -> np.ndarray:
+    """`size` bytes that begin with a cache line, zeros."""
+    room = np.zeros(size + LINE, np.uint8)
+    first = -room.ctypes.data % LINE
+    return room[first : first + size]
+
+
+def _arrays(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _arrays(part)
+
+
+def owner_of(array: np.ndarray) -> np.ndarray:
+    """The array that owns an array's memory."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def recording() -> Recording | None:
+    """The recording of the calling thread's launches, if there is one."""
+    found = current
+    return found if found is not None and found.here() else None
+
+
+def not_recorded() -> None:
+    """For what computes numbers between launches: they would not be computed when these are made again."""
+    found = recording()
+    if found is not None:
+        found.whole = False
+
+
+@contextlib.contextmanager
+def recorded(threads: int) -> Iterator[Recording | None]:
+    """Record the launches that the calling thread makes inside the block; None where another thread does so."""
+    global current
+    if not _lock.acquire(blocking=False):
+        yield None
+        return
+    try:
+        recorded_by(ctypes.cast(_run, ctypes.c_void_p).value or 0)
+        current = Recording(threads)
+        yield current
+    finally:
+        current = None
+        _lock.release()
+
+
+_Part = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
+_Loop = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 3)
+
+
+@_Loop
+def _run(
+    part: int, places: int, counts: int, steps: int, data: int, dimensions: int, arrays: int, threads: int
+) -> None:  # fmt: skip
+    """For compiled code: make a launch, and note it."""
+    found, head = recording(), Launched.from_address(data)
+    total = ctypes.c_int64.from_address(head.total)
+    before = total.value
+    if threads == 1:
+        _Part(part)(places, counts, steps, data)
+    else:
+        _Loop(loop_of_threads())(part, places, counts, steps, data, dimensions, arrays, threads)
+    if found is not None:
+        found.note(part, data, threads, total.value - before)
