@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from typing import Any
 
+import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv._runtime.linking import declared
+
 _BYTES, _NUMBER = ir.IntType(8).as_pointer(), ir.IntType(64)
-# what a core does while it waits: LLVM's names and their arguments
-PAUSES = {"x86_64": ("llvm.x86.sse2.pause", ()), "aarch64": ("llvm.aarch64.hint", (1,))}
+
+# where compiled code finds the system's function by which a thread rests, if there is one
+REST = "fastconv.rest"
+_rest = ctypes.c_void_p()
+llvmlite.binding.add_symbol(REST, ctypes.addressof(_rest))
+with contextlib.suppress(AttributeError, OSError, TypeError):
+    _rest.value = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
 
 
 def _at(builder: ir.IRBuilder, address: ir.Value, index: ir.Value) -> ir.Value:
@@ -52,15 +62,14 @@ def read(typingctx, address, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def pause(typingctx):  # type: ignore[no-untyped-def]
-    """Leave the core to its other thread for a moment."""
+def rest(typingctx):  # type: ignore[no-untyped-def]
+    """Let another thread have the processor, where there are more threads than processors."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        name, numbers = PAUSES.get(builder.module.triple.partition("-")[0].replace("arm64", "aarch64"), ("", ()))
-        if name:
-            given = [ir.Constant(ir.IntType(32), number) for number in numbers]
-            kind = ir.FunctionType(ir.VoidType(), [number.type for number in given])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), given)
+        kind = ir.FunctionType(ir.IntType(32), [])
+        function = builder.load(declared(builder.module, REST))
+        with cgutils.if_likely(builder, cgutils.is_not_null(builder, function)):
+            builder.call(builder.bitcast(function, kind.as_pointer()), [])
         return context.get_dummy_value()
 
     return types.none(), codegen

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastconv._arguments.arrays import empty
 from fastconv._engine.batch_norm import gated_gradients, planes, statistics
+from fastconv._runtime.recording import not_recorded
 from fastconv.functional.conv import convolution
 from fastconv.kernels.batch_norm import OF_RESULT, OF_SUM, OPEN, Gate, scale, scaling
 from fastconv.kernels.folding import fold, unchanged
@@ -178,6 +179,7 @@ class Normalised(Run):
             return None
         found = self._folded
         if found is None or not found.holds(self.conv, self.norm):
+            not_recorded()
             found = self._folded = Folded(self.conv, self.norm)
         if not found.finite:
             return None

@@ -7,6 +7,7 @@ arrays that are kept, its launches recorded, and those after it copied into the 
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -133,9 +134,10 @@ def recorded_for(layers: Sequence[Layer], x: np.ndarray, run: Run) -> Recorded |
 
     That nothing happens between launches is found by another batch, which must have the result that `run` gives.
     """
-    if not fit(layers, x.dtype) or get_num_threads() > MOST_PARTS:
+    if not fit(layers, x.dtype) or get_num_threads() > MOST_PARTS or results_bytes(layers, x) > MOST_BYTES:
         return None
     own = x.copy(order="C")
+    run(own)  # what is made at a first call, or after a change, is made now
     with recorded(get_num_threads()) as noted:
         y = run(own)
     if noted is None or not noted.whole or type(y) is not np.ndarray or len(noted.steps) < LEAST_LAUNCHES:
@@ -149,6 +151,18 @@ def recorded_for(layers: Sequence[Layer], x: np.ndarray, run: Run) -> Recorded |
     results = run(other), found.result(other)
     again = found.result(x)
     return found if again is not None and _same(*results) else None
+
+
+def results_bytes(layers: Sequence[Layer], x: np.ndarray) -> float:
+    """Bytes of all layers' results for x; infinite where there are none."""
+    size, shape = 0, x.shape
+    try:
+        for layer in layers:
+            shape = layer.output_shape(shape)
+            size += math.prod(shape) * x.itemsize
+    except (ValueError, IndexError):  # computing them tells better what is wrong
+        return math.inf
+    return size
 
 
 def _same(a: np.ndarray, b: np.ndarray | None) -> bool:
