@@ -85,9 +85,7 @@ def run_part(typingctx, part, data, place):  # type: ignore[no-untyped-def]
         numbers = builder.alloca(_NUMBER), builder.alloca(_BYTES)
         builder.store(one, numbers[0])
         builder.store(builder.inttoptr(place, _BYTES), numbers[1])
-        kind = ir.FunctionType(
-            ir.VoidType(), [numbers[1].type, numbers[0].type, numbers[0].type, _BYTES]
-        )
+        kind = ir.FunctionType(ir.VoidType(), [numbers[1].type, numbers[0].type, numbers[0].type, _BYTES])
         function = builder.inttoptr(part, kind.as_pointer())
         builder.call(function, [numbers[1], numbers[0], numbers[0], builder.inttoptr(data, _BYTES)])
         return context.get_dummy_value()

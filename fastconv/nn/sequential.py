@@ -10,9 +10,9 @@ import numpy as np
 from fastconv._runtime.backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.fused.chain import chained
-from fastconv.nn.fused.interleaved import Together, plain
+from fastconv.nn.fused.interleaved import SIDE_BY_SIDE, Together, plain
 from fastconv.nn.fused.program import Updater
-from fastconv.nn.fused.recorded import Recordings
+from fastconv.nn.fused.recorded import CALLS_BEFORE, Recordings, recordable
 from fastconv.nn.fused.run import Run, layers_of
 from fastconv.nn.fused.steps import together
 from fastconv.nn.naming import named
@@ -145,16 +145,22 @@ class Sequential(Layer):
         return "\n".join([*lines, f"{'total':<66}{total:>10,}", *notes])
 
     def _notes(self, shape: tuple[int, ...]) -> Iterator[str]:
-        first = 0
+        first, batch, runs, dtype = 0, shape, 0, np.dtype(np.float32)
         for step in self._together:
             count = len(layers_of(step))
             if isinstance(step, Run):
                 parameters = (p for layer in step.layers for p in layer.parameters())
-                dtype = next((p.value.dtype for p in parameters), np.dtype(np.float32))
-                yield f"layers {first} to {first + count - 1}: {step.described(shape, dtype)}"
+                dtype = next((p.value.dtype for p in parameters), dtype)
+                described = step.described(shape, dtype)
+                runs += 1 if described == SIDE_BY_SIDE else count
+                yield f"layers {first} to {first + count - 1}: {described}"
+            else:
+                runs += 1
             for layer in self.layers[first : first + count]:
                 shape = layer.output_shape(shape)
             first += count
+        if runs > 1 and type(self) is Sequential and recordable(self._layers, batch, dtype):
+            yield f"inference: from batch {CALLS_BEFORE + 1} of this size on, the launches of kernels, if more than 2, made as one"
 
     def _children(self) -> Iterator[tuple[str, Parameter | Layer]]:
         for i, layer in enumerate(self.layers):

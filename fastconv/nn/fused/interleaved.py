@@ -25,6 +25,7 @@ from fastconv.nn.fused.workspace import FEW_IMAGES
 LEAST_IMAGES = FEW_IMAGES
 MOST_MULTIPLICATIONS = 2**21  # for one of a few images: more are worth several threads
 PLANNED = ("weight", "bias", "options")  # attributes of layers that a program is made of
+SIDE_BY_SIDE = "together, images side by side"
 MOST_PROGRAMS = 8  # sizes of images that are remembered, with the memory for them
 
 
@@ -58,7 +59,7 @@ class Together(Run):
     def described(self, shape: tuple[int, ...], dtype: np.dtype) -> str:
         """How images of a shape are computed, for `summary`."""
         why = self.declines(shape, dtype)
-        return f"each for itself, or with its neighbours ({why})" if why else "together, images side by side"
+        return f"each for itself, or with its neighbours ({why})" if why else SIDE_BY_SIDE
 
     def _program(self, shape: tuple[int, ...], dtype: np.dtype, least: int | None = None) -> Program | str:
         if numba.config.DISABLE_JIT:

@@ -33,9 +33,8 @@ LEAST_LAUNCHES = 3  # fewer are not worth copying the images and the result
 MOST_BYTES = 2**24  # of the arrays that are kept for a batch
 MOST_RECORDINGS = 4  # sizes of batches
 MOST_CALLS = 64  # sizes whose calls are counted
-# layers with parameters: of a normalisation they are taken into a convolution's weights, of dropout not read
-READ_BY_KERNELS = (Conv2d, Linear)
-WITH_PARAMETERS = (*READ_BY_KERNELS, BatchNorm2d, Dropout)
+# layers with parameters or buffers: kernels read them; those of the others are taken into weights, or not read
+READ_BY_KERNELS, FOLDED = (Conv2d, Linear), (BatchNorm2d, Dropout)
 
 Key = tuple[tuple[int, ...], np.dtype, int, int]
 Run = Callable[[np.ndarray], np.ndarray]
@@ -90,7 +89,7 @@ class Recordings:
             return run(x)
         for full, most in ((self._calls, MOST_CALLS), (self._found, MOST_RECORDINGS)):
             while len(full) > most:
-                full.pop(next(iter(full)))  # type: ignore[attr-defined]
+                full.pop(next(iter(full)))
         found = recorded_for(layers, x, run)
         if found is None:
             return run(x)
@@ -134,7 +133,7 @@ def recorded_for(layers: Sequence[Layer], x: np.ndarray, run: Run) -> Recorded |
 
     That nothing happens between launches is found by another batch, which must have the result that `run` gives.
     """
-    if not fit(layers, x.dtype) or get_num_threads() > MOST_PARTS or results_bytes(layers, x) > MOST_BYTES:
+    if not recordable(layers, x.shape, x.dtype):
         return None
     own = x.copy(order="C")
     run(own)  # what is made at a first call, or after a change, is made now
@@ -153,32 +152,30 @@ def recorded_for(layers: Sequence[Layer], x: np.ndarray, run: Run) -> Recorded |
     return found if again is not None and _same(*results) else None
 
 
-def results_bytes(layers: Sequence[Layer], x: np.ndarray) -> float:
-    """Bytes of all layers' results for x; infinite where there are none."""
-    size, shape = 0, x.shape
+def recordable(layers: Sequence[Layer], shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether to try to record what layers compute for a batch of a shape: kinds and sizes are fit for it."""
+    if get_num_threads() > MOST_PARTS or not all(_fit(layer, dtype) for layer in all_of(layers)):
+        return False
+    size = math.prod(shape) * dtype.itemsize
     try:
         for layer in layers:
             shape = layer.output_shape(shape)
-            size += math.prod(shape) * x.itemsize
+            size += math.prod(shape) * dtype.itemsize
     except (ValueError, IndexError):  # computing them tells better what is wrong
-        return math.inf
-    return size
+        return False
+    return size <= MOST_BYTES
 
 
 def _same(a: np.ndarray, b: np.ndarray | None) -> bool:
     return b is not None and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
-def fit(layers: Iterable[Layer], dtype: np.dtype) -> bool:
-    """Whether all layers are of kinds whose launches read the parameters themselves, which are arrays fit for that."""
-    for layer in all_of(layers):
-        kind = type(layer)
-        if kind not in WITH_PARAMETERS and (not kind.__module__.startswith("fastconv.nn.") or states(layer)):
-            return False
-        arrays = [state.value for state in states(layer)] if kind in READ_BY_KERNELS else ()
-        if any(array.dtype != dtype or not array.flags.carray for array in arrays):
-            return False
-    return True
+def _fit(layer: Layer, dtype: np.dtype) -> bool:
+    """Whether the launches of a layer of this kind read its parameters themselves, which are arrays fit for that."""
+    kind = type(layer)
+    if kind in READ_BY_KERNELS:
+        return all(state.value.dtype == dtype and state.value.flags.carray for state in states(layer))
+    return kind in FOLDED or (kind.__module__.startswith("fastconv.nn.") and not states(layer))
 
 
 def states(layer: Layer) -> list[Parameter | Buffer]:
