@@ -12,7 +12,7 @@ from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.fused.chain import chained
 from fastconv.nn.fused.interleaved import SIDE_BY_SIDE, Together, plain
 from fastconv.nn.fused.program import Updater
-from fastconv.nn.fused.recorded import CALLS_BEFORE, Recordings, recordable
+from fastconv.nn.fused.recorded import CALLS_BEFORE, LEAST_LAUNCHES, Recordings, recordable
 from fastconv.nn.fused.run import Run, layers_of
 from fastconv.nn.fused.steps import together
 from fastconv.nn.naming import named
@@ -160,7 +160,8 @@ class Sequential(Layer):
                 shape = layer.output_shape(shape)
             first += count
         if runs > 1 and type(self) is Sequential and recordable(self._layers, batch, dtype):
-            yield f"inference: from batch {CALLS_BEFORE + 1} of this size on, the launches of kernels, if more than 2, made as one"
+            when = f"from batch {CALLS_BEFORE + 1} of this size on"
+            yield f"inference: {when}, the launches of kernels, if more than {LEAST_LAUNCHES - 1}, made as one"
 
     def _children(self) -> Iterator[tuple[str, Parameter | Layer]]:
         for i, layer in enumerate(self.layers):
