@@ -42,6 +42,7 @@ FORWARD = frozenset(
         "unrolled, straight",
         "unrolled, straight, shared",
         "in place, packed",
+        "in place, channelwise",
         "split, packed",
     }
 )
@@ -98,6 +99,8 @@ def _cells(layout: Layout, plan: Any) -> str:
 
 
 def _forward(plan: ForwardPlan, kernels: list[str]) -> str:
+    if "convolve_planes" in kernels:
+        return "in place, channelwise"
     if "forward_packed" in kernels:
         return f"{_planes(plan.layout)}, packed"
     shared = ", shared" * ("split_and_forward" in kernels)

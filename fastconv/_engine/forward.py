@@ -15,11 +15,12 @@ from fastconv._geometry.conv import Conv, reduction_length, taps_of
 from fastconv._geometry.layout import Layout, column_shifts, term_offsets
 from fastconv._geometry.segments import segments
 from fastconv._plans.forward import NEVER, plan_forward
-from fastconv._plans.records import BY_IMAGE, DEPTHWISE, DIRECT, PACKED, WINOGRAD, ForwardPlan
+from fastconv._plans.records import BY_IMAGE, CHANNELWISE, DEPTHWISE, DIRECT, PACKED, WINOGRAD, ForwardPlan
 from fastconv._runtime.host import HOST, Blocks
 from fastconv._runtime.jit import jitable, linked, planned
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import depthwise, packing
+from fastconv.kernels.planes import convolve_planes
 
 
 class Weights(NamedTuple):
@@ -119,6 +120,8 @@ def convolve(
     table = weights.array, weights.rows, weights.terms
     if plan.algorithm == PACKED:
         convolve_packed(where, plan, x, weights.array, weights.steps, bias, lowest, False, y)
+    elif plan.algorithm == CHANNELWISE:
+        convolve_planes(x, conv.rows.stride, (conv.rows.before, conv.columns.before), table, bias, lowest, y)
     elif plan.algorithm == BY_IMAGE:
         parts = layout.vertical, layout.horizontal, layout.HP, layout.WP, layout.by_rows
         kernels.split_and_forward(

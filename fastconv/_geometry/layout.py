@@ -126,6 +126,13 @@ def unpadded(conv: Conv, last: bool) -> Layout:
 
 
 @jitable
+def as_it_is(conv: Conv) -> Layout:
+    """The layout of images that are read as they are, with zeros for what lies in the padding."""
+    H, W = conv.rows.size, conv.columns.size
+    return Layout(IN_PLACE, False, H, W, 1, 1, 1, H * W, False)
+
+
+@jitable
 def copied(layout: Layout) -> bool:
     """Whether the input is copied into planes."""
     return layout.kind != IN_PLACE and layout.kind != UNPADDED

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastconv._geometry.borders import area_terms, reached_pixels
 from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
-from fastconv._geometry.layout import Layout, by_pixel, chosen, copied, is_padded, unpadded
+from fastconv._geometry.layout import Layout, as_it_is, by_pixel, chosen, copied, is_padded, unpadded
 from fastconv._geometry.ranges import ceil_div
 from fastconv._plans.names import Reason, Winograd
 from fastconv._plans.records import (
     BY_IMAGE,
+    CHANNELWISE,
     DEPTHWISE,
     DIRECT,
     PACKED,
@@ -29,8 +30,8 @@ READ_AS_IS, IMAGES, PLANES = int(Reason.IN_PLACE), int(Reason.IMAGES), int(Reaso
 CHANNELS_OR_TERMS, NOT_DEPTHWISE, AREAS = (
     int(r) for r in (Reason.CHANNELS_OR_TERMS, Reason.NOT_DEPTHWISE, Reason.AREAS)
 )  # fmt: skip
-NOT_ASKED, KERNEL, TILES, PRODUCTS = (
-    int(r) for r in (Reason.NOT_ASKED, Reason.KERNEL, Reason.TILES, Reason.PRODUCTS)
+NOT_ASKED, KERNEL, TILES, PRODUCTS, TAPS = (
+    int(r) for r in (Reason.NOT_ASKED, Reason.KERNEL, Reason.TILES, Reason.PRODUCTS, Reason.TAPS)
 )  # fmt: skip
 NEVER, ALWAYS = int(Winograd.NEVER), int(Winograd.ALWAYS)
 
@@ -42,7 +43,7 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
     By Winograd's algorithm as `Winograd` says.
     """
     limits, none = host.limits, accepted()
-    no_depthwise, no_order, bordered, unpacked, together = none, none, none, none, none
+    no_depthwise, no_order, bordered, unpacked, together, shared = none, none, none, none, none, none
     layout = fallback = by_pixel(conv, last)
     algorithm, moved, ready = PACKED, False, N * pixels_of(conv) >= limits.ready_pixels
     no_winograd = reject_winograd(conv, N, winograd, limits)
@@ -62,6 +63,10 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
             if bordered.reason == 0:
                 layout, ready = unpadded(conv, True), True
     if moved or not (last or by_winograd):
+        shared = reject_channelwise(conv, limits)
+    if (moved or not (last or by_winograd)) and shared.reason == 0:
+        algorithm, ready, layout = CHANNELWISE, False, as_it_is(conv)
+    elif moved or not (last or by_winograd):
         unpacked = _reject_packed(conv, N, limits)
         layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv, False)
         if unpacked.reason == 0:
@@ -75,7 +80,7 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
     second = bordered if bordered.reason else unpacked
     return ForwardPlan(
         conv, N, last, moved, algorithm, layout, fallback, ready, host.blocks,
-        (no_depthwise, no_order, no_winograd, second, together),
+        (no_depthwise, no_order, no_winograd, shared, second, together),
     )  # fmt: skip
 
 
@@ -86,6 +91,20 @@ def reject_depthwise(conv: Conv, limits: Limits) -> Rejected:
         return rejected(DEPTHWISE, NOT_DEPTHWISE, max(conv.C, conv.OC), conv.groups)
     if conv.C < limits.depthwise:
         return rejected(DEPTHWISE, CHANNELS, conv.C, limits.depthwise)
+    return accepted()
+
+
+@jitable
+def reject_channelwise(conv: Conv, limits: Limits) -> Rejected:
+    """Why images in NCHW order are not convolved channel by channel as they are."""
+    rows, columns = conv.rows, conv.columns
+    if not ENABLED or conv.C < limits.channelwise:  # it is a micro-kernel alone, without plain loops beside it
+        return rejected(CHANNELWISE, NOT_ASKED, 0, 0)
+    if not conv.C == conv.OC == conv.groups:
+        return rejected(CHANNELWISE, NOT_DEPTHWISE, max(conv.C, conv.OC), conv.groups)
+    square = rows.kernel == columns.kernel == 3 and rows.dilation == columns.dilation == 1
+    if not (square and rows.stride == columns.stride <= 2):
+        return rejected(CHANNELWISE, TAPS, 0, 0)
     return accepted()
 
 

@@ -26,6 +26,7 @@ class Algorithm(IntEnum):
     READ_IN_PLACE = 12
     # forward and weight gradient
     WINOGRAD = 13
+    CHANNELWISE = 14
 
 
 class Winograd(IntEnum):
@@ -41,6 +42,7 @@ MEANINGS = {
     Algorithm.BY_IMAGE: "vectors along padded rows of pixels, image by image and group by group",
     Algorithm.PACKED: "vectors along output channels, with packed weights",
     Algorithm.DEPTHWISE: "vectors along channels, each with a kernel of its own",
+    Algorithm.CHANNELWISE: "vectors along the pixels of each channel's image as it is, with a kernel of its own",
     Algorithm.GATHERED: "one convolution of the output gradient, to all stride phases",
     Algorithm.PHASED: "a convolution of the output gradient to each stride phase",
     Algorithm.SCATTERED: "tap by tap, added to padded planes",
@@ -77,6 +79,7 @@ class Reason(IntEnum):
     NOT_ASKED = 19
     KERNEL = 20
     TILES = 21
+    TAPS = 22
 
 
 # of what was found and what was needed
@@ -100,6 +103,7 @@ REASONS = {
     Reason.STRIDED: "there are {:,.0f} stride phases",
     Reason.NOT_ASKED: "it is switched off",
     Reason.KERNEL: "kernels are not 3x3 with stride and dilation 1",
+    Reason.TAPS: "kernels are not 3x3 with dilation 1 and a stride of 1 or 2",
     Reason.TILES: "{:,.0f} tiles of 2x2 results, of at most 8 images, are fewer than {:,.0f}",
     Reason.AREAS: "{:,.0f} terms of all areas that the same taps reach are more than {:,.0f}",
 }

@@ -15,7 +15,9 @@ from fastconv._runtime.jit import jitable
 NONE, DIRECT, BY_IMAGE, PACKED, DEPTHWISE, GATHERED, PHASED, SCATTERED, DOTS, DOTS_BY_GROUP, SHARDED, BLOCKED = (
     int(algorithm) for algorithm in list(Algorithm)[:12]
 )
-READ_IN_PLACE, WINOGRAD = int(Algorithm.READ_IN_PLACE), int(Algorithm.WINOGRAD)
+READ_IN_PLACE, WINOGRAD, CHANNELWISE = (
+    int(algorithm) for algorithm in (Algorithm.READ_IN_PLACE, Algorithm.WINOGRAD, Algorithm.CHANNELWISE)
+)  # fmt: skip
 
 
 class Rejected(NamedTuple):
@@ -72,7 +74,7 @@ class ForwardPlan(NamedTuple):
     fallback: Layout
     ready: bool
     blocks: Blocks
-    rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected]
+    rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected, Rejected]
 
     def kernels(self) -> list[str]:
         """The kernels that run, in order, where all numbers are finite."""

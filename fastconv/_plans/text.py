@@ -26,6 +26,7 @@ def forward_kernels(plan: ForwardPlan, only_finite: bool = False) -> list[str]:
         Algorithm.BY_IMAGE: ["split_and_forward"],
         Algorithm.PACKED: [*["all_finite"] * looks, *split, "forward_packed"],
         Algorithm.DEPTHWISE: ["all_finite", "depthwise"],
+        Algorithm.CHANNELWISE: ["convolve_planes"],
         Algorithm.WINOGRAD: [*["all_finite"] * only_finite, "transform_weights", "winograd" + "_last" * plan.last],
     }[algorithm]
     return ["transposed", *own, "transposed"] if plan.moved else own

@@ -84,6 +84,7 @@ class Limits(NamedTuple):
         last_channels: input channels from which the weight gradient of such images is summed in vectors of them.
         last_cells: pixels of a row of windows, at most, that are copied for it.
         depthwise: channels that fill half a vector of floats.
+        channelwise: channels from which those of images in NCHW order are convolved one by one.
         winograd_channels: input and output channels of a group that repay Winograd's transforms.
         winograd_images: images whose tiles count: more change nothing, so that large batches have the same bits.
         winograd_tiles: tiles of 2 x 2 results of these images that repay transforming the weights.
@@ -113,6 +114,7 @@ class Limits(NamedTuple):
     last_channels: int = 48
     last_cells: int = 2**13
     depthwise: int = 8
+    channelwise: int = 1
     winograd_channels: int = 32
     winograd_images: int = 8
     winograd_tiles: int = 128
