@@ -57,6 +57,7 @@ EVERY = frozenset(
         *(f"weight: dotted, {planes}, {runs}" for planes in ("in place", "split") for runs in RUNS),
         "weight: dotted, unrolled, straight",
         "weight: dotted, by group",
+        "weight: channelwise",
         *(f"weight: turned, {planes}, {sums}" for planes in ("in place", "split") for sums in ("shards", "blocks")),
     }
 )
@@ -126,6 +127,8 @@ def names(ran: Ran) -> set[str]:
         return {f"gathered: {_forward(plan.product, kernels)}"} | turned
     if "weight_gradient_last" in kernels:
         return {"weight: in place"}
+    if "planes_weight_gradient" in kernels:
+        return {"weight: channelwise"}
     if "split_and_weight_gradient" in kernels:
         return {"weight: dotted, by group"}
     if "weight_gradient" in kernels:

@@ -16,6 +16,7 @@ from fastconv._geometry.segments import segments
 from fastconv._plans.forward import NEVER
 from fastconv._plans.records import (
     BLOCKED,
+    CHANNELWISE,
     DEPTHWISE,
     DOTS,
     DOTS_BY_GROUP,
@@ -30,6 +31,7 @@ from fastconv._runtime.jit import linked
 from fastconv._runtime.threads import threads_here
 from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import conv_nhwc_weight_gradient, conv_shards, depthwise, packing
+from fastconv.kernels.planes import planes_weight_gradient
 
 
 @linked
@@ -78,6 +80,10 @@ def _computed(
             column_shifts(conv.columns, layout), term_offsets(conv, layout), conv.groups, plan.blocks.taps,
             grad.reshape((conv.OC, reduction_length(conv))),
         )  # fmt: skip
+    elif algorithm == CHANNELWISE:
+        conv = plan.conv
+        start = conv.rows.before, conv.columns.before
+        planes_weight_gradient(g, x, conv.rows.stride, start, grad.reshape((conv.C, taps_of(conv))))
     elif algorithm == DOTS:
         _dots(where, plan, layout, g, x, grad)
     elif algorithm == SHARDED:

@@ -155,7 +155,7 @@ class WeightGradientPlan(NamedTuple):
     fallback_moved: bool
     apart: bool
     blocks: Blocks
-    rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected]
+    rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected, Rejected]
 
     def kernels(self) -> list[str]:
         """The kernels that run, in order, where all numbers are finite."""

@@ -71,6 +71,7 @@ def weight_gradient_kernels(plan: WeightGradientPlan) -> list[str]:
             *["all_finite"] * (widened != [] and plan.conv.rows.out > 1),
         ],
         Algorithm.DOTS_BY_GROUP: ["split_and_weight_gradient"],
+        Algorithm.CHANNELWISE: ["planes_weight_gradient"],
     }[Algorithm(plan.algorithm)]
     return ["transposed", "transposed", *own, "transposed"] if plan.moved else own
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastconv._geometry.borders import some_tap_reaches_all
 from fastconv._geometry.conv import Conv, reduction_length, taps_of
-from fastconv._geometry.layout import Layout, by_pixel, chosen, copied, unpadded
-from fastconv._plans.forward import ALWAYS, reject_depthwise, reject_winograd
+from fastconv._geometry.layout import Layout, as_it_is, by_pixel, chosen, copied, unpadded
+from fastconv._plans.forward import ALWAYS, reject_channelwise, reject_depthwise, reject_winograd
 from fastconv._plans.names import Reason
 from fastconv._plans.records import (
     BLOCKED,
+    CHANNELWISE,
     DEPTHWISE,
     DOTS,
     DOTS_BY_GROUP,
@@ -41,7 +42,7 @@ def plan_weight_gradient(
     By Winograd's algorithm as `Winograd` says; where it is not, the fallback is what it would be without.
     """
     limits, none = host.limits, accepted()
-    no_depthwise, no_reading, unsharded, together = none, none, none, none
+    no_depthwise, no_reading, unsharded, together, shared = none, none, none, none, none
     no_outer = _reject_outer(conv, limits)
     if no_outer.reason == 0:
         unsharded = _reject_sharded(conv, limits)
@@ -51,9 +52,12 @@ def plan_weight_gradient(
             False,
         )
     else:
-        together = _reject_by_group(conv, itemsize, host)
-        fallback = DOTS if together.reason else DOTS_BY_GROUP
-        fallback_layout, fallback_moved = chosen(conv, True), last
+        shared = _reject_channelwise(conv, limits)
+        fallback, fallback_layout, fallback_moved = CHANNELWISE, as_it_is(conv), last
+        if shared.reason:
+            together = _reject_by_group(conv, itemsize, host)
+            fallback = DOTS if together.reason else DOTS_BY_GROUP
+            fallback_layout = chosen(conv, True)
     algorithm, layout, moved = fallback, fallback_layout, fallback_moved
     if last:
         no_depthwise = reject_depthwise(conv, limits)
@@ -70,7 +74,7 @@ def plan_weight_gradient(
     return WeightGradientPlan(
         conv, N, last, moved, algorithm, layout, fallback, fallback_layout, fallback_moved,
         _splits_apart(conv, N, itemsize, fallback_layout, limits), host.blocks,
-        (no_depthwise, no_winograd, second, unsharded, together),
+        (no_depthwise, no_winograd, second, unsharded, shared, together),
     )  # fmt: skip
 
 
@@ -107,6 +111,14 @@ def _reject_sharded(conv: Conv, limits: Limits) -> Rejected:
     """Why outer products are not summed in shards of the batch, but in blocks of terms."""
     size = conv.OC // conv.groups * reduction_length(conv)
     return rejected(SHARDED, WEIGHTS, size, limits.sharded) if size > limits.sharded else accepted()
+
+
+@jitable
+def _reject_channelwise(conv: Conv, limits: Limits) -> Rejected:
+    """Why the gradient is not summed channel by channel, with images as they are."""
+    if conv.C < limits.images:
+        return rejected(CHANNELWISE, CHANNELS, conv.C, limits.images)
+    return reject_channelwise(conv, limits)
 
 
 @jitable

@@ -36,7 +36,7 @@ class Vectors:
     """Emits loads, stores and arithmetic on vectors of one element type."""
 
     def __init__(self, builder: ir.IRBuilder, element: types.Number, lanes: int | None = None):
-        self.builder = builder
+        self.builder, self.element = builder, element
         self.bits = element.bitwidth
         whole = isinstance(element, types.Integer)
         self.scalar = ir.IntType(self.bits) if whole else ir.FloatType() if self.bits == 32 else ir.DoubleType()
