@@ -53,6 +53,7 @@ EVERY = frozenset(
         *(f"gathered: {way}" for way in FORWARD),
         "turned weights",
         "phased",
+        "spread",
         *(f"scattered: {planes}, {runs}" for planes in ("in place", "merged") for runs in RUNS),
         *(f"weight: dotted, {planes}, {runs}" for planes in ("in place", "split") for runs in RUNS),
         "weight: dotted, unrolled, straight",
@@ -123,6 +124,8 @@ def names(ran: Ran) -> set[str]:
             return {f"scattered: {planes}, {_runs(plan.layout, plan, kernels)}"}
         if plan.algorithm == PHASED:
             return {"phased"}
+        if "planes_input_gradient" in kernels:
+            return {"spread"}
         turned = {"turned weights"} if "gather_weights" in kernels else set()
         return {f"gathered: {_forward(plan.product, kernels)}"} | turned
     if "weight_gradient_last" in kernels:

@@ -14,12 +14,13 @@ from fastconv._geometry.input_gradient import backward_terms, gathered_axis, pha
 from fastconv._geometry.layout import IN_PLACE, channel_starts, tap_windows, term_offsets
 from fastconv._geometry.segments import segments
 from fastconv._plans.forward import NEVER, plan_forward
-from fastconv._plans.records import DEPTHWISE, GATHERED, PACKED, PHASED, WINOGRAD, InputGradientPlan
+from fastconv._plans.records import CHANNELWISE, DEPTHWISE, GATHERED, PACKED, PHASED, WINOGRAD, InputGradientPlan
 from fastconv._runtime.host import HOST
 from fastconv._runtime.jit import linked, planned
 from fastconv.kernels import conv as conv_kernels
 from fastconv.kernels import conv_input_gradient as kernels
 from fastconv.kernels import depthwise, packing
+from fastconv.kernels.planes import planes_input_gradient
 
 
 @linked
@@ -76,6 +77,11 @@ def _first(
     if finite:
         if plan.algorithm == GATHERED:
             done = _gathered(where, plan, g, weight, bias, grad)
+        elif plan.algorithm == CHANNELWISE:
+            conv, weights = plan.conv, own_weights(plan.conv, weight)
+            start, table = (conv.rows.before, conv.columns.before), (weights.array, weights.rows, weights.terms)
+            planes_input_gradient(g, start, table, bias, grad)
+            done = True
         elif plan.algorithm == PHASED:
             done = _phased(where, plan, g, weight, bias, grad)
     if not done:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastconv._geometry.conv import Conv
 from fastconv._geometry.input_gradient import border_products, gathered_conv, gathered_products
 from fastconv._geometry.layout import wide_rows
-from fastconv._plans.forward import plan_forward, reject_depthwise, reject_in_order
+from fastconv._plans.forward import plan_forward, reject_channelwise, reject_depthwise, reject_in_order
 from fastconv._plans.names import Reason
 from fastconv._plans.records import (
+    CHANNELWISE,
     DEPTHWISE,
     GATHERED,
     PHASED,
@@ -31,7 +32,7 @@ def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Hos
     """
     limits, none, gathered = host.limits, accepted(), gathered_conv(conv)
     phases = conv.rows.stride * conv.columns.stride
-    no_depthwise, no_order, no_phases = none, none, none
+    no_depthwise, no_order, no_phases, shared = none, none, none, none
     no_gather = _reject_products(GATHERED, gathered_products(conv), limits.products)
     algorithm, moved = GATHERED, last
     if last:
@@ -51,10 +52,14 @@ def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Hos
             if phases > 1:
                 no_phases = _reject_products(PHASED, border_products(conv), limits.products)
             algorithm = SCATTERED if no_phases.reason else PHASED
+        if phases > 1:
+            shared = reject_channelwise(conv, limits)
+            if shared.reason == 0:
+                algorithm, no_gather, no_phases = CHANNELWISE, none, none
     product = plan_forward(gathered, N, itemsize, last and not moved, host, winograd)
     return InputGradientPlan(
         conv, N, last, moved, algorithm, product, wide_rows(conv, False, False)[0], host.blocks,
-        (no_depthwise, no_order, no_gather, no_phases),
+        (no_depthwise, no_order, shared, no_gather, no_phases),
     )  # fmt: skip
 
 

@@ -112,7 +112,7 @@ class InputGradientPlan(NamedTuple):
     product: ForwardPlan
     layout: Layout
     blocks: Blocks
-    rejected: tuple[Rejected, Rejected, Rejected, Rejected]
+    rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected]
 
     def kernels(self) -> list[str]:
         """The kernels that run, in order, where all numbers are finite."""

@@ -39,6 +39,8 @@ def input_gradient_kernels(plan: InputGradientPlan) -> list[str]:
         return ["depthwise"] if algorithm is Algorithm.DEPTHWISE else forward_kernels(product, True)
     if algorithm is Algorithm.GATHERED:
         own = forward_kernels(product) if conv.phases == 1 else ["gather_weights", *forward_kernels(product), "merge"]
+    elif algorithm is Algorithm.CHANNELWISE:
+        own = ["planes_input_gradient"]
     elif algorithm is Algorithm.PHASED:
         own = [*["split"] * copied(product.fallback), *["forward"] * conv.phases, "merge"]
     else:
@@ -133,7 +135,7 @@ def describe(product: str, plan: Any) -> str:
             lines[0] += f", {algorithm.name}: {MEANINGS[algorithm]}"
     if plan.moved:
         lines.append("images moved to NCHW order and back")
-    if algorithm not in (Algorithm.DEPTHWISE, Algorithm.WINOGRAD):
+    if algorithm not in (Algorithm.DEPTHWISE, Algorithm.CHANNELWISE, Algorithm.WINOGRAD):
         along = f"; {_pixels(layout, conv)}" if algorithm in {*ALONG_ROWS, Algorithm.PHASED} else ""
         target = "gradient" if algorithm is Algorithm.SCATTERED else "input"
         lines.append(f"{target} {place_of(layout)}{along}")

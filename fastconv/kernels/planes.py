@@ -8,7 +8,9 @@ from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import kernel
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import CHAIN, set_aside, steps_between
-from fastconv.kernels.micro.planes import TAPS, add_plane, convolve_plane
+from fastconv.kernels.micro.plane_gradients import add_plane, spread_plane
+from fastconv.kernels.micro.plane_image import TAPS
+from fastconv.kernels.micro.planes import convolve_plane
 from fastconv.kernels.micro.vectors import VECTOR_BYTES
 
 
@@ -30,6 +32,26 @@ def convolve_planes(team, x, stride, start, weights, bias, lowest, y):
         convolve_plane(
             flat, plane * OH * OW, OH, OW, flat_x, plane * H * W, H, W, top, left, stride, weight, np.int64(rows[c]),
             terms, nothing, bias[c], lowest,
+        )  # fmt: skip
+
+
+@kernel
+def planes_input_gradient(team, g, start, weights, bias, grad):
+    """grad[n, c] = bias[c] + the gradient of x[n, c] for `convolve_planes` with stride 2, from g[n, c].
+
+    Precondition: g (N, C, OH, OW), grad (N, C, H, W); start and weights as for `convolve_planes`, all finite. Parallel
+    over (image, channel), each of which owns its plane of grad.
+    """
+    weight, rows, terms = weights
+    N, C, H, W = grad.shape
+    OH, OW = g.shape[2:]
+    flat_g, flat, nothing = g.reshape(-1), grad.reshape(-1), np.zeros(OW, g.dtype)
+    top, left = start
+    for plane in prange(team, N * C):
+        c = plane % C
+        spread_plane(
+            flat, plane * H * W, H, W, flat_g, plane * OH * OW, OH, OW, top, left, weight, np.int64(rows[c]), terms,
+            nothing, bias[c],
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from fastconv._plans.records import PACKED, PHASED
 from fastconv._runtime.host import HOST
 from fastconv.kernels import depthwise
 from fastconv.kernels.blocking import CHAIN
-from fastconv.kernels.micro import gemm, planes, vectors
+from fastconv.kernels.micro import gemm, plane_image, vectors
 
 ALGORITHMS = ("auto", "direct", "im2col")
 
@@ -158,9 +158,12 @@ BLOCKS = [
         for n in (2, *around(vectors.LANES, 2 * vectors.LANES + 1), 2 * vectors.LANES + 2, 4 * vectors.LANES + 3)
         for rows, padding, stride in ((3, 1, 1), (4, 0, 1), (5, 1, 2), (9, 1, 1), (11, 0, 2))
     ],
-    *[case((3, 8, n, 5), (8, 1, 3, 3), padding=((3, 1), (0, 4)), groups=8) for n in range(1, 2 * planes.ROWS + 2)],
+    *[case((3, 8, n, 5), (8, 1, 3, 3), padding=((3, 1), (0, 4)), groups=8) for n in range(1, 2 * plane_image.ROWS + 2)],
     *[case((1, 8, n, 4), (8, 1, 3, 3), padding=1, groups=8) for n in around(CHAIN, 2 * CHAIN)],
-    *[case((1, 1, n, 19), (1, 1, 3, 3), padding=((1, 0), (4, 5)), stride=2) for n in range(2, 2 * planes.ROWS + 2)],
+    *[
+        case((1, 1, n, 19), (1, 1, 3, 3), padding=((1, 0), (4, 5)), stride=2)
+        for n in range(2, 2 * plane_image.ROWS + 2)
+    ],
     # quadruples of taps, blocks of `Blocks.taps` of them
     *[case((1, n, 2, 3), (3, n, 1, 1)) for n in around(4, 13)],
     *[case((1, 1, 2, n), (2, 1, 1, n), padding=(0, 1)) for n in around(HOST.blocks.taps, 23)],

@@ -142,6 +142,26 @@ def test_infinity_at_every_place(name, demand):
                 assert_equal_to_reference(case, arrays)
 
 
+@pytest.mark.parametrize("options", [dict(stride=s, padding=p) for s in (1, 2) for p in (0, 1, ((2, 0), (0, 2)))])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_depthwise_with_one_special_value(options, value):
+    """Each number in turn: a lane that holds no result may not bring another pixel into a sum."""
+    rng = np.random.default_rng(3)
+    for size in (5, 8):
+        x, weight = (integers(rng, shape, np.float32) for shape in ((1, 8, 4, size), (8, 1, 3, 3)))
+        g = integers(rng, reference.conv2d(x, weight, None, groups=8, **options).shape, np.float32)
+        for array in (x, weight, g):
+            for place in range(array.size * 2 // 8):  # of two channels
+                kept, array.flat[place] = array.flat[place], value
+                with np.errstate(all="ignore"):
+                    wanted = reference.conv2d(x, weight, None, groups=8, **options)
+                    gradients = reference.conv2d_backward(g, x, weight, groups=8, **options)
+                assert_identical(fastconv.conv2d(x, weight, groups=8, **options), wanted)
+                for a, b in zip(fastconv.conv2d_backward(g, x, weight, groups=8, **options), gradients):
+                    assert_identical(a, b)
+                array.flat[place] = kept
+
+
 @given(edge_cases(), variants.demands(), SPECIAL)
 def test_relu_in_the_convolution_keeps_nan(case, demand, special):
     """What a Sequential computes together: the lower bound of the sums must not swallow NaN."""
