@@ -17,6 +17,8 @@ SMALL = {
         ConvShape("3x3 of 96", 1, 96, 28, 28, 96, 3, 1, 1),
         ConvShape("1x1", 4, 64, 28, 28, 64, 1),
         ConvShape("depthwise", 2, 64, 28, 28, 64, 3, 1, 1, 64),
+        ConvShape("depthwise strided", 2, 64, 28, 28, 64, 3, 2, 1, 64),
+        ConvShape("depthwise 5x5", 2, 64, 28, 28, 64, 5, 1, 2, 64),
     )
 }
 
@@ -46,6 +48,7 @@ FORWARD = (
     Planned("PACKED", "3x3 of 96"),
     Planned("PACKED", "1x1", "NHWC"),
     Planned("DEPTHWISE", "depthwise", "NHWC"),
+    Planned("CHANNELWISE", "depthwise"),
     Planned("WINOGRAD", "ResNet 3x3"),
     Planned("WINOGRAD", "ResNet 3x3", "NHWC"),
 )
@@ -54,6 +57,8 @@ INPUT_GRADIENT = (
     Planned("GATHERED BY_IMAGE", "LeNet c1"),
     Planned("GATHERED PACKED", "3x3 of 96"),
     Planned("GATHERED WINOGRAD", "ResNet 3x3"),
+    Planned("GATHERED CHANNELWISE", "depthwise"),
+    Planned("CHANNELWISE", "depthwise strided"),
     Planned("PHASED", "strided"),
     Planned("SCATTERED", "LeNet c2"),
     Planned("DEPTHWISE", "depthwise", "NHWC"),
@@ -61,7 +66,8 @@ INPUT_GRADIENT = (
 WEIGHT_GRADIENT = (
     Planned("WINOGRAD", "ResNet 3x3"),
     Planned("DOTS", "LeNet c1"),
-    Planned("DOTS_BY_GROUP", "depthwise"),
+    Planned("DOTS_BY_GROUP", "depthwise 5x5"),
+    Planned("CHANNELWISE", "depthwise"),
     Planned("SHARDED", "LeNet c2"),
     Planned("BLOCKED", "3x3 of 96"),
     Planned("READ_IN_PLACE", "3x3 of 96", "NHWC"),
