@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv._arguments.arrays import empty
 from fastconv._engine.planes import channels_last
-from fastconv._geometry.conv import Conv
+from fastconv._geometry.conv import Conv, pixels_of
 from fastconv._geometry.partition import even_parts, tile_blocks
 from fastconv._geometry.ranges import ceil_div
 from fastconv._plans.forward import tiles_of
@@ -35,6 +35,22 @@ def convolve_winograd(
 
     Where they are not, what was written cannot be relied on. `weight` is flat and `steps` as in `Weights`.
     """
+    if not plan.moved:
+        return _convolved(where, plan, plan.last, x, weight, steps, bias, lowest, y)
+    conv = plan.conv
+    moved = empty(where, (plan.N, conv.rows.out, conv.columns.out, conv.OC), y.dtype, "the result with channels last")
+    if not _convolved(where, plan, True, channels_last(where, x), weight, steps, bias, lowest, moved):
+        return False
+    packing.transposed(moved.reshape((plan.N, pixels_of(conv), conv.OC)), y.reshape((plan.N, conv.OC, pixels_of(conv))))
+    return True
+
+
+@linked
+def _convolved(
+    where: str, plan: ForwardPlan, last: bool, x: np.ndarray, weight: np.ndarray, steps: tuple[int, int, int],
+    bias: np.ndarray, lowest: Any, y: np.ndarray,
+) -> bool:  # fmt: skip
+    """As `convolve_winograd`, of arrays with channels `last` or first."""
     conv = plan.conv
     groups, channels, per_group = conv.groups, conv.C // conv.groups, conv.OC // conv.groups
     start = -min(steps[1], 0) * (kernels.TAPS - 1)
@@ -44,18 +60,18 @@ def convolve_winograd(
     # in NCHW order vectors hold tiles, and a block of output channels is as high as a micro-kernel; else as wide
     lanes = HOST.vector_bytes // x.itemsize
     unit, width, count = HOST.tile_rows, HOST.tile_rows, ceil_div(per_group, HOST.tile_rows)
-    if plan.last:
+    if last:
         unit, (count, width) = lanes, tile_blocks(per_group, lanes)
     shape = (groups, kernels.PLACES, count, channels, width)
     transformed = empty(where, shape, weight.dtype, "the transformed weights")
     kernels.transform_weights(weight, start, steps, unit, transformed)
     parts = even_parts(groups * blocks, 1, count, threads)
     together, pitch = ceil_div(tiles, blocks), TILE_VECTORS * lanes
-    if not plan.last:
+    if not last:
         together, width = ceil_div(ceil_div(tiles, pitch), blocks) * pitch + lanes, ceil_div(count, parts) * width
     cells = kernels.PLACES * (together * (channels + width) + 2 * kernels.PAD * lanes)
     workspace = empty(where, (threads, cells + -cells % lanes), x.dtype, "the transformed tiles")
-    if plan.last:
+    if last:
         return kernels.winograd_last(x, pads, transformed, bias, lowest, (blocks, parts), workspace, y)
     return kernels.winograd(x, pads, transformed, bias, lowest, (blocks, parts), workspace, y)
 

@@ -52,6 +52,8 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
     by_winograd = no_winograd.reason == 0
     if by_winograd:
         algorithm, ready = WINOGRAD, False
+        # few tiles of many channels fill vectors of these better, and the products read the weights once
+        moved = not last and min(conv.C, conv.OC) // conv.groups > tiles_of(conv, 1)
     elif last:
         no_depthwise = reject_depthwise(conv, limits)
         no_order = reject_in_order(conv, limits) if no_depthwise.reason else none
@@ -62,11 +64,13 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
                 algorithm = DEPTHWISE
             if bordered.reason == 0:
                 layout, ready = unpadded(conv, True), True
-    if moved or not (last or by_winograd):
+    if not by_winograd and (moved or not last):
         shared = reject_channelwise(conv, limits)
-    if (moved or not (last or by_winograd)) and shared.reason == 0:
+    if by_winograd or (last and not moved):
+        pass
+    elif shared.reason == 0:
         algorithm, ready, layout = CHANNELWISE, False, as_it_is(conv)
-    elif moved or not (last or by_winograd):
+    else:
         unpacked = _reject_packed(conv, N, limits)
         layout = fallback = by_pixel(conv, False) if unpacked.reason == 0 else chosen(conv, False)
         if unpacked.reason == 0:

@@ -55,7 +55,7 @@ class ForwardPlan(NamedTuple):
         conv: its sizes.
         N: the images.
         last: whether x and y have their channels last.
-        moved: whether these are moved to NCHW order and back.
+        moved: whether these are moved to the other order and back.
         algorithm: what computes it. Where a result of WINOGRAD is not finite, what the plan would be without it.
         layout: where the input lies for that.
         fallback: where it lies, for PACKED weights, in place of a layout or an algorithm that leaves out the taps in

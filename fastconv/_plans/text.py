@@ -27,7 +27,11 @@ def forward_kernels(plan: ForwardPlan, only_finite: bool = False) -> list[str]:
         Algorithm.PACKED: [*["all_finite"] * looks, *split, "forward_packed"],
         Algorithm.DEPTHWISE: ["all_finite", "depthwise"],
         Algorithm.CHANNELWISE: ["convolve_planes"],
-        Algorithm.WINOGRAD: [*["all_finite"] * only_finite, "transform_weights", "winograd" + "_last" * plan.last],
+        Algorithm.WINOGRAD: [
+            *["all_finite"] * only_finite,
+            "transform_weights",
+            "winograd" + "_last" * (plan.last or plan.moved),
+        ],
     }[algorithm]
     return ["transposed", *own, "transposed"] if plan.moved else own
 
@@ -134,7 +138,7 @@ def describe(product: str, plan: Any) -> str:
             algorithm = Algorithm(inner.algorithm)
             lines[0] += f", {algorithm.name}: {MEANINGS[algorithm]}"
     if plan.moved:
-        lines.append("images moved to NCHW order and back")
+        lines.append(f"images moved to {'NCHW' if plan.last else 'NHWC'} order and back")
     if algorithm not in (Algorithm.DEPTHWISE, Algorithm.CHANNELWISE, Algorithm.WINOGRAD):
         along = f"; {_pixels(layout, conv)}" if algorithm in {*ALONG_ROWS, Algorithm.PHASED} else ""
         target = "gradient" if algorithm is Algorithm.SCATTERED else "input"

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv._geometry.partition import block_begin
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import kernel
+from fastconv._runtime.jit import inlined, kernel
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import chain_of
 from fastconv.kernels.indirection import row_offsets
@@ -24,8 +24,28 @@ from fastconv.kernels.micro.winograd_last import input_tile_last, output_tile_la
 TAPS, PLACES = 9, 16  # of a kernel, and of a tile
 PAD = 5  # cache lines between the places of all tiles
 MOST_TAPS = 1024  # weights of each tap that are transformed at once: they stay in the L1 cache
+WHOLE = 16  # output channels of a block from which a row of them is vectors enough
 ROW = 32  # output channels that are transformed together where those of a channel lie side by side, kernel by kernel
 TASKS = 8  # that this must leave
+
+
+@inlined
+def _transform_rows(team, transformed, sizes, weight, start, row, unit):
+    """As `transform_weights`, of weights whose output channels are rows of taps, channel by channel."""
+    groups, blocks, C, width = sizes
+    flat, size, zero = transformed, weight.size // groups, np.int64(0)
+    some = max(1, min(C, MOST_TAPS // width))
+    taps, line = np.zeros(some * TAPS * width, weight.dtype), TAPS * width
+    for task in prange(team, groups * blocks):
+        group, block = divmod(task, blocks)
+        begin = block_begin(size // (C * TAPS), blocks, block, unit)
+        count = block_begin(size // (C * TAPS), blocks, block + 1, unit) - begin
+        for c in range(0, C, some):
+            terms, source = min(some, C - c), start + group * size + begin * row + c * TAPS
+            transpose(taps, zero, weight, source, count, terms * TAPS, width, row)
+            place = ((group * PLACES * blocks + block) * C + c) * width
+            for i in range(terms):
+                weight_tiles(flat, place + i * width, blocks * C * width, taps, i * line, width, width)
 
 
 @kernel
@@ -42,6 +62,9 @@ def transform_weights(team, weight, start, steps, unit, transformed):
     row, step, channel = steps
     flat, size, one, zero = transformed.reshape(-1), weight.size // groups, np.int64(1), np.int64(0)
     per_group, scattered = size // (C * TAPS), row != 1 and channel != 1
+    if step == 1 and channel == TAPS and width >= WHOLE:
+        _transform_rows(team, flat, (groups, blocks, C, width), weight, start, row, unit)
+        return
     together = max(1, min(ROW // width, groups * blocks // TASKS)) if scattered else 1
     some = max(1, min(C, MOST_TAPS // (width * together)))
     line = some * width
