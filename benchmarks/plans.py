@@ -18,7 +18,7 @@ SMALL = {
         ConvShape("1x1", 4, 64, 28, 28, 64, 1),
         ConvShape("depthwise", 2, 64, 28, 28, 64, 3, 1, 1, 64),
         ConvShape("depthwise strided", 2, 64, 28, 28, 64, 3, 2, 1, 64),
-        ConvShape("depthwise 5x5", 2, 64, 28, 28, 64, 5, 1, 2, 64),
+        ConvShape("depthwise, doubled", 2, 64, 28, 28, 128, 3, 1, 1, 64),
     )
 }
 
@@ -66,7 +66,7 @@ INPUT_GRADIENT = (
 WEIGHT_GRADIENT = (
     Planned("WINOGRAD", "ResNet 3x3"),
     Planned("DOTS", "LeNet c1"),
-    Planned("DOTS_BY_GROUP", "depthwise 5x5"),
+    Planned("DOTS_BY_GROUP", "depthwise, doubled"),
     Planned("CHANNELWISE", "depthwise"),
     Planned("SHARDED", "LeNet c2"),
     Planned("BLOCKED", "3x3 of 96"),

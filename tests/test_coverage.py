@@ -60,7 +60,7 @@ def test_every_algorithm_of_every_product_has_a_row() -> None:
     assert rows["forward"] == known("forward")
     assert rows["weight"] == known("weight")
     gathered = {f"GATHERED {name}" for name in known("forward") - {"DEPTHWISE"}}
-    assert rows["input"] == gathered | {"PHASED", "SCATTERED", "DEPTHWISE"}
+    assert rows["input"] == gathered | {"PHASED", "SCATTERED", "DEPTHWISE", "CHANNELWISE"}
     named = {word for table in rows.values() for name in table for word in name.split()}
     assert named == {algorithm.name for algorithm in Algorithm} - {"NONE"}
 

@@ -26,12 +26,14 @@ from fastconv._plans.records import (
     WeightGradientPlan,
 )
 from fastconv._plans.weight_gradient import plan_weight_gradient
-from fastconv._runtime.host import HOST
-from fastconv._runtime.jit import linked
+from fastconv._runtime.host import HOST, Blocks
+from fastconv._runtime.jit import jitable, linked
 from fastconv._runtime.threads import threads_here
 from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import conv_nhwc_weight_gradient, conv_shards, depthwise, packing
 from fastconv.kernels.planes import planes_weight_gradient
+
+LEAST_SHARDS = 4  # of the batch, where there are few pixels
 
 
 @linked
@@ -105,6 +107,12 @@ def _dots(where: str, plan: WeightGradientPlan, layout: Layout, g: np.ndarray, x
             break  # else an infinite pixel may have met the zeros between two rows of pixels: sum again row by row
 
 
+@jitable
+def shards_of(conv: Conv, N: int, blocks: Blocks) -> int:
+    """In how many shards outer products are summed: their sums are as many weights each, to be added up again."""
+    return min(blocks.shards, max(LEAST_SHARDS, N * pixels_of(conv) // blocks.shard_pixels))
+
+
 @linked
 def _sharded(
     where: str, plan: WeightGradientPlan, layout: Layout, g: np.ndarray, x: np.ndarray, grad: np.ndarray
@@ -113,7 +121,8 @@ def _sharded(
     conv, blocks = plan.conv, plan.blocks
     groups, per_group, K = conv.groups, conv.OC // conv.groups, reduction_length(conv)
     sums = np.empty((groups, K, per_group), g.dtype)
-    parts = empty(where, (blocks.shards, groups, K, per_group), g.dtype, "the shards of the weight gradient")
+    shards = shards_of(conv, len(g), blocks)
+    parts = empty(where, (shards, groups, K, per_group), g.dtype, "the shards of the weight gradient")
     shifts, sizes = column_shifts(conv.columns, layout), (conv.rows.size, conv.columns.size, conv.rows.before)
     if plan.apart:
         planes = x.reshape((len(x), conv.C * conv.rows.size * conv.columns.size))
@@ -124,7 +133,7 @@ def _sharded(
         (*sizes, layout.vertical, layout.horizontal, layout.HP, layout.WP), shifts, term_offsets(conv, layout),
         pixel_cells(conv, layout), group_step(conv, layout), outer_width(per_group, blocks.outer_channels), parts,
     )  # fmt: skip
-    conv_shards.add_parts(parts.reshape((blocks.shards, sums.size)), sums.reshape(-1))
+    conv_shards.add_parts(parts.reshape((shards, sums.size)), sums.reshape(-1))
     packing.transposed(sums, grad.reshape((groups, per_group, K)))
 
 

@@ -141,7 +141,7 @@ def _reject_in_place(conv: Conv, limits: Limits) -> Rejected:
     rows, channels = conv.rows, conv.C // conv.groups
     if channels < limits.last_channels:
         return rejected(READ_IN_PLACE, CHANNELS, channels, limits.last_channels)
-    if taps_of(conv) == 1:
+    if taps_of(conv) == 1 and _reject_sharded(conv, limits).reason == 0:  # few weights in shards are faster
         return rejected(READ_IN_PLACE, ONE_TAP, 1, 2)
     cells = min(rows.size, (rows.kernel - 1) * rows.dilation + 1) * conv.columns.size
     if cells > limits.last_cells:
