@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,4 +54,4 @@ def stepped(
 def _apart(arrays: Sequence[np.ndarray]) -> bool:
     """Whether no two contiguous arrays have a byte in common: tasks change them at the same time."""
     spans = sorted((array.ctypes.data, array.nbytes) for array in arrays)
-    return all(first + size <= second for (first, size), (second, _) in zip(spans, spans[1:]))
+    return all(first + size <= second for (first, size), (second, _) in itertools.pairwise(spans))
