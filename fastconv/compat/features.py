@@ -53,7 +53,7 @@ def normalised_backward(
             found = gradients(
                 "BatchNormalization", ready(g, X.dtype), ready(planes, X.dtype), *numbers, True, float(eps), (True,) * 3
             )
-        return tuple(a.astype(X.dtype, copy=False).reshape(s) for a, s in zip(found, (X.shape, -1, -1)))  # type: ignore
+        return tuple(a.astype(X.dtype, copy=False).reshape(s) for a, s in zip(found, (X.shape, -1, -1)))
     grad_x, grad_weight, grad_bias = F.batch_norm2d_backward(g, planes, m, v, w, training=through, eps=eps)
     if of_batch and len(X) == 1:
         grad_x = np.zeros_like(planes)
