@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastconv._arguments.scalars import number
+from fastconv.compat.steps import stepped
+from fastconv.kernels import updates
 
 Arrays = dict[str, np.ndarray]
 
@@ -36,11 +38,16 @@ class _Optimizer:
             if getattr(self, name) is None:
                 setattr(self, name, {key: np.zeros_like(value) for key, value in params.items()})
         self._begin()
-        for key in params:
-            self._step(params, grads[key], key)
+        if not self._together(params, grads):
+            for key in params:
+                self._step(params, grads[key], key)
 
     def _begin(self) -> None:
         """Before the first parameter's step."""
+
+    def _together(self, params: Arrays, grads: Mapping[str, np.ndarray]) -> bool:
+        """Take all steps in one call, if this optimiser has a kernel and the arrays are fit for it."""
+        return False
 
     def _step(self, params: Arrays, grad: np.ndarray, key: str) -> None:
         raise NotImplementedError
@@ -144,6 +151,13 @@ class Adam(_Optimizer):
     def _begin(self) -> None:
         self.iter += 1
         self._lr = self.lr * np.sqrt(1 - self.beta2**self.iter) / (1 - self.beta1**self.iter)
+
+    def _together(self, params: Arrays, grads: Mapping[str, np.ndarray]) -> bool:
+        if type(self) is not Adam:  # one of a reader's own may have another step
+            return False
+        b1, b2, lr = self.beta1, self.beta2, float(self._lr)
+        arrays = ([kept[key] for key in params] for kept in (params, grads, self.m, self.v))
+        return stepped(updates.ADAM, (lr, b1, b2, 1e-7, 0, 1, 1, 1 - b1, 1 - b2, 1), *arrays)
 
     def _step(self, params: Arrays, grad: np.ndarray, key: str) -> None:
         m, v = self.m[key], self.v[key]

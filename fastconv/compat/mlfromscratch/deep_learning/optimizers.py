@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from fastconv._arguments.scalars import number
+from fastconv.compat.steps import stepped
+from fastconv.kernels import updates
 
 
 class StochasticGradientDescent:
@@ -145,16 +147,17 @@ class Adam:
         """The new weights."""
         if self.m is None:
             self.m, self.v = np.zeros_like(w), np.zeros_like(w)
-        # the textbook's operations one by one, in as little memory as they need: half of the time is page faults
-        np.multiply(self.m, self.b1, self.m)
-        self.m += (1 - self.b1) * grad_wrt_w
-        np.multiply(self.v, self.b2, self.v)
-        squares = np.square(grad_wrt_w)
-        squares *= 1 - self.b2
-        self.v += squares
-        root = np.sqrt(np.divide(self.v, 1 - self.b2, squares), squares)
-        root += self.eps
-        step = self.m / (1 - self.b1)
-        step *= self.learning_rate
-        self.w_updt = np.divide(step, root, step)
+        b1, b2, new = self.b1, self.b2, np.array(w, order="K")
+        numbers = (self.learning_rate, b1, b2, self.eps, 0, 1 - b1, 1 - b2, 1 - b1, 1 - b2, 1)
+        if stepped(updates.ADAM, numbers, [new], [grad_wrt_w], [self.m], [self.v]):
+            return new
+        self.m = b1 * self.m + (1 - b1) * grad_wrt_w
+        self.v = b2 * self.v + (1 - b2) * np.square(grad_wrt_w)
         return w - self.w_updt
+
+    @property
+    def w_updt(self) -> Any:
+        """The last step, computed when it is read; None before the first."""
+        if self.m is None:
+            return None
+        return self.learning_rate * (self.m / (1 - self.b1)) / (np.sqrt(self.v / (1 - self.b2)) + self.eps)
