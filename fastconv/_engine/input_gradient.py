@@ -95,6 +95,12 @@ def _gathered(
     """The gradient of x as a convolution of g, to all phases of the stride; whether it can be relied on."""
     conv = plan.conv
     taps, lowest = taps_of(conv), g.dtype.type(-np.inf)
+    if plan.turned:
+        gathered, per_group, channels = plan.product.conv, conv.OC // conv.groups, conv.C // conv.groups
+        turned = empty(where, (conv.groups, channels, per_group), weight.dtype, "the transposed weights")
+        packing.transposed(weight.reshape((conv.groups, per_group, channels)), turned)
+        convolve(where, plan.product, g, own_weights(gathered, turned), bias, lowest, grad)
+        return True
     if conv.rows.stride * conv.columns.stride == 1:
         K = reduction_length(conv)
         starts, terms = (

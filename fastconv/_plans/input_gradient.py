@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastconv._geometry.conv import Conv
+from fastconv._geometry.conv import Conv, taps_of
 from fastconv._geometry.input_gradient import border_products, gathered_conv, gathered_products
 from fastconv._geometry.layout import wide_rows
 from fastconv._plans.forward import plan_forward, reject_channelwise, reject_depthwise, reject_in_order
@@ -57,8 +57,9 @@ def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Hos
             if shared.reason == 0:
                 algorithm, no_gather, no_phases = CHANNELWISE, none, none
     product = plan_forward(gathered, N, itemsize, last and not moved, host, winograd)
+    turned = not product.last and phases == taps_of(conv) == 1 and conv.C > conv.groups
     return InputGradientPlan(
-        conv, N, last, moved, algorithm, product, wide_rows(conv, False, False)[0], host.blocks,
+        conv, N, last, moved, algorithm, product, turned, wide_rows(conv, False, False)[0], host.blocks,
         (no_depthwise, no_order, shared, no_gather, no_phases),
     )  # fmt: skip
 

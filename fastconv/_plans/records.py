@@ -99,6 +99,7 @@ class InputGradientPlan(NamedTuple):
         algorithm: what computes it. Where a weight, or what GATHERED and PHASED compute, is not finite, it is SCATTERED
             instead: they multiply zeros around and between the pixels, and zero times infinity would be NaN.
         product: how GATHERED computes its convolution; PHASED reads the gradient where its fallback has it.
+        turned: whether GATHERED has its weights, each a row's distance from the next, transposed first.
         layout: where the gradient is added up if it is SCATTERED.
         blocks: how much is computed at once.
         rejected: what was rejected.
@@ -110,6 +111,7 @@ class InputGradientPlan(NamedTuple):
     moved: bool
     algorithm: int
     product: ForwardPlan
+    turned: bool
     layout: Layout
     blocks: Blocks
     rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected]

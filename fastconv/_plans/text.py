@@ -42,7 +42,8 @@ def input_gradient_kernels(plan: InputGradientPlan) -> list[str]:
     if plan.last and not plan.moved:
         return ["depthwise"] if algorithm is Algorithm.DEPTHWISE else forward_kernels(product, True)
     if algorithm is Algorithm.GATHERED:
-        own = forward_kernels(product) if conv.phases == 1 else ["gather_weights", *forward_kernels(product), "merge"]
+        own = forward_kernels(product)
+        own = ["gather_weights", *own, "merge"] if conv.phases > 1 else [*["transposed"] * plan.turned, *own]
     elif algorithm is Algorithm.CHANNELWISE:
         own = ["planes_input_gradient"]
     elif algorithm is Algorithm.PHASED:
