@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -105,11 +106,15 @@ def not_recorded() -> None:
 
 @contextlib.contextmanager
 def recorded(threads: int) -> Iterator[Recording | None]:
-    """Record the launches that the calling thread makes inside the block; None where another thread does so."""
+    """Record the launches that the calling thread makes inside the block; None where they are recorded already.
+
+    One thread at a time does so; another one waits some milliseconds.
+    """
     global current
-    if not _lock.acquire(blocking=False):
+    if recording() is not None:
         yield None
         return
+    _lock.acquire()
     try:
         recorded_by(ctypes.cast(_run, ctypes.c_void_p).value or 0)
         current = Recording(threads)
@@ -118,6 +123,15 @@ def recorded(threads: int) -> Iterator[Recording | None]:
         current = None
         _lock.release()
 
+
+def _after_fork() -> None:
+    """Another thread of the parent may have recorded."""
+    global _lock, current
+    _lock, current = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 _Part = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 _Loop = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 3)

@@ -33,6 +33,7 @@ LEAST_LAUNCHES = 3  # fewer are not worth copying the images and the result
 MOST_BYTES = 2**24  # of the arrays that are kept for a batch
 MOST_RECORDINGS = 4  # sizes of batches
 MOST_CALLS = 64  # sizes whose calls are counted
+MOST_BEFORE = 2**10  # calls, where numbers change again and again
 # layers with parameters or buffers: kernels read them; those of the others are taken into weights, or not read
 READ_BY_KERNELS, FOLDED = (Conv2d, Linear), (BatchNorm2d, Dropout)
 
@@ -52,6 +53,7 @@ class Recordings:
         self._calls: dict[Key, int] = {}
         self._found: dict[Key, Recorded | None] = {}  # None: it cannot be recorded
         self._layers: tuple[Layer, ...] | None = None  # of which all this is
+        self._before = CALLS_BEFORE
 
     def __getstate__(self) -> dict[str, object]:
         """Nothing: what is recorded is of these arrays in this process."""
@@ -76,25 +78,28 @@ class Recordings:
 
     def _result(self, layers: tuple[Layer, ...], x: np.ndarray, run: Run) -> np.ndarray:
         if layers is not self._layers:
-            self._layers, self._calls, self._found = layers, {}, {}
+            self._layers, self._calls, self._found, self._before = layers, {}, {}, CALLS_BEFORE
         key = x.shape, x.dtype, get_num_threads(), winograd()
         found = self._found.get(key)
         if found is not None:
             y = found.result(x)
             if y is not None:
                 return y
-            del self._found[key], self._calls[key]  # a layer is another one, or has other numbers
+            self._forget(key)  # a layer is another one, or has other numbers, and may have others again soon
+            self._before = min(2 * self._before, MOST_BEFORE)
+        if len(self._calls) > MOST_CALLS:
+            self._calls.clear()
         count = self._calls[key] = self._calls.get(key, 0) + 1
-        if count != CALLS_BEFORE + 1:  # what could not be recorded then cannot be now
+        if count <= self._before or key in self._found:  # as None: what could not be recorded cannot be now
             return run(x)
-        for full, most in ((self._calls, MOST_CALLS), (self._found, MOST_RECORDINGS)):
-            while len(full) > most:
-                full.pop(next(iter(full)))
-        found = recorded_for(layers, x, run)
-        if found is None:
-            return run(x)
-        self._found[key] = found
-        return found.y.copy()
+        while len(self._found) >= MOST_RECORDINGS:
+            self._forget(next(iter(self._found)))
+        self._found[key] = found = recorded_for(layers, x, run)
+        return run(x) if found is None else found.y.copy()
+
+    def _forget(self, key: Key) -> None:
+        del self._found[key]
+        self._calls.pop(key, None)
 
 
 class Recorded:
