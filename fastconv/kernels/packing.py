@@ -28,8 +28,9 @@ def split_plane(x, x0, H, W, top, sy, shifts, sx, planes, start, HP, WP, fresh):
             target = start + (a * copies + b) * HP * WP
             source = x0 + (begin * sy + a - top) * W + shift
             copy_rows(end - begin, planes, target + begin * WP, WP, x, source, sy * W, sx, first, last, WP)
-            if fresh:
+            if fresh and begin > 0:
                 copy_rows(begin, planes, target, WP, x, zero, zero, one, zero, zero, WP)
+            if fresh and end < HP:
                 copy_rows(HP - end, planes, target + end * WP, WP, x, zero, zero, one, zero, zero, WP)
 
 

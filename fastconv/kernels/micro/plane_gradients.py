@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from fastconv._runtime.jit import linked_helper
 from fastconv.kernels.blocking import CHAIN
-from fastconv.kernels.micro.plane_image import ROWS, TAPS, Image, number, parts_of, within
+from fastconv.kernels.micro.plane_image import ROWS, TAPS, Image, kernel_of, number, parts_of, within
 from fastconv.kernels.micro.vectors import I32, Vectors, data_of
 
 
@@ -116,11 +116,7 @@ def plane_spread(typingctx, y, y0, H, W, g, g0, OH, OW, top, left, w, w0, terms,
         side_by_side = ir.Constant(ir.VectorType(I32, wide.lanes), pairs)
         odd_first = builder.trunc(builder.and_(left, one), ir.IntType(1))
 
-        def weight(k):
-            place = builder.add(w0, builder.load(builder.gep(places, [number(k)])))
-            return vectors.broadcast(builder.load(builder.gep(weights, [place])))
-
-        kernel = [weight(k) for k in range(TAPS * TAPS)]
+        kernel = kernel_of(builder, vectors, weights, w0, places)
 
         def row(oys, kys, m, target, masks, cells):
             """A vector of pairs of cells of a row, which some rows of g reach by rows of the kernel."""

@@ -28,6 +28,16 @@ def within(builder, index, size, n):
     return builder.select(builder.icmp_signed("<", begin, last), begin, last)
 
 
+def kernel_of(builder, vectors, weights, w0, terms):
+    """A channel's kernel, tap by tap: vectors of weights[w0 + terms[k]]."""
+
+    def weight(k):
+        place = builder.add(w0, builder.load(builder.gep(terms, [number(k)])))
+        return vectors.broadcast(builder.load(builder.gep(weights, [place])))
+
+    return [weight(k) for k in range(TAPS * TAPS)]
+
+
 class Image(NamedTuple):
     """An image (H, W) as a tile reads it: `lanes` results of a row, whose windows begin `stride` cells apart.
 

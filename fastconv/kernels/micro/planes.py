@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv._runtime.jit import linked_helper
-from fastconv.kernels.micro.plane_image import ROWS, TAPS, Image, number, parts_of, within
+from fastconv.kernels.micro.plane_image import ROWS, TAPS, Image, kernel_of, number, parts_of, within
 from fastconv.kernels.micro.vectors import Vectors, data_of
 
 
@@ -38,13 +38,10 @@ def plane_tiles(typingctx, stride, y, y0, OH, OW, x, x0, H, W, top, left, w, w0,
         vectors = Vectors(builder, kinds[1].dtype)
         image = Image(builder, vectors, s, builder.gep(X, [x0]), zeros, H, W)
         start, floor = vectors.broadcast(args[15]), vectors.broadcast(args[16])
-        lanes, most = number(vectors.lanes), number(ROWS)
+        most = ROWS // s  # with stride 2 few rows of the image are shared, and twice as many vectors loaded
+        lanes = number(vectors.lanes)
 
-        def weight(k):
-            place = builder.add(w0, builder.load(builder.gep(places, [number(k)])))
-            return vectors.broadcast(builder.load(builder.gep(weights, [place])))
-
-        kernel = [weight(k) for k in range(TAPS * TAPS)]
+        kernel = kernel_of(builder, vectors, weights, w0, places)
 
         def tile(rows, oy, ox, column, masks, cells):
             """Some rows of a vector of results; the image's cells under masks for each column of the kernel."""
@@ -68,11 +65,11 @@ def plane_tiles(typingctx, stride, y, y0, OH, OW, x, x0, H, W, top, left, w, w0,
 
         def tiles(ox, column, masks, cells):
             """All rows: tiles, the last of which may share rows with the one before, or one by one."""
-            with builder.if_else(builder.icmp_signed("<", OH, most)) as (few, many):
+            with builder.if_else(builder.icmp_signed("<", OH, number(most))) as (few, many):
                 with few, cgutils.for_range(builder, OH) as loop:
                     tile(1, loop.index, ox, column, masks, cells)
-                with many, cgutils.for_range(builder, parts_of(builder, OH, ROWS)) as loop:
-                    tile(ROWS, within(builder, loop.index, ROWS, OH), ox, column, masks, cells)
+                with many, cgutils.for_range(builder, parts_of(builder, OH, most)) as loop:
+                    tile(most, within(builder, loop.index, most, OH), ox, column, masks, cells)
 
         narrow = builder.icmp_signed("<", OW, lanes)
         with cgutils.for_range(builder, parts_of(builder, OW, vectors.lanes)) as loop:
