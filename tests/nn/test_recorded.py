@@ -72,7 +72,7 @@ def as_layers(net, x):
 
 
 def found(net):
-    return [one for one in net._recordings._found.values() if one is not None]
+    return list(net._recordings._found.values())
 
 
 def with_recording(name, batch=1):

@@ -51,7 +51,8 @@ class Recordings:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls: dict[Key, int] = {}
-        self._found: dict[Key, Recorded | None] = {}  # None: it cannot be recorded
+        self._found: dict[Key, Recorded] = {}
+        self._declined: set[tuple[tuple[int, ...], np.dtype]] = set()  # what could not be recorded
         self._layers: tuple[Layer, ...] | None = None  # of which all this is
         self._before = CALLS_BEFORE
 
@@ -65,6 +66,8 @@ class Recordings:
 
     def result(self, layers: tuple[Layer, ...], x: np.ndarray, run: Run) -> np.ndarray:
         """What `run`, which computes these layers, gives for x."""
+        if (x.shape, x.dtype) in self._declined:  # first, for what takes no longer than some tens of microseconds
+            return run(x)
         if x.nbytes > MOST_BYTES or x.dtype not in FLOATS or not x.size or getattr(_inside, "busy", False):
             return run(x)
         if jit.ONE_THREAD or calls.VERBOSE or not self._lock.acquire(blocking=False):
@@ -79,6 +82,7 @@ class Recordings:
     def _result(self, layers: tuple[Layer, ...], x: np.ndarray, run: Run) -> np.ndarray:
         if layers is not self._layers:
             self._layers, self._calls, self._found, self._before = layers, {}, {}, CALLS_BEFORE
+            self._declined.clear()
         key = x.shape, x.dtype, get_num_threads(), winograd()
         found = self._found.get(key)
         if found is not None:
@@ -87,15 +91,20 @@ class Recordings:
                 return y
             self._forget(key)  # a layer is another one, or has other numbers, and may have others again soon
             self._before = min(2 * self._before, MOST_BEFORE)
-        if len(self._calls) > MOST_CALLS:
-            self._calls.clear()
+        for kept in (self._calls, self._declined):
+            if len(kept) > MOST_CALLS:
+                kept.clear()
         count = self._calls[key] = self._calls.get(key, 0) + 1
-        if count <= self._before or key in self._found:  # as None: what could not be recorded cannot be now
+        if count <= self._before:
             return run(x)
         while len(self._found) >= MOST_RECORDINGS:
             self._forget(next(iter(self._found)))
-        self._found[key] = found = recorded_for(layers, x, run)
-        return run(x) if found is None else found.y.copy()
+        found = recorded_for(layers, x, run)
+        if found is None:
+            self._declined.add((x.shape, x.dtype))
+            return run(x)
+        self._found[key] = found
+        return found.y.copy()
 
     def _forget(self, key: Key) -> None:
         del self._found[key]
