@@ -52,7 +52,7 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
     by_winograd = no_winograd.reason == 0
     if by_winograd:
         algorithm, ready = WINOGRAD, False
-        # few tiles of many channels fill vectors of these better, and the products read the weights once
+        # few tiles of an image leave vectors of them half empty, and its many channels do not
         moved = not last and min(conv.C, conv.OC) // conv.groups > tiles_of(conv, 1)
     elif last:
         no_depthwise = reject_depthwise(conv, limits)

@@ -15,7 +15,7 @@ from fastconv._runtime.jit import strict_kernel
 # columns of a step's row of the state: which parts are taken, how many are done, what they counted, how many failed
 TAKEN, DONE, TOTAL, FAILED, COLUMNS = 0, 1, 2, 3, 8
 
-PATIENCE = 2**14  # looks at what others have not done yet, some tenths of a millisecond
+PATIENCE = 2**14  # looks at what others have not done yet, some tens of microseconds
 
 
 @strict_kernel
