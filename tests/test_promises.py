@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from strategies import assert_identical, assert_same_bits, conv_cases, inner, pool_cases, real
 
 import fastconv
-import fastconv._arguments.arrays as arrays_module
 from fastconv import nn, optim, reference, training
 from fastconv._runtime import forks, threads
 from fastconv._runtime.jit import Kernel
@@ -477,8 +476,8 @@ def test_out_is_returned_and_nothing_of_its_size_allocated(function):
 
 
 def test_memory_is_handed_on_only_when_the_last_view_of_it_is_gone(monkeypatch):
-    monkeypatch.setattr("fastconv._arguments.arrays._held", 0)  # what other tests have left may be all that is kept
-    monkeypatch.setattr("fastconv._arguments.arrays._free", {})
+    monkeypatch.setattr("fastconv._runtime.recycling._held", 0)  # what other tests have left may be all that is kept
+    monkeypatch.setattr("fastconv._runtime.recycling._free", {})
     # large enough for its memory to be kept for the next array of that size
     x = np.ones((1, 1, 256, 256), np.float32)
     first = fastconv.relu(x)
@@ -495,22 +494,22 @@ def test_training_holds_what_its_steps_have_in_use_and_no_more(monkeypatch):
     """All arrays of a step come back at the next one; with the optimiser goes what is more than usual."""
     size = 2**18
     for name, value in (("_held", 0), ("_free", {}), ("_used", 0), ("_most_used", 0), ("RECYCLED_IN_ALL", size)):
-        monkeypatch.setattr(arrays_module, name, value)
+        monkeypatch.setattr(recycling, name, value)
     model = nn.Sequential(nn.Linear(4, 2, rng=0))
     optimizer = optim.SGD(model.parameters(), 0.1)
     training.train_step(model, np.ones((3, 4), np.float32), np.array([0, 1, 0]), optimizer)
 
     def step():
-        kept = [arrays_module.empty("here", (size,), np.dtype(np.uint8)) for _ in range(5)]
+        kept = [recycling.empty(size, (size,), np.dtype(np.uint8)) for _ in range(5)]
         return {array.ctypes.data for array in kept}
 
     places = step()
-    assert arrays_module._held == 5 * size
+    assert recycling._held == 5 * size
     assert step() == places
     del optimizer
-    assert arrays_module._held == size
+    assert recycling._held == size
     step()
-    assert arrays_module._held <= size
+    assert recycling._held <= size
 
 
 def test_a_layer_called_with_other_shapes():

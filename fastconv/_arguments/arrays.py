@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastconv._runtime import recycling
 from fastconv.errors import DTypeError, ShapeError, TooLargeError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -84,73 +84,6 @@ def _memory() -> int:
 MEMORY = _memory()
 
 
-# Bytes: what is smaller comes from malloc without page faults; more than so much is not held on to.
-RECYCLED_FROM, RECYCLED_IN_ALL = 2**16, 2**27
-_free: dict[int, list[Any]] = {}  # `_Memory` by its bytes
-_held = 0
-# For training, which leaves the same arrays at every step, as much is held as steps have had in use at a time.
-_owners: set[int] = set()  # of that memory
-_used = _most_used = 0
-
-
-def keep_memory_for(owner: Any) -> None:
-    """Hold what arrays leave for the arrays to come, however much it is, as long as `owner` lives."""
-    if id(owner) not in _owners:
-        try:
-            end = weakref.finalize(owner, _forget, id(owner))
-        except TypeError:  # an object that does not tell of its end
-            return
-        end.atexit = False
-        _owners.add(id(owner))
-
-
-def _forget(owner: int) -> None:
-    """An owner has gone; with the last one goes what is held beyond the limit."""
-    global _held, _most_used
-    _owners.discard(owner)
-    if not _owners:
-        _most_used = 0
-        for size, kept in _free.items():
-            while kept and _held > RECYCLED_IN_ALL:
-                kept.pop()
-                _held -= size
-
-
-class _Memory(np.ndarray):
-    """Memory between its arrays, of another type than they: else NumPy made it, not `_Recycled`, the base of views."""
-
-
-class _Recycled(np.ndarray):
-    """Owns the memory of one array, and hands it to the next array of the same size when the last view of it is gone.
-
-    Fresh memory costs a page fault for every 4 KB touched (measured: 0.8 of 3.8 ms of a LeNet-5 step).
-    """
-
-    def __del__(self) -> None:
-        global _held, _used
-        # two threads may miscount here; the limit need not be exact
-        _used -= self.nbytes
-        if _held + self.nbytes <= max(RECYCLED_IN_ALL, _most_used - _used):
-            _held += self.nbytes
-            _free.setdefault(self.nbytes, []).append(self.base)
-
-
-def _recycled(size: int, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """A new array of `size` bytes, on a cache line."""
-    global _held, _used, _most_used
-    _used += size
-    if _owners:
-        _most_used = max(_most_used, _used)
-    try:
-        memory = _free[size].pop()
-        _held -= size
-    except (KeyError, IndexError):
-        raw = np.empty(size + 64, np.uint8)
-        start = -raw.ctypes.data % 64
-        memory = raw[start : start + size].view(_Memory)
-    return _Recycled(tuple(shape), dtype, memory).view(np.ndarray)
-
-
 def check_memory(where: str, what: str, shape: tuple[int, ...], itemsize: int) -> None:
     """Raise a MemoryError that names what needs how much, if it is more than the machine has."""
     size = float(itemsize)  # not an integer: compiled, it might wrap
@@ -169,13 +102,9 @@ def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the re
     is compared with the machine's memory first.
     """
     size = dtype.itemsize * math.prod(shape)
-    if size < RECYCLED_FROM:
-        return np.empty(shape, dtype)
     if size > MEMORY:
         check_memory(where, what, tuple(shape), dtype.itemsize)
-    if size > RECYCLED_IN_ALL // 4 and not _owners:
-        return np.empty(shape, dtype)
-    return _recycled(size, shape, dtype)
+    return recycling.empty(size, shape, dtype)
 
 
 def result(where: str, shape: tuple[int, ...], dtype: np.dtype, out: Any, *inputs: np.ndarray | None) -> np.ndarray:

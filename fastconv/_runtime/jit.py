@@ -215,7 +215,7 @@ class Kernel:
 
     def _recorded(self, noted: recording.Recording, args: tuple[Any, ...]) -> Any:
         few = self._work and self._work(*args) < SERIAL_ELEMENTS_OF_A_STEP
-        noted.kept.append(args)
+        noted.keep(args)
         if not starting.started:
             starting.start()
         own = threads.threads_of_a_launch()[1]

@@ -1,7 +1,10 @@
 """Launches of kernels noted as they are made, to be made again all at once: see `replay`.
 
 What a launch is given lies in one block of memory (see `launch.Launched`), with the addresses of arrays. A copy of it,
-with the arrays kept alive, is all that the launch needs to be made again on the same arrays.
+with the arrays kept alive, is all that the launch needs to be made again on the same arrays. Large arrays that are gone
+before the recording ends hand their memory on to later ones of it, as they will when the launches are made again.
+
+What is not a launch would not be done again: it is said to be done `before` all launches, or `after` them.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastconv._runtime.launch import Launched, loop_of_threads, recorded_by
+from fastconv._runtime.recycling import Pool
 
 LINE = 64  # bytes of a cache line
 
@@ -44,22 +48,36 @@ class Recording:
 
     Attributes:
         threads: of the team that launches are recorded for.
+        pool: the memory of large arrays.
         steps: the launches.
+        before: what is done before them.
+        after: what is done after them.
         kept: what they need besides.
-        whole: whether launches are all that there was.
+        whole: whether there was nothing else.
     """
 
-    def __init__(self, threads: int):
-        self.threads, self.steps, self.kept = threads, [], []  # type: tuple[int, list[Step], list[Any]]
+    def __init__(self, threads: int, pool: Pool):
+        self.threads, self.pool, self.kept = threads, pool, []  # type: tuple[int, Pool, list[Any]]
+        self.steps: list[Step] = []
+        self.before: list[Callable[[], object]] = []
+        self.after: list[Callable[[], object]] = []
         self.whole, self._thread = True, threading.get_ident()
 
     def here(self) -> bool:
         """Whether the calling thread is the one whose launches are recorded."""
         return threading.get_ident() == self._thread
 
+    def launches_alone(self) -> bool:
+        """Whether there was nothing else."""
+        return self.whole and not self.before and not self.after
+
     def arrays(self) -> dict[int, np.ndarray]:
-        """The arrays that launches were given, by what owns their memory."""
+        """The arrays that launches were given, by what owns their memory, but for the pool's."""
         return {id(owner): owner for owner in map(owner_of, _arrays(self.kept))}
+
+    def keep(self, arguments: Any) -> None:
+        """Keep the arrays alive that a launch is given, but for those whose memory is the pool's."""
+        self.kept += [array for array in _arrays(arguments) if not self.pool.owns(array)]
 
     def note(self, part: int, data: int, threads: int, counted: int) -> None:
         """Note a launch that has been made."""
@@ -104,9 +122,34 @@ def not_recorded() -> None:
         found.whole = False
 
 
+def before(function: Callable[[], object]) -> None:
+    """Do what writes to arrays that launches read, now, and each time before they are made again.
+
+    Precondition: it depends on nothing that launches write; its arrays are not `arrays.empty`'s, whose memory others
+    have had.
+    """
+    function()
+    found = recording()
+    if found is not None:
+        found.before.append(function)
+
+
+def after(function: Callable[[], object]) -> None:
+    """Do what reads arrays that launches write, now, and each time after they have been made again.
+
+    Precondition: nothing that launches read depends on it. It keeps the arrays that it reads.
+    """
+    function()
+    found = recording()
+    if found is not None:
+        found.after.append(function)
+
+
 @contextlib.contextmanager
-def recorded(threads: int) -> Iterator[Recording | None]:
+def recorded(threads: int, pool: Pool) -> Iterator[Recording | None]:
     """Record the launches that the calling thread makes inside the block; None where they are recorded already.
+
+    The pool is not in use by another recording meanwhile.
 
     One thread at a time does so; another one waits some milliseconds.
     """
@@ -117,8 +160,9 @@ def recorded(threads: int) -> Iterator[Recording | None]:
     _lock.acquire()
     try:
         recorded_by(ctypes.cast(_run, ctypes.c_void_p).value or 0)
-        current = Recording(threads)
-        yield current
+        current = Recording(threads, pool)
+        with pool.in_use():
+            yield current
     finally:
         current = None
         _lock.release()

@@ -94,8 +94,14 @@ def dropout_backward(grad_output: np.ndarray, mask: np.ndarray, p: float) -> np.
 def _dropped(where: str, x: np.ndarray, p: float, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     arrays.numeric(where, "x", x)
     p, source = number(where, "p", p, 0, 1), generator(rng, where)
-    mask = np.asarray(source.random(x.shape, np.float32) >= np.float32(p))
+    mask = np.empty(x.shape, np.bool_)
+    draw_mask(p, source, mask)
     return _kept(x, mask, p), mask
+
+
+def draw_mask(p: float, source: np.random.Generator, mask: np.ndarray) -> None:
+    """Draw which values are kept."""
+    np.greater_equal(source.random(mask.shape, np.float32), np.float32(p), out=mask)
 
 
 def _kept(x: np.ndarray, mask: np.ndarray, p: float) -> np.ndarray:

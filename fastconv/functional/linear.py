@@ -13,6 +13,7 @@ from fastconv._arguments.arrays import ready
 from fastconv._engine import linear as product
 from fastconv._engine.pieces import PRODUCTS, parts
 from fastconv._runtime.backend import on_numpy
+from fastconv._runtime.recording import after
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import needed
 
@@ -95,10 +96,16 @@ def linear_backward(
         grads = (
             _product(flat, OUT, 1, weight, N) if needs[0] else None,
             _product(flat, 1, OUT, rows, OUT) if needs[1] else None,
-            g.sum(axis=0, dtype=np.float64) if needs[2] else None,
+            np.empty(OUT, compute) if needs[2] else None,
         )
+        if needs[2]:
+            after(lambda: _sum_rows(g, grads[2]))
     grad_x, grad_weight, grad_bias = (a if a is None else a.astype(dtype, copy=False) for a in grads)
     return grad_x if grad_x is None or x.ndim == 2 else grad_x.reshape(x.shape), grad_weight, grad_bias
+
+
+def _sum_rows(g: np.ndarray, total: np.ndarray) -> None:
+    total[...] = g.sum(axis=0, dtype=np.float64)
 
 
 def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) -> np.ndarray:

@@ -75,6 +75,11 @@ class Parameter:
         """Forget the gradients that have come in."""
         self._stale = True
 
+    @property
+    def stale(self) -> bool:
+        """Whether no gradient has come in since `zero_grad`."""
+        return self._stale
+
     def begin(self) -> bool:
         """Whether the content of `grad_array` is to be overwritten, not added to; the caller does so now."""
         stale, self._stale = self._stale, False

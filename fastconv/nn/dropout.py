@@ -7,6 +7,8 @@ import numpy as np
 from fastconv import functional as F
 from fastconv._arguments.arrays import numeric
 from fastconv._arguments.scalars import generator, number
+from fastconv._runtime.recording import before
+from fastconv.functional.dropout import draw_mask
 from fastconv.nn import init
 from fastconv.nn.base import Backward, Buffer, Layer
 
@@ -47,10 +49,15 @@ class Dropout(Layer):
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The batch with some values dropped, and the gradient."""
         x = numeric("Dropout", "x", x)
+        mask = np.empty(x.shape, np.bool_)
+        before(lambda: self._draw(mask))
+        # what is kept in the batch is kept in its gradient, by the same factor
+        return F.dropout_backward(x, mask, self.p), lambda grad_y: F.dropout_backward(grad_y, mask, self.p)
+
+    def _draw(self, mask: np.ndarray) -> None:
         source = np.random.default_rng([self._seed, int(self.draws.value)])
         self.draws.value += 1
-        y, mask = F.dropout_with_mask(x, self.p, source)
-        return y, lambda grad_y: F.dropout_backward(grad_y, mask, self.p)
+        draw_mask(self.p, source, mask)
 
     def __repr__(self) -> str:
         return f"Dropout({self.p})"

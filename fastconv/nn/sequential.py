@@ -12,7 +12,9 @@ from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.fused.chain import chained
 from fastconv.nn.fused.interleaved import SIDE_BY_SIDE, Together, plain
 from fastconv.nn.fused.program import Updater
-from fastconv.nn.fused.recorded import CALLS_BEFORE, LEAST_LAUNCHES, Recordings, recordable
+from fastconv.nn.fused.learned import Learned, learned
+from fastconv.nn.fused.recorded import LEAST_LAUNCHES, Recorded, inferred, recordable
+from fastconv.nn.fused.recordings import CALLS_BEFORE, Recordings
 from fastconv.nn.fused.run import Run, layers_of
 from fastconv.nn.fused.steps import together
 from fastconv.nn.naming import named
@@ -49,7 +51,9 @@ class Sequential(Layer):
     @layers.setter
     def layers(self, layers: Iterable[Layer]) -> None:
         self._layers = tuple(layers)
-        self._together, self._recordings = together(self._layers), Recordings()
+        self._together = together(self._layers)
+        self._recordings: Recordings[Recorded] = Recordings()
+        self._learnings: Recordings[Learned] = Recordings()
 
     def _steps(self) -> Sequence[Layer]:
         return self.layers if on_numpy() else self._together
@@ -63,7 +67,7 @@ class Sequential(Layer):
         x = array_of(self, "x", x)
         if on_numpy() or type(self) is not Sequential:
             return self._in_steps(x)
-        return self._recordings.result(self._layers, x, self._in_steps)
+        return inferred(self._recordings, self._layers, x, self._in_steps)
 
     def _in_steps(self, x: np.ndarray) -> np.ndarray:
         steps, done = self._steps(), 0
@@ -95,7 +99,10 @@ class Sequential(Layer):
         self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None = None, lr_factor: float = 1.0,
         clip_value: float | None = None,
     ) -> float | None:  # fmt: skip
-        """Add the gradients of the mean cross-entropy with class ids to the parameters', all in one kernel call.
+        """Add the gradients of the mean cross-entropy with class ids to the parameters', all in one launch.
+
+        With images side by side that is one kernel call. Otherwise, from the fifth batch of a size on, the launches of
+        forward and backward are made as one, and the optimiser's step is left to its own.
 
         Args:
             x: a batch (N, ...) that is data: its gradient is not computed.
@@ -105,17 +112,21 @@ class Sequential(Layer):
             clip_value: the largest value of a gradient that the optimiser takes, as for `clip_grad_value`.
 
         Returns:
-            The mean cross-entropy; None, with nothing done, where the model is not all computed with images side by
-            side, the optimiser has not just the model's parameters, all trainable, or the arguments are not fit for it:
-            the layers' own `forward` will do, or tell what is wrong.
+            The mean cross-entropy; None, with nothing done, where it is not computed in one launch, the optimiser has
+            not just the model's parameters, all trainable, or the arguments are not fit for it: the layers' own
+            `forward` will do, or tell what is wrong.
         """
-        if on_numpy() or len(self._together) != 1 or not isinstance(self._together[0], Together):
-            return None
-        if not (plain(x) and plain(labels)) or labels.dtype.kind not in "iu":
+        if on_numpy() or not (plain(x) and plain(labels)) or labels.dtype.kind not in "iu":
             return None
         if x.ndim < 2 or labels.shape != x.shape[:1] or not labels.dtype.isnative:
             return None
-        return self._together[0].learn(x, labels, optimizer, lr_factor, clip_value)
+        if len(self._together) == 1 and isinstance(self._together[0], Together):
+            loss = self._together[0].learn(x, labels, optimizer, lr_factor, clip_value)
+            if loss is not None:
+                return loss
+        if optimizer is not None or type(self) is not Sequential:
+            return None
+        return learned(self._learnings, self._layers, x, labels, self.forward_from_data)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the last layer's result."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastconv._runtime.recording import after
 from fastconv.nn.base import Backward, Layer, Parameter
 
 
@@ -47,7 +48,10 @@ class Weighted(Layer):
         needs = (need_x, self.weight.trainable, self.bias is not None and self.bias.trainable)
         gradients = type(self).gradient(grad_y, x, self._full(), *self.options, needs=needs)
         grad_x, grad_weight, grad_bias = gradients
+        after(lambda: self._accumulate(grad_weight, grad_bias))
+        return grad_x
+
+    def _accumulate(self, grad_weight: np.ndarray | None, grad_bias: np.ndarray | None) -> None:
         self.weight.accumulate(self._own(grad_weight))
         if self.bias is not None:
             self.bias.accumulate(grad_bias)
-        return grad_x

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv._arguments.arrays import empty
 from fastconv._engine.batch_norm import gated_gradients, planes, statistics
-from fastconv._runtime.recording import not_recorded
+from fastconv._runtime.recording import after, before, not_recorded
 from fastconv.functional.conv import convolution
 from fastconv.kernels.batch_norm import OF_RESULT, OF_SUM, OPEN, Gate, scale, scaling
 from fastconv.kernels.folding import fold, unchanged
@@ -50,6 +50,7 @@ class Moments(NamedTuple):
         mean: (C,) float64.
         var: (C,) float64.
         numbers: (3, C): centres, factors and shifts.
+        weight: the parameter, (C,) float64.
     """
 
     x: np.ndarray
@@ -57,6 +58,7 @@ class Moments(NamedTuple):
     mean: np.ndarray
     var: np.ndarray
     numbers: np.ndarray
+    weight: np.ndarray
 
 
 class Normalised(Run):
@@ -114,19 +116,20 @@ class Normalised(Run):
         """Convolve a batch, and take its statistics, towards which the running ones move."""
         norm, conv = self.norm, self.conv
         sums = x if conv is None else conv(x)
-        numbers = np.empty((3, len(norm.running_mean.value)), sums.dtype)
+        C = len(norm.running_mean.value)
+        numbers, weight, bias = np.empty((3, C), sums.dtype), np.ones(C), np.zeros(C)
         with np.errstate(all="ignore"):  # as `batch_norm2d` does: numbers that are infinite in float32
             mean, var = statistics(sums, norm.running_mean.value, norm.running_var.value, True)
-            norm.follow(mean, var, sums.size // len(mean))
-            scaling(mean, var, *self._affine(), norm.eps, numbers)
-        return Moments(x, sums, mean, var, numbers)
+            after(lambda: norm.follow(mean, var, sums.size // C))
+            before(lambda: self._affine(weight, bias))
+            scaling(mean, var, weight, bias, norm.eps, numbers)
+        return Moments(x, sums, mean, var, numbers, weight)
 
-    def _affine(self) -> tuple[np.ndarray, np.ndarray]:
-        C, weight, bias = len(self.norm.running_mean.value), self.norm.weight, self.norm.bias
-        return (
-            np.ones(C) if weight is None else weight.value.astype(np.float64),
-            np.zeros(C) if bias is None else bias.value.astype(np.float64),
-        )
+    def _affine(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        """Fill arrays (C,) float64 with the parameters, where they are."""
+        for parameter, array in ((self.norm.weight, weight), (self.norm.bias, bias)):
+            if parameter is not None:
+                array[...] = parameter.value
 
     def result(self, taken: Moments, activation: Layer | None, side: Added | None = None) -> np.ndarray:
         """The sums normalised, with `side` added, and clamped by an activation."""
@@ -147,12 +150,17 @@ class Normalised(Run):
         )
         with np.errstate(all="ignore"):
             grad, *others = gated_gradients(
-                "Sequential", grad_y, taken.sums, taken.mean, taken.var, self._affine()[0], True, norm.eps, needs, gate
+                "Sequential", grad_y, taken.sums, taken.mean, taken.var, taken.weight, True, norm.eps, needs, gate
             )
-            for parameter, wanted, gradient in zip((norm.weight, norm.bias), needs[1:], others):
-                if parameter is not None and wanted:
-                    parameter.accumulate(gradient.astype(parameter.value.dtype))
+        after(lambda: self._accumulate(*others))
         return grad if conv is None else conv.backward(grad, taken.x, need_x)
+
+    def _accumulate(self, *gradients: np.ndarray) -> None:
+        """Add to the parameters' gradients, which are those of the weight and of the bias."""
+        for parameter, gradient in zip((self.norm.weight, self.norm.bias), gradients):
+            if parameter is not None and parameter.trainable:
+                with np.errstate(all="ignore"):
+                    parameter.accumulate(gradient.astype(parameter.value.dtype))
 
     def forward(self, x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:
         """The last layer's result, and the gradient; of the layers' parameters alone unless `need_x`."""

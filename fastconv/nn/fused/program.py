@@ -12,6 +12,7 @@ from fastconv._arguments.arrays import ready
 from fastconv._engine.pieces import parts
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.pointers import Table
+from fastconv._runtime.recording import after
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.fused import network as kernels
 from fastconv.kernels.fused import small_batch
@@ -112,9 +113,16 @@ class Program:
         if frozen:
             grads = grads.copy()
             grads[frozen] = 0
-        fresh = np.array([parameter.begin() if parameter.trainable else False for parameter in parameters])
+        fresh = np.array([parameter.trainable and parameter.stale for parameter in parameters])
         kernels.backward(
             self._network, batch,
             Workspace(memory.arena, memory.scratch[: get_num_threads()], memory.patterns, memory.partial),
             self.plan.tasks, Targets(grads, fresh, step or self._no_step), grad_x,
         )  # fmt: skip
+        after(self._begun)
+
+    def _begun(self) -> None:
+        """Note that gradients have come in."""
+        for parameter in self.parameters:
+            if parameter.trainable:
+                parameter.begin()
