@@ -46,7 +46,7 @@ def plan_forward(conv: Conv, N: int, itemsize: int, last: bool, host: Host, wino
     no_depthwise, no_order, bordered, unpacked, together, shared = none, none, none, none, none, none
     layout = fallback = by_pixel(conv, last)
     algorithm, moved, ready = PACKED, False, N * pixels_of(conv) >= limits.ready_pixels
-    no_winograd = reject_winograd(conv, N, winograd, limits)
+    no_winograd = reject_winograd(conv, min(N, limits.winograd_images), winograd, limits)
     if no_winograd.reason == 0 and not last and winograd != ALWAYS:
         no_winograd = _reject_products(conv, limits)
     by_winograd = no_winograd.reason == 0
@@ -154,7 +154,7 @@ def reject_winograd(conv: Conv, N: int, winograd: int, limits: Limits) -> Reject
         return rejected(WINOGRAD, KERNEL, 0, 0)
     if winograd == ALWAYS:
         return accepted()
-    least, tiles = min(conv.C, conv.OC) // conv.groups, tiles_of(conv, min(N, limits.winograd_images))
+    least, tiles = min(conv.C, conv.OC) // conv.groups, tiles_of(conv, N)
     if least < limits.winograd_channels:
         return rejected(WINOGRAD, CHANNELS, least, limits.winograd_channels)
     needed = max(limits.winograd_tiles, ceil_div(limits.winograd_work, least))

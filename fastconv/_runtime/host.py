@@ -88,7 +88,8 @@ class Limits(NamedTuple):
         depthwise: channels that fill half a vector of floats.
         channelwise: channels from which those of images in NCHW order are convolved one by one.
         winograd_channels: input and output channels of a group that repay Winograd's transforms.
-        winograd_images: images whose tiles count: more change nothing, so that large batches have the same bits.
+        winograd_images: images whose tiles count where each has results of its own: more change nothing, so that it
+            has the same bits in large batches.
         winograd_tiles: tiles of 2 x 2 results of these images that repay transforming the weights.
         winograd_products: how many products it may take for each of direct convolution's, with channels first, which
             leaves out those with the padding; at odd sizes it computes results that are not there.
@@ -120,9 +121,13 @@ class Limits(NamedTuple):
     winograd_channels: int = 32
     winograd_images: int = 8
     winograd_tiles: int = 128
-    winograd_work: int = 2**15
+    winograd_work: int = 2**14
     winograd_products: float = 0.65
     winograd_weights: int = 64
+
+
+# with shorter vectors the products take longer, and the transforms, which wait for memory, do not
+SHORT_VECTORS = Limits(winograd_channels=16, winograd_weights=32, winograd_work=2**13)
 
 
 class Host(NamedTuple):
@@ -188,7 +193,8 @@ def host_of(names: set[str], l1: int = 2**15, l2: int = 2**19) -> Host:
     # with AVX2 some processors take 15 to 20 cycles for one, not 2; with SSE and NEON it is one store for each lane
     masked_stores = "avx512f" in names
     return Host(
-        vector, 32 if many else 16, l1, l2, 8 if many else 4, 3, 4 if many else 3, 6 if many else 2, masked_stores
+        vector, 32 if many else 16, l1, l2, 8 if many else 4, 3, 4 if many else 3, 6 if many else 2, masked_stores,
+        limits=Limits() if vector == 64 else SHORT_VECTORS,
     )  # fmt: skip
 
 
