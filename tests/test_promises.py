@@ -476,8 +476,8 @@ def test_out_is_returned_and_nothing_of_its_size_allocated(function):
 
 
 def test_memory_is_handed_on_only_when_the_last_view_of_it_is_gone(monkeypatch):
-    monkeypatch.setattr("fastconv._runtime.recycling._held", 0)  # what other tests have left may be all that is kept
-    monkeypatch.setattr("fastconv._runtime.recycling._free", {})
+    monkeypatch.setattr("fastconv._arguments.recycling._held", 0)  # what other tests have left may be all that is kept
+    monkeypatch.setattr("fastconv._arguments.recycling._free", {})
     # large enough for its memory to be kept for the next array of that size
     x = np.ones((1, 1, 256, 256), np.float32)
     first = fastconv.relu(x)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._runtime import recycling
+from fastconv._arguments import recycling
 from fastconv.errors import DTypeError, ShapeError, TooLargeError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv._runtime.launch import Launched, loop_of_threads, recorded_by
-from fastconv._runtime.recycling import Pool
+from fastconv._arguments.recycling import Pool
 
 LINE = 64  # bytes of a cache line
 

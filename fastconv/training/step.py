@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv._runtime.recycling import keep_memory_for
+from fastconv._arguments.recycling import keep_memory_for
 from fastconv._arguments.scalars import number
 from fastconv.errors import ShapeError
 from fastconv.functional.loss import cross_entropy_of

@@ -12,12 +12,15 @@ import pytest
 
 import fastconv
 from fastconv import nn
+from fastconv._arguments.arrays import empty
+from fastconv._arguments.recycling import Pool
 from fastconv._engine.launches import Launches
 from fastconv._runtime import jit
 from fastconv._runtime.recording import recorded
 from fastconv.errors import ShapeError
 from fastconv.kernels.packing import all_finite
 from fastconv.nn.fused import recorded as inference
+from fastconv.nn.fused import recordings
 
 pytestmark = pytest.mark.skipif(jit.ONE_THREAD, reason="nothing is recorded where kernels run on the calling thread")
 
@@ -84,8 +87,8 @@ def with_recording(name, batch=1):
 
 
 def record_again(net, x):
-    net._recordings._before = inference.CALLS_BEFORE
-    for _ in range(inference.CALLS_BEFORE + 1):
+    net._recordings._before = recordings.CALLS_BEFORE
+    for _ in range(recordings.CALLS_BEFORE + 1):
         net(x)
     assert len(found(net)) == 1
 
@@ -246,13 +249,13 @@ def test_large_batches_and_other_arrays():
 
 def test_many_sizes_are_forgotten():
     net = settled("plain")
-    for batch in range(1, inference.MOST_RECORDINGS + 4):
+    for batch in range(1, recordings.MOST_RECORDINGS + 4):
         for x in images(4, batch):
             same(net(x), as_layers(net, x))
-    assert len(found(net)) == inference.MOST_RECORDINGS
+    assert len(found(net)) == recordings.MOST_RECORDINGS
     for x in images(4, 1):  # which was forgotten, and is called often again
         same(net(x), as_layers(net, x))
-    assert {key[0][0] for key in net._recordings._found} >= {1, inference.MOST_RECORDINGS + 3}
+    assert {key[0][0] for key in net._recordings._found} >= {1, recordings.MOST_RECORDINGS + 3}
 
 
 def test_several_threads_of_a_program():
@@ -302,10 +305,10 @@ def test_a_forked_child():
 
 def test_numbers_that_change_all_the_time():
     net, (x,) = settled("residual"), images(1, seed=8)
-    for _ in range(3 * inference.CALLS_BEFORE + 3):
+    for _ in range(3 * recordings.CALLS_BEFORE + 3):
         net.layers[0].weight.value *= 1.01
         same(net(x), as_layers(net, x))
-    assert net._recordings._before > inference.CALLS_BEFORE  # until it is tried again
+    assert net._recordings._before > recordings.CALLS_BEFORE  # until it is tried again
 
 
 def test_training_in_between():
@@ -321,7 +324,7 @@ def test_training_in_between():
 def test_a_launch_that_counts_something_else_ends_it():
     source, target = np.arange(2**17, dtype=np.float32), np.zeros(2**17, np.float32)
     weights = np.ones(2**17, np.float32)
-    with recorded(2) as noted:
+    with recorded(2, Pool()) as noted:
         assert all_finite(weights)
         np.copyto(target, source)
     assert len(noted.steps) == 1 and noted.steps[0].threads == 2
@@ -333,8 +336,32 @@ def test_a_launch_that_counts_something_else_ends_it():
     assert launches.again()
 
 
+def test_memory_of_arrays_that_are_gone_is_for_later_ones_of_the_recording():
+    pool, size = Pool(), 2**18
+    with recorded(1, pool) as noted:
+        first, kept = (empty("here", (size,), np.dtype(np.float32)) for _ in range(2))
+        place = first.ctypes.data
+        all_finite(first), all_finite(kept)
+        del first
+        second = empty("here", (size,), np.dtype(np.float32))
+        assert second.ctypes.data == place
+        assert not any(np.may_share_memory(second, array) for array in noted.arrays().values())
+        del second
+    other = [empty("here", (size,), np.dtype(np.float32)) for _ in range(9)]
+    assert place not in {array.ctypes.data for array in (kept, *other)}
+    elsewhere, *_ = other
+    place_elsewhere = elsewhere.ctypes.data
+    with recorded(1, pool) as noted:  # which keeps what came from elsewhere
+        all_finite(elsewhere)
+    del elsewhere, other, _
+    other = [empty("here", (size,), np.dtype(np.float32)) for _ in range(9)]
+    assert place_elsewhere not in {array.ctypes.data for array in other}
+    with pool.in_use():
+        assert empty("here", (size,), np.dtype(np.float32)).ctypes.data == place
+
+
 def test_one_recording_at_a_time():
-    with recorded(1) as first:
+    with recorded(1, Pool()) as first:
         assert first is not None
-        with recorded(1) as second:
+        with recorded(1, Pool()) as second:
             assert second is None

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv._engine.launches import MOST_PARTS, Launches
 from fastconv._runtime.recording import Recording, before, recorded
-from fastconv._runtime.recycling import Pool
+from fastconv._arguments.recycling import Pool
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.elementwise import cross_entropy
 from fastconv.nn.base import Backward, Buffer, Layer, Parameter

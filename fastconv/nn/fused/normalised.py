@@ -8,7 +8,8 @@ for the gradient itself. In inference the normalisation is taken into the weight
 from __future__ import annotations
 
 import operator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,11 +118,12 @@ class Normalised(Run):
         norm, conv = self.norm, self.conv
         sums = x if conv is None else conv(x)
         C = len(norm.running_mean.value)
+        count = sums.size // C
         numbers, weight, bias = np.empty((3, C), sums.dtype), np.ones(C), np.zeros(C)
-        with np.errstate(all="ignore"):  # as `batch_norm2d` does: numbers that are infinite in float32
-            mean, var = statistics(sums, norm.running_mean.value, norm.running_var.value, True)
-            after(lambda: norm.follow(mean, var, sums.size // C))
-            before(lambda: self._affine(weight, bias))
+        mean, var = statistics(sums, norm.running_mean.value, norm.running_var.value, True)
+        after(lambda: _quietly(norm.follow, mean, var, count))
+        before(lambda: self._affine(weight, bias))
+        with np.errstate(all="ignore"):
             scaling(mean, var, weight, bias, norm.eps, numbers)
         return Moments(x, sums, mean, var, numbers, weight)
 
@@ -152,15 +154,14 @@ class Normalised(Run):
             grad, *others = gated_gradients(
                 "Sequential", grad_y, taken.sums, taken.mean, taken.var, taken.weight, True, norm.eps, needs, gate
             )
-        after(lambda: self._accumulate(*others))
+        after(lambda: _quietly(self._accumulate, *others))
         return grad if conv is None else conv.backward(grad, taken.x, need_x)
 
     def _accumulate(self, *gradients: np.ndarray) -> None:
         """Add to the parameters' gradients, which are those of the weight and of the bias."""
         for parameter, gradient in zip((self.norm.weight, self.norm.bias), gradients):
             if parameter is not None and parameter.trainable:
-                with np.errstate(all="ignore"):
-                    parameter.accumulate(gradient.astype(parameter.value.dtype))
+                parameter.accumulate(gradient.astype(parameter.value.dtype))
 
     def forward(self, x: np.ndarray, need_x: bool = True) -> tuple[np.ndarray, Backward]:
         """The last layer's result, and the gradient; of the layers' parameters alone unless `need_x`."""
@@ -201,6 +202,12 @@ class Normalised(Run):
                 x = layer(x)
             return x
         return y if self.activation is None or self._rectified else self.activation(y)
+
+
+def _quietly(function: Callable[..., None], *args: Any) -> None:
+    """As `batch_norm2d` does it: without warnings of numbers that are infinite in float32."""
+    with np.errstate(all="ignore"):
+        function(*args)
 
 
 class Folded:
