@@ -20,6 +20,7 @@ from strategies import assert_identical, assert_same_bits, conv_cases, inner, po
 
 import fastconv
 from fastconv import nn, optim, reference, training
+from fastconv._arguments import recycling
 from fastconv._runtime import forks, threads
 from fastconv._runtime.jit import Kernel
 from fastconv.kernels import (

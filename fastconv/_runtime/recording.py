@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv._runtime.launch import Launched, loop_of_threads, recorded_by
 from fastconv._arguments.recycling import Pool
+from fastconv._runtime.launch import Launched, loop_of_threads, recorded_by
 
 LINE = 64  # bytes of a cache line
 

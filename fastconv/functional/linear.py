@@ -93,13 +93,14 @@ def linear_backward(
         grads = reference.linear_backward(g, rows, weight, needs=needs)
     else:
         (N, OUT), flat = g.shape, g.reshape(-1)
+        total = np.empty(OUT, compute)
         grads = (
             _product(flat, OUT, 1, weight, N) if needs[0] else None,
             _product(flat, 1, OUT, rows, OUT) if needs[1] else None,
-            np.empty(OUT, compute) if needs[2] else None,
+            total if needs[2] else None,
         )
         if needs[2]:
-            after(lambda: _sum_rows(g, grads[2]))
+            after(lambda: _sum_rows(g, total))
     grad_x, grad_weight, grad_bias = (a if a is None else a.astype(dtype, copy=False) for a in grads)
     return grad_x if grad_x is None or x.ndim == 2 else grad_x.reshape(x.shape), grad_weight, grad_bias
 

@@ -11,8 +11,8 @@ from fastconv._runtime.backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.fused.chain import chained
 from fastconv.nn.fused.interleaved import SIDE_BY_SIDE, Together, plain
-from fastconv.nn.fused.program import Updater
 from fastconv.nn.fused.learned import Learned, learned
+from fastconv.nn.fused.program import Updater
 from fastconv.nn.fused.recorded import LEAST_LAUNCHES, Recorded, inferred, recordable
 from fastconv.nn.fused.recordings import CALLS_BEFORE, Recordings
 from fastconv.nn.fused.run import Run, layers_of

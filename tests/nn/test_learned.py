@@ -50,8 +50,9 @@ NETS = {
         nn.Linear(80, 40, rng=3), nn.ReLU(), nn.Linear(40, CLASSES, rng=4),
     ),
     "winograd": lambda: (
-        nn.Conv2d(3, 64, 3, 1, 1, rng=0), nn.LeakyReLU(0.1), nn.Conv2d(64, 64, 3, 1, 1, rng=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Dropout(0.5, rng=3), nn.Conv2d(64, 80, 3, 2, 1, rng=2), nn.ReLU(), nn.Flatten(), nn.Linear(1280, CLASSES, rng=3),
+        nn.Conv2d(3, 64, 3, 1, 1, rng=0), nn.LeakyReLU(0.1), nn.Conv2d(64, 64, 3, 1, 1, rng=1), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Dropout(0.5, rng=3), nn.Conv2d(64, 80, 3, 2, 1, rng=2), nn.ReLU(), nn.Flatten(),
+        nn.Linear(1280, CLASSES, rng=3),
     ),
 }  # fmt: skip
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fastconv._arguments.recycling import Pool
 from fastconv._engine.launches import MOST_PARTS, Launches
 from fastconv._runtime.recording import Recording, before, recorded
-from fastconv._arguments.recycling import Pool
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.elementwise import cross_entropy
 from fastconv.nn.base import Backward, Buffer, Layer, Parameter
@@ -188,5 +188,5 @@ def _in_range(labels: np.ndarray, classes: int) -> bool:
 
 def _fit(layer: Layer, dtype: np.dtype) -> bool:
     """Whether it is a layer of this package, whose numbers are of a dtype."""
-    arrays = [state.value for state in states(layer) if state.value.ndim]
-    return type(layer).__module__.startswith("fastconv.nn.") and all(a.dtype == dtype and a.flags.carray for a in arrays)
+    arrays, own = [state.value for state in states(layer) if state.value.ndim], type(layer).__module__
+    return own.startswith("fastconv.nn.") and all(a.dtype == dtype and a.flags.carray for a in arrays)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fastconv._arguments.recycling import Pool
 from fastconv._engine.launches import MOST_PARTS, Launches
 from fastconv._runtime.recording import Recording, owner_of, recorded
-from fastconv._arguments.recycling import Pool
 from fastconv._runtime.threads import get_num_threads
 from fastconv.nn.base import Layer
 from fastconv.nn.conv import Conv2d

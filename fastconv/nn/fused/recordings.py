@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from fastconv._arguments.arrays import FLOATS
+from fastconv._arguments.recycling import Pool
 from fastconv._engine import calls
 from fastconv._runtime import jit
-from fastconv._arguments.recycling import Pool
 from fastconv._runtime.switches import winograd
 from fastconv._runtime.threads import get_num_threads
 from fastconv.nn.base import Buffer, Layer, Parameter
