@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,18 @@ def numeric(where: str, name: str, value: Any) -> np.ndarray:
         return value
     if not isinstance(value, np.ndarray):
         raise DTypeError(f"{where}: {name} must be a NumPy array, got {type(value).__name__}")
-    if value.dtype.type not in _NUMBERS:
-        raise DTypeError(
-            f"{where}: {name} must have dtype float32, float64, float16, an integer dtype or bool, got {value.dtype}"
-        )
+    check_dtype(where, name, value.dtype)
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(f"{where}: {name} is a masked array, whose mask would be ignored; fill it first")
     return np.asarray(value)
+
+
+def check_dtype(where: str, name: str, dtype: np.dtype) -> None:
+    """Raise a DTypeError unless `dtype` is of booleans, integers or floats."""
+    if dtype.type not in _NUMBERS:
+        raise DTypeError(
+            f"{where}: {name} must have dtype float32, float64, float16, an integer dtype or bool, got {dtype}"
+        )
 
 
 def result_dtype(*arrays: np.ndarray | None) -> np.dtype:
@@ -69,6 +75,8 @@ def ready(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     Kernels never write to their inputs; but Numba compiles once more for read-only arrays, and a copy is cheaper.
     """
     # a subclass's operators may mean something else
+    if array.dtype is dtype and array.flags.carray and dtype.isnative and type(array) is np.ndarray:
+        return array
     if array.dtype == dtype and array.dtype.isnative and array.flags.carray:
         return array if type(array) is np.ndarray else np.asarray(array)
     return np.array(array, dtype, order="C", copy=True, subok=False)
@@ -176,6 +184,13 @@ def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the re
     if size > RECYCLED_IN_ALL // 4 and not _owners:
         return np.empty(shape, dtype)
     return _recycled(size, shape, dtype)
+
+
+def maker(where: str, shape: tuple[int, ...], dtype: np.dtype) -> Callable[[], np.ndarray]:
+    """`empty` of these arguments, to be called often."""
+    if dtype.itemsize * math.prod(shape) < RECYCLED_FROM:
+        return functools.partial(np.empty, shape, dtype)
+    return functools.partial(empty, where, shape, dtype)
 
 
 def result(where: str, shape: tuple[int, ...], dtype: np.dtype, out: Any, *inputs: np.ndarray | None) -> np.ndarray:

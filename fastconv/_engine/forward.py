@@ -11,8 +11,8 @@ from fastconv._arguments.arrays import empty
 from fastconv._engine.packed import convolve_packed
 from fastconv._engine.planes import channels_first, planes_of, to_channels_last
 from fastconv._engine.winograd import convolve_winograd
-from fastconv._geometry.conv import Conv, reduction_length, taps_of
-from fastconv._geometry.layout import Layout, column_shifts, term_offsets
+from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
+from fastconv._geometry.layout import Layout, column_shifts, copied, term_offsets
 from fastconv._geometry.segments import segments
 from fastconv._plans.forward import NEVER, plan_forward
 from fastconv._plans.records import BY_IMAGE, CHANNELWISE, DEPTHWISE, DIRECT, PACKED, WINOGRAD, ForwardPlan
@@ -150,12 +150,16 @@ def prepared(plan: ForwardPlan) -> Callable[..., None]:
     if plan.algorithm != DIRECT or plan.last:
         return lambda where, *arrays: forward(where, plan, *arrays)
     conv, layout, blocks = plan.conv, plan.layout, direct_blocks(plan.blocks)
-    offsets, (rows, terms) = term_offsets(conv, layout), weight_places(conv.OC, reduction_length(conv))
+    K, groups = reduction_length(conv), conv.groups
+    offsets, (rows, terms) = term_offsets(conv, layout), weight_places(conv.OC, K)
+    WP, by_rows, moved, cells = layout.WP, layout.by_rows, copied(layout), (plan.N, conv.C * layout.cells)
+    launch = kernels.forward.prepared(kernels.elements(plan.N * conv.OC * pixels_of(conv), K))
 
     def run(
         where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y: np.ndarray
     ) -> None:  # fmt: skip
-        _direct(where, conv, layout, blocks, offsets, x, (weight.reshape(-1), rows, terms), bias, lowest, y)
+        planes = planes_of(where, conv, layout, x) if moved else x.reshape(cells)
+        launch(planes, WP, by_rows, (weight.reshape(-1), rows, terms), bias, lowest, offsets, groups, blocks, y)
 
     return run
 

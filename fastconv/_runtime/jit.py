@@ -199,19 +199,25 @@ class Kernel:
             return self._recorded(noted, args)
         if ONE_THREAD or (self._work and self._work(*args) < SERIAL_ELEMENTS):
             return self.entry(1, *args)
-        if not starting.started:
-            starting.start()
-        count, own = threads.threads_of_a_launch()
-        if count == 1:
-            return self.entry(1, *args)
-        try:
-            if starting.one_at_a_time is None:
-                return self.entry(count, *args)
-            with starting.one_at_a_time:
-                return self.entry(count, *args)
-        finally:
-            if own != count:
-                threads.put_back(own)
+        return _on_threads(self.entry, args)
+
+    def prepared(self, elements: int | None = None) -> Callable:
+        """The kernel, for arguments of the same types at every call, and a loop over `elements` elements, if that tells.
+
+        Which types they are is looked at once: Numba's dispatcher takes half of the time of a small launch for that.
+        """
+        alone = ONE_THREAD or (elements is not None and elements < SERIAL_ELEMENTS)
+        entry = None
+
+        def launch(*args: Any) -> Any:
+            nonlocal entry
+            if recording.current is not None:
+                return self(*args)
+            if entry is None:
+                entry = self.entry if numba.config.DISABLE_JIT else self._entry.function_of(1, *args)
+            return entry(1, *args) if alone else _on_threads(entry, args)
+
+        return launch
 
     def _recorded(self, noted: recording.Recording, args: tuple[Any, ...]) -> Any:
         few = self._work and self._work(*args) < SERIAL_ELEMENTS_OF_A_STEP
@@ -232,6 +238,23 @@ class Kernel:
             if result is not None and result != (self._result is types.boolean):
                 break
         return result
+
+
+def _on_threads(entry: Any, args: tuple[Any, ...]) -> Any:
+    """Call a kernel's entry for as many threads as are wanted now."""
+    if not starting.started:
+        starting.start()
+    count, own = threads.threads_of_a_launch()
+    if count == 1:
+        return entry(1, *args)
+    try:
+        if starting.one_at_a_time is None:
+            return entry(count, *args)
+        with starting.one_at_a_time:
+            return entry(count, *args)
+    finally:
+        if own != count:
+            threads.put_back(own)
 
 
 def _entry_of(kernel: Callable, launch: Any) -> Callable:

@@ -108,7 +108,7 @@ def convolution(
     by_winograd = winograd() if algorithm == "auto" else ALWAYS if algorithm == "winograd" else NEVER
     call = calls.call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, by_winograd)
     compute, lowest = call.compute, call.compute.type(0) if relu else call.lowest
-    y = arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
+    y = call.new() if out is None else arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
     if call.unbatched:
         x = np.asarray(x)[None]  # not by an operator of the caller's class
     if call.unbatched or compute is not call.dtype:

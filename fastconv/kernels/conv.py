@@ -84,10 +84,15 @@ def _steps(tasks, most, least):
     return steps
 
 
+def elements(results, terms):
+    """Elements of so many results, and of their products, of which each has `terms`."""
+    return results + results * terms // PRODUCTS_OF_AN_ELEMENT
+
+
 def _work(*arguments):
     """Elements of `forward`: those that it writes, and its products."""
     offsets, y = arguments[6], arguments[-1]
-    return y.size + y.size * offsets.size // PRODUCTS_OF_AN_ELEMENT
+    return elements(y.size, offsets.size)
 
 
 @kernel_of(_work)
