@@ -34,6 +34,24 @@ def numeric(where: str, name: str, value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
+def kinds_of(where: str, x: Any, weight: Any, third: Any, name: str) -> tuple[np.dtype, ...]:
+    """The dtypes, still to be checked, of a layer's arrays, which are `numeric` otherwise.
+
+    `third` is the argument `name`: the bias, which may be None, or the gradient of the result.
+    """
+    two = third is None and name == "bias"
+    if not (type(x) is type(weight) is np.ndarray and (two or type(third) is np.ndarray)):
+        for argument, value in (("x", x), ("weight", weight), (name, third))[: 2 if two else 3]:
+            numeric(where, argument, value)
+    return (x.dtype, weight.dtype) if two else (x.dtype, weight.dtype, third.dtype)
+
+
+def check_kinds(where: str, kinds: tuple[np.dtype, ...], name: str) -> None:
+    """Raise a DTypeError unless `kinds_of` has found what there are results for."""
+    for argument, kind in zip(("x", "weight", name), kinds):
+        check_dtype(where, argument, kind)
+
+
 def check_dtype(where: str, name: str, dtype: np.dtype) -> None:
     """Raise a DTypeError unless `dtype` is of booleans, integers or floats."""
     if dtype.type not in _NUMBERS:
@@ -186,11 +204,13 @@ def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the re
     return _recycled(size, shape, dtype)
 
 
-def maker(where: str, shape: tuple[int, ...], dtype: np.dtype) -> Callable[[], np.ndarray]:
+def maker(
+    where: str, shape: tuple[int, ...], dtype: np.dtype, what: str = "the result"
+) -> Callable[[], np.ndarray]:
     """`empty` of these arguments, to be called often."""
     if dtype.itemsize * math.prod(shape) < RECYCLED_FROM:
         return functools.partial(np.empty, shape, dtype)
-    return functools.partial(empty, where, shape, dtype)
+    return functools.partial(empty, where, shape, dtype, what)
 
 
 def result(where: str, shape: tuple[int, ...], dtype: np.dtype, out: Any, *inputs: np.ndarray | None) -> np.ndarray:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import ndarray
 
 from fastconv._arguments import arrays, hints
 from fastconv._arguments.arrays import ready
@@ -99,16 +98,8 @@ def call_of(
 
     `third` is the argument `name`: the bias, which may be None, or the gradient of the result.
     """
-    backward = name != "bias"
-    if not (type(x) is type(weight) is ndarray and (type(third) is ndarray or (third is None and not backward))):
-        x, weight = arrays.numeric(where, "x", x), arrays.numeric(where, "weight", weight)
-        third = third if third is None and not backward else arrays.numeric(where, name, third)
-    if third is None:
-        kinds: tuple[np.dtype, ...] = x.dtype, weight.dtype
-        shapes = x.shape, weight.shape, None
-    else:
-        kinds = x.dtype, weight.dtype, third.dtype
-        shapes = x.shape, weight.shape, None if backward else third.shape
+    kinds = arrays.kinds_of(where, x, weight, third, name)
+    shapes = x.shape, weight.shape, None if third is None or name != "bias" else third.shape
     # nothing that is merely equal to an integer may find what was decided for one
     plain = type(stride) is type(padding) is type(dilation) is type(groups) is int and type(layout) is str
     decide = _decided if plain or is_plain((stride, padding, dilation, groups, layout)) else _decided.__wrapped__
@@ -121,8 +112,7 @@ def _decided(
     name: str, stride: Any, padding: Any, dilation: Any, groups: Any, layout: Any, winograd: int,
 ) -> Call:  # fmt: skip
     layout_argument(where, layout)
-    for argument, kind in zip(("x", "weight", name), kinds):
-        arrays.check_dtype(where, argument, kind)
+    arrays.check_kinds(where, kinds, name)
     x, weight, bias = shapes
     check_ranks(where, x, weight)
     if bias is not None and bias != weight[:1]:
