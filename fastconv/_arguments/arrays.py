@@ -92,9 +92,9 @@ def ready(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
     Kernels never write to their inputs; but Numba compiles once more for read-only arrays, and a copy is cheaper.
     """
-    # a subclass's operators may mean something else
-    if array.dtype is dtype and array.flags.carray and dtype.isnative and type(array) is np.ndarray:
+    if array.dtype is dtype and array.flags.carray and type(array) is np.ndarray and dtype.isnative:
         return array
+    # a subclass's operators may mean something else
     if array.dtype == dtype and array.dtype.isnative and array.flags.carray:
         return array if type(array) is np.ndarray else np.asarray(array)
     return np.array(array, dtype, order="C", copy=True, subok=False)

@@ -199,7 +199,7 @@ class Kernel:
             return self._recorded(noted, args)
         if ONE_THREAD or (self._work and self._work(*args) < SERIAL_ELEMENTS):
             return self.entry(1, *args)
-        return _on_threads(self.entry, args)
+        return _on_threads(self.entry, *args)
 
     def prepared(self, elements: int | None = None) -> Callable:
         """The kernel, for arguments of the same types at every call, and a loop over `elements` elements, if that tells.
@@ -207,15 +207,16 @@ class Kernel:
         Which types they are is looked at once: Numba's dispatcher takes half of the time of a small launch for that.
         """
         alone = ONE_THREAD or (elements is not None and elements < SERIAL_ELEMENTS)
-        entry = None
+        run: Callable | None = None
 
         def launch(*args: Any) -> Any:
-            nonlocal entry
+            nonlocal run
             if recording.current is not None:
                 return self(*args)
-            if entry is None:
+            if run is None:
                 entry = self.entry if numba.config.DISABLE_JIT else self._entry.function_of(1, *args)
-            return entry(1, *args) if alone else _on_threads(entry, args)
+                run = functools.partial(entry, 1) if alone else functools.partial(_on_threads, entry)
+            return run(*args)
 
         return launch
 
@@ -240,7 +241,7 @@ class Kernel:
         return result
 
 
-def _on_threads(entry: Any, args: tuple[Any, ...]) -> Any:
+def _on_threads(entry: Any, *args: Any) -> Any:
     """Call a kernel's entry for as many threads as are wanted now."""
     if not starting.started:
         starting.start()

@@ -227,6 +227,8 @@ def _own(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def needed(where: str, needs: Any) -> tuple[bool, bool, bool]:
     """`needs`, checked."""
+    if type(needs) is tuple and tuple(map(type, needs)) == (bool, bool, bool):
+        return needs
     if not isinstance(needs, tuple | list) or len(needs) != 3:
         raise ValueError(f"{where}: needs must be three booleans (x, weight, bias), got {needs!r}")
     return bool(needs[0]), bool(needs[1]), bool(needs[2])

@@ -50,9 +50,7 @@ def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: boo
         y = reference.linear(rows, weight, start)
         y = reference.relu(y) if relu else y
     else:
-        (new,) = call.new
-        y = new()
-        call.run(rows, weight, start, compute.type(0) if relu else call.lowest, y)
+        y = call.run(rows, weight, start, compute.type(0) if relu else call.lowest)
     return y if call.shape == call.rows and call.dtype is compute else y.reshape(call.shape).astype(call.dtype)
 
 
@@ -88,13 +86,11 @@ def linear_backward(
     if on_numpy():
         grads = reference.linear_backward(g, rows, weight, needs=needs)
     else:
-        of_x, of_weight, of_bias = (new() for new in call.new)
-        call.run(g, rows, weight, of_x, of_weight, of_bias)
-        grads = of_x if needs[0] else None, of_weight if needs[1] else None, of_bias if needs[2] else None
+        grads = call.run(g, rows, weight)
     if on_numpy() or dtype is not compute:
         grads = tuple(a if a is None else a.astype(dtype, copy=False) for a in grads)
-    grad_x = grads[0]
-    return grad_x if grad_x is None or x.ndim == 2 else grad_x.reshape(x.shape), *grads[1:]
+    grad_x, grad_weight, grad_bias = grads
+    return grad_x if grad_x is None or x.ndim == 2 else grad_x.reshape(x.shape), grad_weight, grad_bias
 
 
 class _Call(NamedTuple):
@@ -107,8 +103,7 @@ class _Call(NamedTuple):
         compute: the dtype that it is computed in.
         zeros: (OUT,), what the sums start from without a bias.
         lowest: what nothing is below.
-        new: what makes the results' arrays: y, or the gradients, without elements where they are not needed.
-        run: what computes them: (x, weight, bias, lowest, y), or (g, x, weight, grad_x, grad_weight, grad_bias).
+        run: what computes y, from (x, weight, bias, lowest), or the gradients that are needed, from (g, x, weight).
     """
 
     shape: tuple[int, ...]
@@ -117,8 +112,7 @@ class _Call(NamedTuple):
     compute: np.dtype
     zeros: np.ndarray
     lowest: Any
-    new: tuple[Callable[[], np.ndarray], ...]
-    run: Callable[..., None]
+    run: Callable[..., Any]
 
 
 def _call_of(
@@ -149,14 +143,9 @@ def _decided(
     dtype = arrays.promoted(kinds)
     compute = arrays.compute_dtype(dtype)
     N, (OUT, IN) = x[0] if len(x) == 2 else 1, weight
-    if needs is None:
-        shapes: tuple[tuple[int, ...], ...] = ((N, OUT),)
-        run = product.prepared_forward(N, IN, OUT)
-    else:
-        shapes = tuple((n if need else 0, *rest) for need, (n, *rest) in zip(needs, ((N, IN), weight, (OUT,))))
-        run = product.prepared_gradients(N, IN, OUT, needs)
-    new = tuple(arrays.maker(where, shape, compute, "a gradient" if needs else "the result") for shape in shapes)
-    return _Call((*x[:-1], OUT), (N, OUT), dtype, compute, np.zeros(OUT, compute), compute.type(-np.inf), new, run)
+    sizes = where, N, IN, OUT, compute
+    run = product.prepared_forward(*sizes) if needs is None else product.prepared_gradients(*sizes, needs)
+    return _Call((*x[:-1], OUT), (N, OUT), dtype, compute, np.zeros(OUT, compute), compute.type(-np.inf), run)
 
 
 def _rows(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
