@@ -6,7 +6,7 @@ import functools
 import math
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,10 +65,11 @@ def result_dtype(*arrays: np.ndarray | None) -> np.dtype:
 
     float16 stays float16: such a call is computed in float32 and its result rounded once.
     """
-    return promoted([a.dtype for a in arrays if a is not None])
+    return promoted(tuple([a.dtype for a in arrays if a is not None]))
 
 
-def promoted(kinds: Iterable[np.dtype]) -> np.dtype:
+@functools.lru_cache(maxsize=1024)
+def promoted(kinds: tuple[np.dtype, ...]) -> np.dtype:
     """`result_dtype` of arrays of these dtypes."""
     dtypes = set(kinds)
     if len(dtypes) == 1:
@@ -204,9 +205,7 @@ def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the re
     return _recycled(size, shape, dtype)
 
 
-def maker(
-    where: str, shape: tuple[int, ...], dtype: np.dtype, what: str = "the result"
-) -> Callable[[], np.ndarray]:
+def maker(where: str, shape: tuple[int, ...], dtype: np.dtype, what: str = "the result") -> Callable[[], np.ndarray]:
     """`empty` of these arguments, to be called often."""
     if dtype.itemsize * math.prod(shape) < RECYCLED_FROM:
         return functools.partial(np.empty, shape, dtype)

@@ -27,6 +27,12 @@ SERIAL_ELEMENTS = 2**16
 SERIAL_ELEMENTS_OF_A_STEP = 2**12  # the same where the threads are awake: see `recording`
 PRODUCTS_OF_AN_ELEMENT = 16  # multiply-adds that take as long as one element of a loop over memory does
 
+
+def elements(results: int, terms: int) -> int:
+    """How many elements of a loop take as long as so many results, each the sum of `terms` products."""
+    return results + results * terms // PRODUCTS_OF_AN_ELEMENT
+
+
 # Whether every kernel runs on the calling thread: for the bounds check, or in plain Python.
 ONE_THREAD = serial_only() or bool(numba.config.DISABLE_JIT)
 
@@ -202,7 +208,7 @@ class Kernel:
         return _on_threads(self.entry, *args)
 
     def prepared(self, elements: int | None = None) -> Callable:
-        """The kernel, for arguments of the same types at every call, and a loop over `elements` elements, if that tells.
+        """The kernel, for arguments of the same types at every call, and a loop over so many elements, where that tells.
 
         Which types they are is looked at once: Numba's dispatcher takes half of the time of a small launch for that.
         """

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv._geometry.layout import MOST_OVERLAPPED
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, inlined, kernel, kernel_of
+from fastconv._runtime.jit import elements, inlined, kernel, kernel_of
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import CHAIN
 from fastconv.kernels.micro.copy import copy_rows
@@ -82,11 +82,6 @@ def _steps(tasks, most, least):
     while tasks * steps < EVEN_TASKS and tasks * steps % 8 and steps < most:
         steps += 1
     return steps
-
-
-def elements(results, terms):
-    """Elements of so many results, and of their products, of which each has `terms`."""
-    return results + results * terms // PRODUCTS_OF_AN_ELEMENT
 
 
 def _work(*arguments):
