@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._arguments.arrays import maker
+from fastconv._arguments import arrays
 from fastconv._engine.pieces import parts
 from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, jitable, linked
 from fastconv.errors import ShapeError
@@ -49,7 +49,7 @@ def gradients(g: np.ndarray, x: np.ndarray, weight: np.ndarray, grad_x: np.ndarr
 def prepared_forward(where: str, N: int, IN: int, OUT: int, dtype: np.dtype) -> Callable[..., np.ndarray]:
     """What gives y for (x, weight, bias, lowest), arrays of these sizes and this dtype, as `forward` does."""
     kernel = matmul_transposed if N < FEW_ROWS else matmul_by_panels
-    launch, new = kernel.prepared(N * IN * OUT // PRODUCTS_OF_AN_ELEMENT), maker(where, (N, OUT), dtype)
+    launch, new = kernel.prepared(N * IN * OUT // PRODUCTS_OF_AN_ELEMENT), arrays.maker(where, (N, OUT), dtype)
     pieces = list(parts(N, OUT * IN))
 
     def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any) -> np.ndarray:
@@ -71,7 +71,8 @@ def prepared_gradients(
     want_x, want_weight, want_bias = needs
     products = (want_x + want_weight) * N * IN * OUT
     launch = linear_gradients.prepared(products // PRODUCTS_OF_AN_ELEMENT + want_bias * N * OUT)
-    new_x, new_weight, new_bias = (maker(where, shape, dtype, "a gradient") for shape in ((N, IN), (OUT, IN), (OUT,)))
+    shapes = (N, IN), (OUT, IN), (OUT,)
+    new_x, new_weight, new_bias = (arrays.maker(where, shape, dtype, "a gradient") for shape in shapes)
     no_rows, no_numbers = np.empty((0, IN), dtype), np.empty(0, dtype)
     rows, columns = list(parts(N * want_x, OUT * IN)), list(parts(OUT * want_weight, N * IN))
 

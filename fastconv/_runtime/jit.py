@@ -205,10 +205,10 @@ class Kernel:
             return self._recorded(noted, args)
         if ONE_THREAD or (self._work and self._work(*args) < SERIAL_ELEMENTS):
             return self.entry(1, *args)
-        return _on_threads(self.entry, *args)
+        return starting.on_threads(self.entry, *args)
 
     def prepared(self, elements: int | None = None) -> Callable:
-        """The kernel, for arguments of the same types at every call, and a loop over so many elements, where that tells.
+        """The kernel for arguments of the same types at every call, and a loop over so many elements where that tells.
 
         Which types they are is looked at once: Numba's dispatcher takes half of the time of a small launch for that.
         """
@@ -221,7 +221,7 @@ class Kernel:
                 return self(*args)
             if run is None:
                 entry = self.entry if numba.config.DISABLE_JIT else self._entry.function_of(1, *args)
-                run = functools.partial(entry, 1) if alone else functools.partial(_on_threads, entry)
+                run = functools.partial(entry, 1) if alone else functools.partial(starting.on_threads, entry)
             return run(*args)
 
         return launch
@@ -245,23 +245,6 @@ class Kernel:
             if result is not None and result != (self._result is types.boolean):
                 break
         return result
-
-
-def _on_threads(entry: Any, *args: Any) -> Any:
-    """Call a kernel's entry for as many threads as are wanted now."""
-    if not starting.started:
-        starting.start()
-    count, own = threads.threads_of_a_launch()
-    if count == 1:
-        return entry(1, *args)
-    try:
-        if starting.one_at_a_time is None:
-            return entry(count, *args)
-        with starting.one_at_a_time:
-            return entry(count, *args)
-    finally:
-        if own != count:
-            threads.put_back(own)
 
 
 def _entry_of(kernel: Callable, launch: Any) -> Callable:

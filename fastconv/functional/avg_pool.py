@@ -62,7 +62,7 @@ def avg_pool2d(
         if not call.pieces:
             call.run(images, found, include_pad, divisor)
         else:
-            planes, means, (rows, columns) = images.reshape(call.planes), found.reshape(call.results), call.geometry
+            planes, means, columns = images.reshape(call.planes), found.reshape(call.results), call.geometry.columns
             for pixels, results, own in call.pieces:
                 avg_pool(planes[pixels], own, columns, include_pad, divisor, means[results])
     if found is not y:

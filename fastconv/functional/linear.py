@@ -83,12 +83,10 @@ def linear_backward(
     dtype, compute = call.dtype, call.compute
     arrays.same_shape(where, "grad_output", grad_output, call.shape)
     g, rows, weight = _rows(grad_output, compute), _rows(x, compute), ready(weight, compute)
-    if on_numpy():
-        grads = reference.linear_backward(g, rows, weight, needs=needs)
-    else:
-        grads = call.run(g, rows, weight)
-    if on_numpy() or dtype is not compute:
-        grads = tuple(a if a is None else a.astype(dtype, copy=False) for a in grads)
+    on_kernels = not on_numpy()
+    grads = call.run(g, rows, weight) if on_kernels else reference.linear_backward(g, rows, weight, needs=needs)
+    if dtype is not compute or not on_kernels:
+        grads = [a if a is None else a.astype(dtype, copy=False) for a in grads]
     grad_x, grad_weight, grad_bias = grads
     return grad_x if grad_x is None or x.ndim == 2 else grad_x.reshape(x.shape), grad_weight, grad_bias
 
