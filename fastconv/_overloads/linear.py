@@ -34,9 +34,9 @@ def _linear(x, weight, bias, where):
 
 
 @jitable
-def _wanted(grad, like):
-    """A gradient as the kernel takes it: without elements where there is none."""
-    return like[:0] if grad is None else grad
+def _rows_of(grad, like):
+    """A gradient as rows: none where it is not needed."""
+    return like[:0] if grad is None else _rows(grad)
 
 
 @compiled_as(functional.linear_backward, x=ROWS, weight=WEIGHT)
@@ -48,7 +48,6 @@ def _linear_backward(grad_output, x, weight, needs, where):
     g, rows = _rows(ready(grad_output, zero)), _rows(ready(x, zero))
     kernel = ready(weight, zero)
     grad_x, grad_weight, grad_bias = grads
-    gradients(
-        g, rows, kernel, _rows(_wanted(grad_x, rows)), _wanted(grad_weight, kernel), _wanted(grad_bias, kernel[0])
-    )
+    biases = _rows_of(grad_bias, kernel).reshape(-1)
+    gradients(g, rows, kernel, _rows_of(grad_x, rows), _rows_of(grad_weight, kernel), biases)
     return grads

@@ -221,6 +221,8 @@ class Kernel:
                 return self(*args)
             if run is None:
                 entry = self.entry if numba.config.DISABLE_JIT else self._entry.function_of(1, *args)
+                if not (ONE_THREAD or self._work or starting.started):
+                    starting.start()  # which keeps users' own parallel loops alone in forked children
                 run = functools.partial(entry, 1) if alone else functools.partial(starting.on_threads, entry)
             return run(*args)
 
