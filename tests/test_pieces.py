@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import signal
 
 import numpy as np
@@ -35,6 +36,8 @@ def _forget():
     """Calls are kept with the pieces that they are done in."""
     pieces.pieces.cache_clear()
     calls.forget()
+    for module in ("linear", "pool_call"):
+        importlib.import_module(f"fastconv.functional.{module}")._decided.cache_clear()
 
 
 def both(monkeypatch, call, products=200):

@@ -232,18 +232,25 @@ def test_slowed_kernels_exist_and_their_rows_are_quick() -> None:
 def test_a_slowed_kernel_takes_as_long_as_it_is_told_to(monkeypatch) -> None:
     import fastconv
     from fastconv._runtime.jit import Kernel
+    from fastconv.functional import pool_call
     from fastconv.kernels import max_pool
 
     x = np.arange(16).reshape(1, 1, 4, 4)
     assert fastconv.max_pool2d(x, 2).max() == fastconv.relu(x).max() == 15  # compiled, which reads the clock too
     readings: list[int] = []
     monkeypatch.setattr("time.perf_counter", lambda: readings.append(len(readings)) or len(readings))
-    monkeypatch.setattr(Kernel, "__call__", Kernel.__call__)
+    for name in ("__call__", "prepared"):
+        monkeypatch.setattr(Kernel, name, getattr(Kernel, name))
     kernel = max_pool.forward
     exec(injected.SPIN.format(module=kernel.__module__, name=kernel.__name__, factor=5), {})
-    assert fastconv.max_pool2d(x, 2).ravel().tolist() == [5, 7, 13, 15]
-    assert len(readings) == 1 + 5  # the beginning; the call's end, a tick later; each tick until five are over
-    assert fastconv.relu(x).max() == 15 and len(readings) == 1 + 5
+    assert fastconv.max_pool2d(x, 2, 1).ravel().tolist() == [5, 6, 7, 9, 10, 11, 13, 14, 15]  # not prepared before
+    once = 1 + 5  # the beginning; the call's end, a tick later; each tick until five are over
+    assert len(readings) == once
+    y = np.empty((1, 1, 2, 2), np.int64)
+    kernel(x, (2, 2, 0, 0, 2, 2, 1, 1), np.int64(0), y)
+    assert y.ravel().tolist() == [5, 7, 13, 15] and len(readings) == 2 * once
+    assert fastconv.relu(x).max() == 15 and len(readings) == 2 * once
+    pool_call._decided.cache_clear()
 
 
 @pytest.mark.process

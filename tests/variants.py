@@ -29,7 +29,7 @@ from fastconv._plans.records import (
     ForwardPlan,
     InputGradientPlan,
 )
-from fastconv._runtime import jit, switches
+from fastconv._runtime import jit, recording, switches
 from fastconv._runtime.host import HOST
 
 NEVER = 2**31
@@ -76,11 +76,11 @@ class Ran(NamedTuple):
 def carried_out() -> Iterator[list[Ran]]:
     """What is carried out inside: each plan with the kernels that ran."""
     done: list[Ran] = []
-    run, call = calls._run, jit.Kernel.__call__
+    call = jit.Kernel.__call__
 
     def running(function, where, plan, *args):
         done.append(Ran(plan, [], []))
-        run(function, where, plan, *args)
+        function(where, *args)
 
     def called(kernel, *args):
         if done:
@@ -88,7 +88,10 @@ def carried_out() -> Iterator[list[Ran]]:
             done[-1].arguments.append(args)
         return call(kernel, *args)
 
-    with mock.patch.object(calls, "_run", running), mock.patch.object(jit.Kernel, "__call__", called):
+    # prepared launches are calls of their kernels while anything is recorded, as if by another thread here
+    elsewhere = mock.patch.object(recording, "current", mock.Mock(here=lambda: False))
+    told = mock.patch.object(calls, "VERBOSE", True), mock.patch.object(calls, "_run", running)
+    with told[0], told[1], elsewhere, mock.patch.object(jit.Kernel, "__call__", called):
         yield done
 
 

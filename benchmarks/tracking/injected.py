@@ -18,19 +18,24 @@ def _slow_down() -> None:
 
     from fastconv._runtime.jit import Kernel
 
-    call = Kernel.__call__
+    call, prepared = Kernel.__call__, Kernel.prepared
 
-    def slowed(self, *args):
-        if (self.__module__, self.__name__) != ({module!r}, {name!r}):
-            return call(self, *args)
-        begin = perf_counter()
-        result = call(self, *args)
-        end = begin + (perf_counter() - begin) * {factor}
-        while perf_counter() < end:
-            pass
-        return result
+    def slowed(kernel, function):
+        if (kernel.__module__, kernel.__name__) != ({module!r}, {name!r}):
+            return function
 
-    Kernel.__call__ = slowed
+        def slow(*args):
+            begin = perf_counter()
+            result = function(*args)
+            end = begin + (perf_counter() - begin) * {factor}
+            while perf_counter() < end:
+                pass
+            return result
+
+        return slow
+
+    Kernel.__call__ = lambda self, *args: slowed(self, call)(self, *args)
+    Kernel.prepared = lambda self, elements=None: slowed(self, prepared(self, elements))
 
 
 _slow_down()

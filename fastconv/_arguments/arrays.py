@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,36 @@ def numeric(where: str, name: str, value: Any) -> np.ndarray:
         return value
     if not isinstance(value, np.ndarray):
         raise DTypeError(f"{where}: {name} must be a NumPy array, got {type(value).__name__}")
-    if value.dtype.type not in _NUMBERS:
-        raise DTypeError(
-            f"{where}: {name} must have dtype float32, float64, float16, an integer dtype or bool, got {value.dtype}"
-        )
+    check_dtype(where, name, value.dtype)
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(f"{where}: {name} is a masked array, whose mask would be ignored; fill it first")
     return np.asarray(value)
+
+
+def kinds_of(where: str, x: Any, weight: Any, third: Any, name: str) -> tuple[np.dtype, ...]:
+    """The dtypes, still to be checked, of a layer's arrays, which are `numeric` otherwise.
+
+    `third` is the argument `name`: the bias, which may be None, or the gradient of the result.
+    """
+    two = third is None and name == "bias"
+    if not (type(x) is type(weight) is np.ndarray and (two or type(third) is np.ndarray)):
+        for argument, value in (("x", x), ("weight", weight), (name, third))[: 2 if two else 3]:
+            numeric(where, argument, value)
+    return (x.dtype, weight.dtype) if two else (x.dtype, weight.dtype, third.dtype)
+
+
+def check_kinds(where: str, kinds: tuple[np.dtype, ...], name: str) -> None:
+    """Raise a DTypeError unless `kinds_of` has found what there are results for."""
+    for argument, kind in zip(("x", "weight", name), kinds):
+        check_dtype(where, argument, kind)
+
+
+def check_dtype(where: str, name: str, dtype: np.dtype) -> None:
+    """Raise a DTypeError unless `dtype` is of booleans, integers or floats."""
+    if dtype.type not in _NUMBERS:
+        raise DTypeError(
+            f"{where}: {name} must have dtype float32, float64, float16, an integer dtype or bool, got {dtype}"
+        )
 
 
 def result_dtype(*arrays: np.ndarray | None) -> np.dtype:
@@ -41,10 +65,11 @@ def result_dtype(*arrays: np.ndarray | None) -> np.dtype:
 
     float16 stays float16: such a call is computed in float32 and its result rounded once.
     """
-    return promoted([a.dtype for a in arrays if a is not None])
+    return promoted(tuple([a.dtype for a in arrays if a is not None]))
 
 
-def promoted(kinds: Iterable[np.dtype]) -> np.dtype:
+@functools.lru_cache(maxsize=1024)
+def promoted(kinds: tuple[np.dtype, ...]) -> np.dtype:
     """`result_dtype` of arrays of these dtypes."""
     dtypes = set(kinds)
     if len(dtypes) == 1:
@@ -68,6 +93,8 @@ def ready(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
     Kernels never write to their inputs; but Numba compiles once more for read-only arrays, and a copy is cheaper.
     """
+    if array.dtype is dtype and array.flags.carray and type(array) is np.ndarray and dtype.isnative:
+        return array
     # a subclass's operators may mean something else
     if array.dtype == dtype and array.dtype.isnative and array.flags.carray:
         return array if type(array) is np.ndarray else np.asarray(array)
@@ -105,6 +132,13 @@ def empty(where: str, shape: Sequence[int], dtype: np.dtype, what: str = "the re
     if size > MEMORY:
         check_memory(where, what, tuple(shape), dtype.itemsize)
     return recycling.empty(size, shape, dtype)
+
+
+def maker(where: str, shape: tuple[int, ...], dtype: np.dtype, what: str = "the result") -> Callable[[], np.ndarray]:
+    """`empty` of these arguments, to be called often."""
+    if dtype.itemsize * math.prod(shape) < recycling.RECYCLED_FROM:
+        return functools.partial(np.empty, shape, dtype)
+    return functools.partial(empty, where, shape, dtype, what)
 
 
 def result(where: str, shape: tuple[int, ...], dtype: np.dtype, out: Any, *inputs: np.ndarray | None) -> np.ndarray:

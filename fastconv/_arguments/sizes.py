@@ -26,6 +26,11 @@ LARGEST = 2**31 - 1
 LAYOUTS = ("NCHW", "NHWC")
 
 
+def is_plain(value: Any) -> bool:
+    """Whether `value` is an integer or a name, or is made of them alone: it equals nothing that stands for another."""
+    return type(value) in (int, str) or (type(value) is tuple and all(map(is_plain, value)))
+
+
 def check_range(where: str, name: str, number: int, least: int) -> None:
     """Raise a ShapeError unless `number` is from `least` to LARGEST."""
     if number < least or number > LARGEST:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastconv._arguments import arrays, hints
 from fastconv._arguments.arrays import ready
-from fastconv._arguments.sizes import layout_argument
+from fastconv._arguments.sizes import is_plain, layout_argument
 from fastconv._engine import forward as product
 from fastconv._engine import input_gradient as input_product
 from fastconv._engine import weight_gradient as weight_product
@@ -68,6 +68,7 @@ class Call(NamedTuple):
         unbatched: whether x lacks the batch axis.
         shape: the result's shape, as the caller has it.
         batched: the result's shape with a batch.
+        new: what makes the array for the result.
         zeros: (OC,), what the sums start from without a bias.
         lowest: what nothing is below.
         gradients: those that it has, where it is called for them.
@@ -83,6 +84,7 @@ class Call(NamedTuple):
     unbatched: bool
     shape: tuple[int, ...]
     batched: tuple[int, int, int, int]
+    new: Callable[[], np.ndarray]
     zeros: np.ndarray
     lowest: Any
     gradients: Gradients | None = None
@@ -96,24 +98,21 @@ def call_of(
 
     `third` is the argument `name`: the bias, which may be None, or the gradient of the result.
     """
-    layout_argument(where, layout)
-    kinds: tuple[np.dtype, ...] = arrays.numeric(where, "x", x).dtype, arrays.numeric(where, "weight", weight).dtype
-    if third is not None or name != "bias":
-        kinds += (arrays.numeric(where, name, third).dtype,)
-    backward = name != "bias"
-    bias = None if third is None or backward else third.shape
+    kinds = arrays.kinds_of(where, x, weight, third, name)
+    shapes = x.shape, weight.shape, None if third is None or name != "bias" else third.shape
     # nothing that is merely equal to an integer may find what was decided for one
-    plain = type(stride) is type(padding) is type(dilation) is type(groups) is int
-    decide = _decided if plain else _decided.__wrapped__
-    shapes = x.shape, weight.shape, bias
-    return decide(where, shapes, kinds, stride, padding, dilation, groups, layout, winograd, backward)
+    plain = type(stride) is type(padding) is type(dilation) is type(groups) is int and type(layout) is str
+    decide = _decided if plain or is_plain((stride, padding, dilation, groups, layout)) else _decided.__wrapped__
+    return decide(where, shapes, kinds, name, stride, padding, dilation, groups, layout, winograd)
 
 
 @functools.lru_cache(maxsize=1024)
 def _decided(
     where: str, shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None], kinds: tuple[np.dtype, ...],
-    stride: Any, padding: Any, dilation: Any, groups: Any, layout: str, winograd: int, backward: bool,
+    name: str, stride: Any, padding: Any, dilation: Any, groups: Any, layout: Any, winograd: int,
 ) -> Call:  # fmt: skip
+    layout_argument(where, layout)
+    arrays.check_kinds(where, kinds, name)
     x, weight, bias = shapes
     check_ranks(where, x, weight)
     if bias is not None and bias != weight[:1]:
@@ -130,9 +129,10 @@ def _decided(
         raise
     check_winograd(where, conv, winograd)
     batched = arrays.shape_as((N, conv.OC, conv.rows.out, conv.columns.out), layout)
+    shape = batched[int(unbatched) :]
     return call(conv, N, compute, winograd, last)._replace(
-        dtype=dtype, unbatched=unbatched, shape=batched[int(unbatched) :], batched=batched,
-        gradients=gradients(conv, N, compute, last, winograd) if backward else None,
+        dtype=dtype, unbatched=unbatched, shape=shape, batched=batched, new=arrays.maker(where, shape, dtype),
+        gradients=gradients(conv, N, compute, last, winograd) if name != "bias" else None,
     )  # fmt: skip
 
 
@@ -140,10 +140,11 @@ def call(conv: Conv, N: int, dtype: np.dtype, winograd: int, last: bool = False)
     """The call of a convolution of N images of a dtype that is computed in."""
     plan = settled(plan_forward(conv, N, dtype.itemsize, last, HOST, winograd))
     shape = arrays.shape_as((N, conv.OC, conv.rows.out, conv.columns.out), "NHWC" if last else "NCHW")
-    zeros, lowest = np.zeros(conv.OC, dtype), dtype.type(-np.inf)
+    zeros, lowest, new = np.zeros(conv.OC, dtype), dtype.type(-np.inf), arrays.maker("conv2d", shape, dtype)
     return Call(
-        conv, plan, product.prepared(plan), winograd, pieces(conv, N), dtype, dtype, False, shape, shape, zeros, lowest
-    )
+        conv, plan, product.prepared(plan), winograd, pieces(conv, N), dtype, dtype, False, shape, shape, new, zeros,
+        lowest,
+    )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)
@@ -191,7 +192,10 @@ def convolve(
 ) -> None:
     """y = the convolution of arrays that are ready, clamped to `lowest`, in the call's layout."""
     if not call.pieces:
-        _run(call.run, where, call.plan, x, weight, bias, lowest, y)
+        if VERBOSE:
+            _run(call.run, where, call.plan, x, weight, bias, lowest, y)
+        else:
+            call.run(where, x, weight, bias, lowest, y)
         return
     last = call.plan.last
     for piece in call.pieces:

@@ -9,15 +9,15 @@ import numpy as np
 
 from fastconv._arguments.arrays import empty
 from fastconv._engine.packed import convolve_packed
-from fastconv._engine.planes import channels_first, planes_of, to_channels_last
+from fastconv._engine.planes import channels_first, planes_of, prepared_planes, to_channels_last
 from fastconv._engine.winograd import convolve_winograd
-from fastconv._geometry.conv import Conv, reduction_length, taps_of
-from fastconv._geometry.layout import Layout, column_shifts, term_offsets
+from fastconv._geometry.conv import Conv, pixels_of, reduction_length, taps_of
+from fastconv._geometry.layout import column_shifts, term_offsets
 from fastconv._geometry.segments import segments
 from fastconv._plans.forward import NEVER, plan_forward
 from fastconv._plans.records import BY_IMAGE, CHANNELWISE, DEPTHWISE, DIRECT, PACKED, WINOGRAD, ForwardPlan
 from fastconv._runtime.host import HOST, Blocks
-from fastconv._runtime.jit import jitable, linked, planned
+from fastconv._runtime.jit import elements, jitable, linked, planned
 from fastconv.kernels import conv as kernels
 from fastconv.kernels import depthwise, packing
 from fastconv.kernels.planes import convolve_planes
@@ -130,16 +130,10 @@ def convolve(
             (blocks.channels, blocks.workspace, blocks.shares), y,
         )  # fmt: skip
     else:
-        _direct(where, conv, layout, direct_blocks(blocks), term_offsets(conv, layout), x, table, bias, lowest, y)
-
-
-@jitable
-def _direct(
-    where: str, conv: Conv, layout: Layout, blocks: tuple[int, int, int, int], offsets: np.ndarray, x: np.ndarray,
-    table: tuple[np.ndarray, np.ndarray, np.ndarray], bias: np.ndarray, lowest: Any, y: np.ndarray,
-) -> None:  # fmt: skip
-    planes = planes_of(where, conv, layout, x)
-    kernels.forward(planes, layout.WP, layout.by_rows, table, bias, lowest, offsets, conv.groups, blocks, y)
+        kernels.forward(
+            planes_of(where, conv, layout, x), layout.WP, layout.by_rows, table, bias, lowest,
+            term_offsets(conv, layout), conv.groups, direct_blocks(blocks), y,
+        )  # fmt: skip
 
 
 def prepared(plan: ForwardPlan) -> Callable[..., None]:
@@ -147,17 +141,25 @@ def prepared(plan: ForwardPlan) -> Callable[..., None]:
 
     For Python, where a small convolution takes no longer than to look that up.
     """
-    if plan.algorithm != DIRECT or plan.last:
+    if plan.last or plan.algorithm not in (DIRECT, CHANNELWISE):
         return lambda where, *arrays: forward(where, plan, *arrays)
-    conv, layout, blocks = plan.conv, plan.layout, direct_blocks(plan.blocks)
-    offsets, (rows, terms) = term_offsets(conv, layout), weight_places(conv.OC, reduction_length(conv))
-
-    def run(
-        where: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y: np.ndarray
-    ) -> None:  # fmt: skip
-        _direct(where, conv, layout, blocks, offsets, x, (weight.reshape(-1), rows, terms), bias, lowest, y)
-
-    return run
+    conv, K = plan.conv, reduction_length(plan.conv)
+    (rows, terms), work = weight_places(conv.OC, K), elements(plan.N * conv.OC * pixels_of(conv), K)
+    if plan.algorithm == CHANNELWISE:
+        stride, start, channelwise = (
+            conv.rows.stride,
+            (conv.rows.before, conv.columns.before),
+            convolve_planes.prepared(work),
+        )
+        return lambda where, x, weight, bias, lowest, y: channelwise(
+            x, stride, start, (weight.reshape(-1), rows, terms), bias, lowest, y
+        )
+    layout, blocks, groups = plan.layout, direct_blocks(plan.blocks), conv.groups
+    planes, offsets = prepared_planes(plan.N, conv, layout), term_offsets(conv, layout)
+    WP, by_rows, direct = layout.WP, layout.by_rows, kernels.forward.prepared(work)
+    return lambda where, x, weight, bias, lowest, y: direct(
+        planes(where, x), WP, by_rows, (weight.reshape(-1), rows, terms), bias, lowest, offsets, groups, blocks, y
+    )
 
 
 @jitable

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastconv._runtime.jit import jitable, linked
+from fastconv._arguments import arrays
+from fastconv._engine.pieces import parts
+from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, jitable, linked
 from fastconv.errors import ShapeError
-from fastconv.kernels.gemm import matmul, matmul_by_panels, matmul_transposed
+from fastconv.kernels.gemm import linear_gradients, matmul_by_panels, matmul_transposed
+
+Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
 
 FEW_ROWS = 16  # that many rows of x repay the transposition of the weights
 
@@ -34,7 +39,55 @@ def forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y:
 
 
 @linked
-def product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, c: np.ndarray) -> None:
-    """c (M, N) = a @ b; `a` is flat, given by the distances of its rows and columns."""
-    M, N = c.shape
-    matmul(a, a_row, a_column, b.reshape((1, b.shape[0], N)), np.zeros(M, a.dtype), True, c.reshape((1, M, N)))
+def gradients(g: np.ndarray, x: np.ndarray, weight: np.ndarray, grad_x: np.ndarray, grad_weight: np.ndarray,
+    grad_bias: np.ndarray,
+) -> None:  # fmt: skip
+    """Of x (N, IN), weight (OUT, IN) and bias, those that have elements, from g (N, OUT)."""
+    linear_gradients(g, 0, x, weight, grad_x, grad_weight, grad_bias)
+
+
+def prepared_forward(where: str, N: int, IN: int, OUT: int, dtype: np.dtype) -> Callable[..., np.ndarray]:
+    """What gives y for (x, weight, bias, lowest), arrays of these sizes and this dtype, as `forward` does."""
+    kernel = matmul_transposed if N < FEW_ROWS else matmul_by_panels
+    launch, new = kernel.prepared(N * IN * OUT // PRODUCTS_OF_AN_ELEMENT), arrays.maker(where, (N, OUT), dtype)
+    pieces = list(parts(N, OUT * IN))
+
+    def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any) -> np.ndarray:
+        y = new()
+        if len(pieces) == 1:
+            launch(x, weight, bias, lowest, y)
+        else:
+            for part in pieces:
+                launch(x[part], weight, bias, lowest, y[part])
+        return y
+
+    return run
+
+
+def prepared_gradients(
+    where: str, N: int, IN: int, OUT: int, dtype: np.dtype, needs: tuple[bool, bool, bool]
+) -> Callable[..., Gradients]:
+    """What gives those gradients that are needed for (g, x, weight), arrays of these sizes and this dtype."""
+    want_x, want_weight, want_bias = needs
+    products = (want_x + want_weight) * N * IN * OUT
+    launch = linear_gradients.prepared(products // PRODUCTS_OF_AN_ELEMENT + want_bias * N * OUT)
+    shapes = (N, IN), (OUT, IN), (OUT,)
+    new_x, new_weight, new_bias = (arrays.maker(where, shape, dtype, "a gradient") for shape in shapes)
+    no_rows, no_numbers = np.empty((0, IN), dtype), np.empty(0, dtype)
+    rows, columns = list(parts(N * want_x, OUT * IN)), list(parts(OUT * want_weight, N * IN))
+
+    def run(g: np.ndarray, x: np.ndarray, weight: np.ndarray) -> Gradients:
+        grad_x = new_x() if want_x else no_rows
+        grad_weight = new_weight() if want_weight else no_rows
+        grad_bias = new_bias() if want_bias else no_numbers
+        if len(rows) == len(columns) == 1:
+            launch(g, 0, x, weight, grad_x, grad_weight, grad_bias)
+        else:
+            for part in rows:
+                launch(g, part.start * OUT, x, weight, grad_x[part], no_rows, no_numbers)
+            for part in columns:
+                launch(g, part.start, x, weight, no_rows, grad_weight[part], no_numbers)
+            launch(g, 0, x, weight, no_rows, no_rows, grad_bias)
+        return grad_x if want_x else None, grad_weight if want_weight else None, grad_bias if want_bias else None
+
+    return run

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastconv._arguments.arrays import empty
 from fastconv._geometry.conv import Conv
 from fastconv._geometry.layout import Layout, column_shifts, copied
-from fastconv._runtime.jit import linked
+from fastconv._runtime.jit import jitable, linked
 from fastconv.kernels import packing
 
 
@@ -17,15 +19,41 @@ def planes_of(where: str, conv: Conv, layout: Layout, x: np.ndarray) -> np.ndarr
 
     It is x itself where nothing has to move.
     """
-    N, rows, columns = len(x), conv.rows, conv.columns
+    N = len(x)
     if not copied(layout):
         return x.reshape((N, conv.C * layout.cells))
+    lines, shape = _line_shapes(N, conv, layout)
+    planes = empty(where, shape, x.dtype, "the padded input")
+    rows, cell = conv.rows, conv.C if layout.last else 1
+    shifts = column_shifts(conv.columns, layout) * cell
+    packing.split(x.reshape(lines), rows.before, layout.vertical, shifts, layout.horizontal, planes)
+    return planes.reshape((N, conv.C * layout.cells))
+
+
+@jitable
+def _line_shapes(
+    N: int, conv: Conv, layout: Layout
+) -> tuple[tuple[int, int, int], tuple[int, int, int, int, int]]:  # fmt: skip
+    """The shapes of N images and of their padded planes, as what copies their rows takes them."""
     lines, cell = (N, conv.C) if layout.last else (N * conv.C, 1)
     shape = (lines, layout.vertical, layout.copies, layout.HP, layout.WP * cell)
-    planes = empty(where, shape, x.dtype, "the padded input")
-    flat = x.reshape((lines, rows.size, columns.size * cell))
-    packing.split(flat, rows.before, layout.vertical, column_shifts(columns, layout) * cell, layout.horizontal, planes)
-    return planes.reshape((N, conv.C * layout.cells))
+    return (lines, conv.rows.size, conv.columns.size * cell), shape
+
+
+def prepared_planes(N: int, conv: Conv, layout: Layout) -> Callable[[str, np.ndarray], np.ndarray]:
+    """`planes_of` for (where, x), N images of one dtype in NCHW order, with what follows from sizes found before."""
+    cells = N, conv.C * layout.cells
+    if not copied(layout):
+        return lambda where, x: x.reshape(cells)
+    (lines, shape), split = _line_shapes(N, conv, layout), packing.split.prepared(N * conv.C * layout.cells)
+    places = conv.rows.before, layout.vertical, column_shifts(conv.columns, layout), layout.horizontal
+
+    def planes_of(where: str, x: np.ndarray) -> np.ndarray:
+        planes = empty(where, shape, x.dtype, "the padded input")
+        split(x.reshape(lines), *places, planes)
+        return planes.reshape(cells)
+
+    return planes_of
 
 
 @linked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,12 @@ def planes(images: np.ndarray) -> np.ndarray:
     return images.reshape((N * C, H, W))
 
 
+@jitable
+def _in_vectors(rows: Axis, columns: Axis, lowest: Any) -> bool:
+    """Whether pixels are floats, whose lowest number is infinite, and indices fit into lanes as wide as they."""
+    return ENABLED and lowest == -np.inf and columns.stride <= 2 and rows.size * columns.size < 2**31
+
+
 @linked
 def max_pool(
     x: np.ndarray, rows: Axis, columns: Axis, lowest: Any, keep: bool, y: np.ndarray, indices: np.ndarray
@@ -42,13 +50,25 @@ def max_pool(
     `lowest` is that of x's dtype; indices that are not kept may have no elements.
     """
     window = max_window(rows, columns)
-    # floats, whose lowest number is infinite, and whose indices fit into lanes as wide as they
-    if ENABLED and lowest == -np.inf and columns.stride <= 2 and rows.size * columns.size < 2**31:
+    if _in_vectors(rows, columns, lowest):
         max_kernels.forward_in_vectors(x, window, y, indices, keep)
     elif keep:
         max_kernels.forward_with_indices(x, window, y, indices)
     else:
         max_kernels.forward(x, window, lowest, y)
+
+
+def prepared_max_pool(P: int, rows: Axis, columns: Axis, lowest: Any, keep: bool) -> Callable[..., None]:
+    """`max_pool` of (x, y, indices), P planes of one dtype."""
+    window, pixels = max_window(rows, columns), P * rows.size * columns.size
+    if _in_vectors(rows, columns, lowest):
+        in_vectors = max_kernels.forward_in_vectors.prepared(pixels)
+        return lambda x, y, indices: in_vectors(x, window, y, indices, keep)
+    if keep:
+        with_indices = max_kernels.forward_with_indices.prepared(pixels)
+        return lambda x, y, indices: with_indices(x, window, y, indices)
+    alone = max_kernels.forward.prepared(pixels)
+    return lambda x, y, indices: alone(x, window, lowest, y)
 
 
 @planned
@@ -67,6 +87,17 @@ def avg_pool(x: np.ndarray, rows: Axis, columns: Axis, include_pad: bool, overri
     """y = the means of windows of x."""
     down, across = divisors(rows, columns, include_pad, override)
     mean_kernels.forward(planes(x), mean_window(rows, columns), down, across, planes(y))
+
+
+def prepared_avg_pool(P: int, rows: Axis, columns: Axis, lowest: Any) -> Callable[..., None]:
+    """`avg_pool` of (x, y, include_pad, override), P planes of one dtype."""
+    window, launch = mean_window(rows, columns), mean_kernels.forward.prepared(P * rows.size * columns.size)
+    own = functools.cache(functools.partial(divisors, rows, columns))  # the axes are looked up for longer
+
+    def run(x: np.ndarray, y: np.ndarray, include_pad: bool, override: int) -> None:
+        launch(planes(x), window, *own(include_pad, override), planes(y))
+
+    return run
 
 
 @linked

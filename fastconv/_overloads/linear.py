@@ -6,12 +6,11 @@ import numpy as np
 
 from fastconv import functional
 from fastconv._arguments.arrays import same_shape
-from fastconv._engine.linear import check_linear, forward, product
+from fastconv._engine.linear import check_linear, forward, gradients
 from fastconv._overloads.arguments import new_array, new_gradients, per_channel, ready, zero_of
 from fastconv._overloads.kinds import optional, ranked
 from fastconv._overloads.register import compiled_as
 from fastconv._runtime.jit import jitable
-from fastconv.kernels.gemm import column_sums
 
 ROWS = ranked("shape (N, IN) or (IN,), got {} dimensions", 1, 2)
 WEIGHT = ranked("2 dimensions (OUT, IN), got {}", 2)
@@ -35,14 +34,9 @@ def _linear(x, weight, bias, where):
 
 
 @jitable
-def _fill(g, x, weight, grad_x, grad_weight, grad_bias):
-    one = np.int64(1)
-    if grad_x is not None:
-        product(g.reshape(-1), g.shape[1], one, weight, _rows(grad_x))
-    if grad_weight is not None:
-        product(g.reshape(-1), one, g.shape[1], x, grad_weight)
-    if grad_bias is not None:
-        column_sums(g, grad_bias)
+def _rows_of(grad, like):
+    """A gradient as rows: none where it is not needed."""
+    return like[:0] if grad is None else _rows(grad)
 
 
 @compiled_as(functional.linear_backward, x=ROWS, weight=WEIGHT)
@@ -52,5 +46,8 @@ def _linear_backward(grad_output, x, weight, needs, where):
     same_shape(where, "grad_output", grad_output, (*x.shape[:-1], weight.shape[0]))
     grads = new_gradients(where, needs, x.shape, weight.shape, weight.shape[0], zero)
     g, rows = _rows(ready(grad_output, zero)), _rows(ready(x, zero))
-    _fill(g, rows, ready(weight, zero), grads[0], grads[1], grads[2])
+    kernel = ready(weight, zero)
+    grad_x, grad_weight, grad_bias = grads
+    biases = _rows_of(grad_bias, kernel).reshape(-1)
+    gradients(g, rows, kernel, _rows_of(grad_x, rows), _rows_of(grad_weight, kernel), biases)
     return grads

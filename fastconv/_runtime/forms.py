@@ -43,6 +43,7 @@ class Form:
         register(name, self)
         self._code: dict[Signature, Code | None] = {}  # None: there is none that can be used
         self._addresses: dict[Signature, int] = {}
+        self._functions: dict[Signature, Callable] = {}
 
     @functools.cached_property
     def dispatcher(self) -> Any:
@@ -140,12 +141,26 @@ class Form:
         """For Numba's dispatcher: the compiled function for arguments of types that it has not met."""
         signature, dispatcher = tuple(map(_kind_of, args)), self.dispatcher
         with global_compiler_lock:
+            function = self._function(signature)
+            if signature not in dispatcher.overloads:  # where Numba compiled it, it has put it there
+                dispatcher._insert([kind._code for kind in signature], function, False)
+            return function
+
+    def function_of(self, *args: Any) -> Callable:
+        """The compiled function for arguments of these types, which looks at none: for others it must not be called."""
+        with global_compiler_lock:
+            return self._function(tuple(map(_kind_of, args)))
+
+    def _function(self, signature: Signature) -> Callable:
+        """The compiled function for a signature, as Python calls it."""
+        if signature not in self._functions:
+            dispatcher = self.dispatcher
             function = self._brought(signature, lambda code: machine_code.callable_of(code, dispatcher.py_func))
             if function is None:
                 dispatcher._compilation_chain_init_hook()
-                return self._compiled(signature).entry_point
-            dispatcher._insert([kind._code for kind in signature], function, False)
-            return function
+                function = self._compiled(signature).entry_point
+            self._functions[signature] = function
+        return self._functions[signature]
 
 
 def _code_of(compiled: Any) -> Code:

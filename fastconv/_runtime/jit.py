@@ -27,6 +27,12 @@ SERIAL_ELEMENTS = 2**16
 SERIAL_ELEMENTS_OF_A_STEP = 2**12  # the same where the threads are awake: see `recording`
 PRODUCTS_OF_AN_ELEMENT = 16  # multiply-adds that take as long as one element of a loop over memory does
 
+
+def elements(results: int, terms: int) -> int:
+    """How many elements of a loop take as long as so many results, each the sum of `terms` products."""
+    return results + results * terms // PRODUCTS_OF_AN_ELEMENT
+
+
 # Whether every kernel runs on the calling thread: for the bounds check, or in plain Python.
 ONE_THREAD = serial_only() or bool(numba.config.DISABLE_JIT)
 
@@ -199,19 +205,28 @@ class Kernel:
             return self._recorded(noted, args)
         if ONE_THREAD or (self._work and self._work(*args) < SERIAL_ELEMENTS):
             return self.entry(1, *args)
-        if not starting.started:
-            starting.start()
-        count, own = threads.threads_of_a_launch()
-        if count == 1:
-            return self.entry(1, *args)
-        try:
-            if starting.one_at_a_time is None:
-                return self.entry(count, *args)
-            with starting.one_at_a_time:
-                return self.entry(count, *args)
-        finally:
-            if own != count:
-                threads.put_back(own)
+        return starting.on_threads(self.entry, *args)
+
+    def prepared(self, elements: int | None = None) -> Callable:
+        """The kernel for arguments of the same types at every call, and a loop over so many elements where that tells.
+
+        Which types they are is looked at once: Numba's dispatcher takes half of the time of a small launch for that.
+        """
+        alone = ONE_THREAD or (elements is not None and elements < SERIAL_ELEMENTS)
+        run: Callable | None = None
+
+        def launch(*args: Any) -> Any:
+            nonlocal run
+            if recording.current is not None:
+                return self(*args)
+            if run is None:
+                entry = self.entry if numba.config.DISABLE_JIT else self._entry.function_of(1, *args)
+                if not (ONE_THREAD or self._work or starting.started):
+                    starting.start()  # which keeps users' own parallel loops alone in forked children
+                run = functools.partial(entry, 1) if alone else functools.partial(starting.on_threads, entry)
+            return run(*args)
+
+        return launch
 
     def _recorded(self, noted: recording.Recording, args: tuple[Any, ...]) -> Any:
         few = self._work and self._work(*args) < SERIAL_ELEMENTS_OF_A_STEP

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
 import numba
 
-from fastconv._runtime import forks
+from fastconv._runtime import forks, threads
 from fastconv._runtime.launch import started as loop_found
 
 # Whether Numba's threads have started, and the lock for a threading layer that takes one thread at a time.
@@ -33,6 +34,23 @@ def start() -> None:
             # two threads inside the workqueue layer abort the process
             one_at_a_time = threading.RLock()
         started = True
+
+
+def on_threads(entry: Callable, *args: Any) -> Any:
+    """Call a kernel's entry for as many threads as are wanted now."""
+    if not started:
+        start()
+    count, own = threads.threads_of_a_launch()
+    if count == 1:
+        return entry(1, *args)
+    try:
+        if one_at_a_time is None:
+            return entry(count, *args)
+        with one_at_a_time:
+            return entry(count, *args)
+    finally:
+        if own != count:
+            threads.put_back(own)
 
 
 def _after_fork() -> None:

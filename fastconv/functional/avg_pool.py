@@ -9,11 +9,11 @@ import numpy as np
 from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.sizes import Int2, Padding, integer
-from fastconv._engine.pool import avg_pool, avg_pool_backward
+from fastconv._engine.pool import avg_pool, avg_pool_backward, prepared_avg_pool
 from fastconv._geometry.pool import pool_geometry
 from fastconv._runtime.backend import on_numpy
 from fastconv.functional.images import as_given, checked_gradient, delivered
-from fastconv.functional.pool_call import pool_call
+from fastconv.functional.pool_call import Pooling, pool_call
 
 
 def avg_pool2d(
@@ -49,29 +49,34 @@ def avg_pool2d(
     Source: semantics of PyTorch's `avg_pool2d`.
     """
     where = "avg_pool2d"
-    call = pool_call(where, x, _dtypes, kernel_size, stride, padding, 1, ceil_mode, layout)
+    call = pool_call(where, x, MEANS, kernel_size, stride, padding, 1, ceil_mode, layout)
     include_pad, divisor = _divisor(where, count_include_pad, divisor_override)
-    y = arrays.result(where, call.final, call.dtype, out, x)
+    y = call.new() if out is None else arrays.result(where, call.final, call.dtype, out, x)
     images = call.ready(x, layout)
     if on_numpy():
         found = reference.avg_pool2d(
             images, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         )
     else:
-        found = call.new(layout, y)
-        planes, means, (rows, columns) = images.reshape(call.planes), found.reshape(call.results), call.geometry
+        found = call.target(layout, y)
         if not call.pieces:
-            avg_pool(planes, rows, columns, include_pad, divisor, means)
-        for pixels, results, own in call.pieces:
-            avg_pool(planes[pixels], own, columns, include_pad, divisor, means[results])
-    delivered(found, y, layout)
+            call.run(images, found, include_pad, divisor)
+        else:
+            planes, means, columns = images.reshape(call.planes), found.reshape(call.results), call.geometry.columns
+            for pixels, results, own in call.pieces:
+                avg_pool(planes[pixels], own, columns, include_pad, divisor, means[results])
+    if found is not y:
+        delivered(found, y, layout)
     return y if out is None else out
 
 
 def _dtypes(kind: np.dtype) -> tuple[np.dtype, np.dtype]:
     """That of the result, and what it is computed in."""
-    dtype = arrays.promoted([kind])
+    dtype = arrays.promoted((kind,))
     return dtype, arrays.compute_dtype(dtype)
+
+
+MEANS = Pooling(_dtypes, prepared_avg_pool)
 
 
 def avg_pool2d_backward(

@@ -108,7 +108,7 @@ def convolution(
     by_winograd = winograd() if algorithm == "auto" else ALWAYS if algorithm == "winograd" else NEVER
     call = calls.call_of(where, x, weight, bias, "bias", stride, padding, dilation, groups, layout, by_winograd)
     compute, lowest = call.compute, call.compute.type(0) if relu else call.lowest
-    y = arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
+    y = call.new() if out is None else arrays.result(where, call.shape, call.dtype, out, x, weight, bias)
     if call.unbatched:
         x = np.asarray(x)[None]  # not by an operator of the caller's class
     if call.unbatched or compute is not call.dtype:
@@ -227,6 +227,8 @@ def _own(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def needed(where: str, needs: Any) -> tuple[bool, bool, bool]:
     """`needs`, checked."""
+    if type(needs) is tuple and tuple(map(type, needs)) == (bool, bool, bool):
+        return needs
     if not isinstance(needs, tuple | list) or len(needs) != 3:
         raise ValueError(f"{where}: needs must be three booleans (x, weight, bias), got {needs!r}")
     return bool(needs[0]), bool(needs[1]), bool(needs[2])

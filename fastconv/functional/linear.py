@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,7 @@ from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._engine import linear as product
-from fastconv._engine.pieces import PRODUCTS, parts
 from fastconv._runtime.backend import on_numpy
-from fastconv._runtime.recording import after
 from fastconv.errors import ShapeError
 from fastconv.functional.conv import needed
 
@@ -51,12 +50,7 @@ def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: boo
         y = reference.linear(rows, weight, start)
         y = reference.relu(y) if relu else y
     else:
-        y = arrays.empty(where, call.rows, compute)
-        lowest = compute.type(0) if relu else call.lowest
-        for part in call.parts:
-            product.forward(rows[part], weight, start, lowest, y[part])
-        if not call.parts:
-            product.forward(rows, weight, start, lowest, y)
+        y = call.run(rows, weight, start, compute.type(0) if relu else call.lowest)
     return y if call.shape == call.rows and call.dtype is compute else y.reshape(call.shape).astype(call.dtype)
 
 
@@ -85,39 +79,16 @@ def linear_backward(
     """
     where = "linear_backward"
     needs = needed(where, needs)
-    call = _call_of(where, x, weight, grad_output, "grad_output")
+    call = _call_of(where, x, weight, grad_output, "grad_output", needs)
     dtype, compute = call.dtype, call.compute
     arrays.same_shape(where, "grad_output", grad_output, call.shape)
     g, rows, weight = _rows(grad_output, compute), _rows(x, compute), ready(weight, compute)
-    if on_numpy():
-        grads = reference.linear_backward(g, rows, weight, needs=needs)
-    else:
-        (N, OUT), flat = g.shape, g.reshape(-1)
-        total = np.empty(OUT, compute)
-        grads = (
-            _product(flat, OUT, 1, weight, N) if needs[0] else None,
-            _product(flat, 1, OUT, rows, OUT) if needs[1] else None,
-            total if needs[2] else None,
-        )
-        if needs[2]:
-            after(lambda: _sum_rows(g, total))
-    grad_x, grad_weight, grad_bias = (a if a is None else a.astype(dtype, copy=False) for a in grads)
+    on_kernels = not on_numpy()
+    grads = call.run(g, rows, weight) if on_kernels else reference.linear_backward(g, rows, weight, needs=needs)
+    if dtype is not compute or not on_kernels:
+        grads = [a if a is None else a.astype(dtype, copy=False) for a in grads]
+    grad_x, grad_weight, grad_bias = grads
     return grad_x if grad_x is None or x.ndim == 2 else grad_x.reshape(x.shape), grad_weight, grad_bias
-
-
-def _sum_rows(g: np.ndarray, total: np.ndarray) -> None:
-    total[...] = g.sum(axis=0, dtype=np.float64)
-
-
-def _product(a: np.ndarray, a_row: int, a_column: int, b: np.ndarray, M: int) -> np.ndarray:
-    """a @ b of M rows, a flat, given by its strides in elements."""
-    c = arrays.empty("linear_backward", (M, b.shape[1]), a.dtype, "a gradient")
-    if M * b.size <= PRODUCTS:
-        product.product(a, a_row, a_column, b, c)
-        return c
-    for part in parts(M, b.size):
-        product.product(a[part.start * a_row :], a_row, a_column, b, c[part])
-    return c
 
 
 class _Call(NamedTuple):
@@ -128,37 +99,38 @@ class _Call(NamedTuple):
         rows: the result's shape (N, OUT).
         dtype: the result's dtype.
         compute: the dtype that it is computed in.
-        parts: the rows that are done at once; empty where they all are.
         zeros: (OUT,), what the sums start from without a bias.
         lowest: what nothing is below.
+        run: what computes y, from (x, weight, bias, lowest), or the gradients that are needed, from (g, x, weight).
     """
 
     shape: tuple[int, ...]
     rows: tuple[int, int]
     dtype: np.dtype
     compute: np.dtype
-    parts: list[slice]
     zeros: np.ndarray
     lowest: Any
+    run: Callable[..., Any]
 
 
-def _call_of(where: str, x: Any, weight: Any, third: Any, name: str) -> _Call:
+def _call_of(
+    where: str, x: Any, weight: Any, third: Any, name: str, needs: tuple[bool, bool, bool] | None = None
+) -> _Call:
     """The call of a linear layer, or of its gradients, of arrays that are all checked but for a gradient's shape.
 
     `third` is the argument `name`: the bias, which may be None, or the gradient of the result.
     """
-    kinds: tuple[np.dtype, ...] = arrays.numeric(where, "x", x).dtype, arrays.numeric(where, "weight", weight).dtype
-    bias = None
-    if third is not None or name != "bias":
-        kinds += (arrays.numeric(where, name, third).dtype,)
-        bias = third.shape if name == "bias" else None
-    return _decided(where, x.shape, weight.shape, bias, kinds)
+    kinds = arrays.kinds_of(where, x, weight, third, name)
+    bias = None if third is None or name != "bias" else third.shape
+    return _decided(where, x.shape, weight.shape, bias, kinds, name, needs)
 
 
 @functools.lru_cache(maxsize=1024)
 def _decided(
-    where: str, x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, kinds: tuple[np.dtype, ...]
-) -> _Call:
+    where: str, x: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None, kinds: tuple[np.dtype, ...],
+    name: str, needs: tuple[bool, bool, bool] | None,
+) -> _Call:  # fmt: skip
+    arrays.check_kinds(where, kinds, name)
     if len(x) not in (1, 2):
         raise ShapeError(f"{where}: x must have shape (N, IN) or (IN,), got {x}")
     if len(weight) != 2:
@@ -168,12 +140,10 @@ def _decided(
         raise ShapeError("{}: bias must have shape {}, got {}", where, weight[:1], bias)
     dtype = arrays.promoted(kinds)
     compute = arrays.compute_dtype(dtype)
-    N, OUT = x[0] if len(x) == 2 else 1, weight[0]
-    todo = list(parts(N, OUT * weight[1]))
-    return _Call(
-        (*x[:-1], OUT), (N, OUT), dtype, compute, todo if len(todo) > 1 else [], np.zeros(OUT, compute),
-        compute.type(-np.inf),
-    )  # fmt: skip
+    N, (OUT, IN) = x[0] if len(x) == 2 else 1, weight
+    sizes = where, N, IN, OUT, compute
+    run = product.prepared_forward(*sizes) if needs is None else product.prepared_gradients(*sizes, needs)
+    return _Call((*x[:-1], OUT), (N, OUT), dtype, compute, np.zeros(OUT, compute), compute.type(-np.inf), run)
 
 
 def _rows(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

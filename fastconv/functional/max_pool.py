@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastconv import reference
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.sizes import Int2, Padding
-from fastconv._engine.pool import max_dtype, max_pool
+from fastconv._engine.pool import max_dtype, max_pool, prepared_max_pool
 from fastconv._engine.unpool import raise_outside, scatter
 from fastconv._runtime.backend import on_numpy
 from fastconv.errors import DTypeError
 from fastconv.functional.images import as_given, checked_gradient, delivered
-from fastconv.functional.pool_call import PoolCall, pool_call
+from fastconv.functional.pool_call import PoolCall, Pooling, pool_call
 
 
 def max_pool2d(
@@ -47,21 +49,28 @@ def max_pool2d(
     Source: semantics of PyTorch's `max_pool2d`.
     """
     where = "max_pool2d"
-    call = pool_call(where, x, _dtypes, kernel_size, stride, padding, dilation, ceil_mode, layout)
-    y = arrays.result(where, call.final, call.dtype, out, x)
+    call = pool_call(where, x, MAXIMA, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    y = call.new() if out is None else arrays.result(where, call.final, call.dtype, out, x)
     if on_numpy():
         images = arrays.channels_first(_native(np.asarray(x)), layout).reshape(call.images)
         found = reference.max_pool2d(images, kernel_size, stride, padding, dilation, ceil_mode)
     else:
-        found = call.new(layout, y)
-        _pool(call, call.ready(x, layout), False, found, np.empty((0, 0, 0, 0), np.int64))
-    delivered(found, y, layout)
+        found = call.target(layout, y)
+        _pool(call, call.ready(x, layout), False, found, NO_INDICES)
+    if found is not y:
+        delivered(found, y, layout)
     return y if out is None else out
 
 
 def _dtypes(kind: np.dtype) -> tuple[np.dtype, np.dtype]:
     """That of x, and what it is computed in."""
     return kind.newbyteorder("="), max_dtype(kind)
+
+
+MAXIMA, MAXIMA_WITH_INDICES = (
+    Pooling(_dtypes, functools.partial(prepared_max_pool, keep=keep)) for keep in (False, True)
+)
+NO_INDICES = np.empty((0, 0, 0, 0), np.int64)
 
 
 def max_pool2d_with_indices(
@@ -96,23 +105,24 @@ def max_pool2d_with_indices(
     Source: semantics of PyTorch's `max_pool2d(return_indices=True)`.
     """
     where = "max_pool2d_with_indices"
-    call = pool_call(where, x, _dtypes, kernel_size, stride, padding, dilation, ceil_mode, layout)
-    y, indices = arrays.empty(where, call.final, call.dtype), arrays.empty(where, call.final, np.dtype(np.int64))
+    call = pool_call(where, x, MAXIMA_WITH_INDICES, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    y, indices = call.new(), arrays.empty(where, call.final, np.dtype(np.int64))
     if on_numpy():
         images = arrays.channels_first(_native(np.asarray(x)), layout).reshape(call.images)
         best, cells = reference.max_pool2d_with_indices(images, kernel_size, stride, padding, dilation, ceil_mode)
     else:
-        best = call.new(layout, y)
+        best = call.target(layout, y)
         cells = indices.reshape(call.shape) if layout == "NCHW" else np.empty(call.shape, np.int64)
         _pool(call, call.ready(x, layout), True, best, cells)
     return delivered(best, y, layout), delivered(cells, indices, layout)
 
 
 def _pool(call: PoolCall, images: np.ndarray, keep: bool, y: np.ndarray, indices: np.ndarray) -> None:
-    x, best = images.reshape(call.planes), y.reshape(call.results)
-    cells, lowest, (rows, columns) = indices.reshape(call.results) if keep else indices, call.lowest, call.geometry
     if not call.pieces:
-        max_pool(x, rows, columns, lowest, keep, best, cells)
+        call.run(images, y, indices)
+        return
+    x, best = images.reshape(call.planes), y.reshape(call.results)
+    cells, lowest, columns = indices.reshape(call.results) if keep else indices, call.lowest, call.geometry.columns
     for pixels, results, own in call.pieces:
         max_pool(x[pixels], own, columns, lowest, keep, best[results], cells[results])
 

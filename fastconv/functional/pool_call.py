@@ -11,7 +11,7 @@ import numpy as np
 from fastconv._arguments import arrays
 from fastconv._arguments.arrays import ready
 from fastconv._arguments.hints import LAST
-from fastconv._arguments.sizes import layout_argument
+from fastconv._arguments.sizes import is_plain, layout_argument
 from fastconv._engine.pieces import planes_and_rows
 from fastconv._engine.pool import lowest_of
 from fastconv._geometry.axes import Axis
@@ -20,9 +20,19 @@ from fastconv.errors import ShapeError
 
 CYCLES_OF_A_TAP = 8  # a tap of a window takes as long as this number of products of a convolution
 
-# of an array's dtype: the result's, and the one that it is computed in
-Dtypes = Callable[[np.dtype], tuple[np.dtype, np.dtype]]
 Shape4 = tuple[int, int, int, int]
+
+
+class Pooling(NamedTuple):
+    """What sets one pooling apart from the others.
+
+    Attributes:
+        dtypes: of an array's dtype, the result's and the one that it is computed in.
+        prepared: of how many planes, their axes and what no pixel is below, what pools them at once.
+    """
+
+    dtypes: Callable[[np.dtype], tuple[np.dtype, np.dtype]]
+    prepared: Callable[[int, Axis, Axis, Any], Callable[..., None]]
 
 
 class PoolPiece(NamedTuple):
@@ -47,6 +57,8 @@ class PoolCall(NamedTuple):
         results: likewise of the result.
         pieces: the parts that it is done in; empty where it is done at once.
         lowest: what no pixel is below.
+        new: what makes the array for the result.
+        run: what pools all at once, as the pooling has prepared it.
     """
 
     geometry: PoolGeometry
@@ -59,36 +71,40 @@ class PoolCall(NamedTuple):
     results: Shape4
     pieces: list[PoolPiece]
     lowest: np.generic
+    new: Callable[[], np.ndarray]
+    run: Callable[..., None]
 
     def ready(self, x: np.ndarray, layout: str) -> np.ndarray:
         """x as kernels take it, (N, C, H, W)."""
+        if layout == "NCHW" and x.shape == self.images:
+            return ready(x, self.compute)
         return ready(arrays.channels_first(np.asarray(x), layout), self.compute).reshape(self.images)
 
-    def new(self, layout: str, y: np.ndarray) -> np.ndarray:
+    def target(self, layout: str, y: np.ndarray) -> np.ndarray:
         """Where the results (N, C, OH, OW) are written: y, if that has them in this order and dtype, or a new array."""
         if layout == "NCHW" and y.dtype == self.compute:
-            return y.reshape(self.shape)
+            return y if y.shape == self.shape else y.reshape(self.shape)
         return np.empty(self.shape, self.compute)
 
 
 def pool_call(
-    where: str, x: Any, dtypes: Dtypes, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any,
+    where: str, x: Any, pooling: Pooling, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any,
     layout: Any,
 ) -> PoolCall:  # fmt: skip
     """The pooling of x, all of whose arguments are checked."""
-    layout_argument(where, layout)
     arrays.numeric(where, "x", x)
     # nothing that is merely equal to an integer may find what was decided for one
-    plain = type(kernel_size) is type(padding) is type(dilation) is int and type(ceil_mode) is bool
-    decide = _decided if plain and (stride is None or type(stride) is int) else _decided.__wrapped__
-    return decide(where, x.shape, x.dtype, dtypes, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    plain = type(ceil_mode) is bool and is_plain((kernel_size, kernel_size if stride is None else stride, padding))
+    decide = _decided if plain and is_plain((dilation, layout)) else _decided.__wrapped__
+    return decide(where, x.shape, x.dtype, pooling, kernel_size, stride, padding, dilation, ceil_mode, layout)
 
 
 @functools.lru_cache(maxsize=1024)
 def _decided(
-    where: str, x: tuple[int, ...], kind: np.dtype, dtypes: Dtypes, kernel_size: Any, stride: Any, padding: Any,
-    dilation: Any, ceil_mode: Any, layout: str,
+    where: str, x: tuple[int, ...], kind: np.dtype, pooling: Pooling, kernel_size: Any, stride: Any, padding: Any,
+    dilation: Any, ceil_mode: Any, layout: Any,
 ) -> PoolCall:  # fmt: skip
+    layout_argument(where, layout)
     unbatched = arrays.lacks_batch(where, "x", x)
     N, C, H, W = arrays.shape_from((1, *x) if unbatched else x, layout)
     if C < 1:
@@ -101,11 +117,12 @@ def _decided(
             error.args = (f"{error}{LAST}",)
         raise
     OH, OW = geometry.rows.out, geometry.columns.out
-    pieces, (dtype, compute) = list(_pieces(N * C, geometry)), dtypes(kind)
+    pieces, (dtype, compute) = list(_pieces(N * C, geometry)), pooling.dtypes(kind)
+    final, lowest = arrays.shape_as((N, C, OH, OW), layout)[int(unbatched) :], lowest_of(compute)
     return PoolCall(
-        geometry, dtype, compute, (N, C, H, W), (N, C, OH, OW),
-        arrays.shape_as((N, C, OH, OW), layout)[int(unbatched) :], (1, N * C, H, W), (1, N * C, OH, OW),
-        pieces if len(pieces) > 1 else [], lowest_of(compute),
+        geometry, dtype, compute, (N, C, H, W), (N, C, OH, OW), final, (1, N * C, H, W), (1, N * C, OH, OW),
+        pieces if len(pieces) > 1 else [], lowest, arrays.maker(where, final, dtype),
+        pooling.prepared(N * C, geometry.rows, geometry.columns, lowest),
     )  # fmt: skip
 
 

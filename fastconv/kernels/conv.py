@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv._geometry.layout import MOST_OVERLAPPED
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, inlined, kernel, kernel_of
+from fastconv._runtime.jit import elements, inlined, kernel, kernel_of
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import CHAIN
 from fastconv.kernels.micro.copy import copy_rows
@@ -87,7 +87,7 @@ def _steps(tasks, most, least):
 def _work(*arguments):
     """Elements of `forward`: those that it writes, and its products."""
     offsets, y = arguments[6], arguments[-1]
-    return y.size + y.size * offsets.size // PRODUCTS_OF_AN_ELEMENT
+    return elements(y.size, offsets.size)
 
 
 @kernel_of(_work)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv._geometry.partition import even_part, even_parts
 from fastconv._geometry.ranges import ceil_div
-from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, kernel_of, linked
+from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, helper, kernel, kernel_of
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import row_offsets
@@ -25,6 +25,25 @@ PANEL_ROWS = 256  # rows of the result that use a panel as long as it is in the 
 PANEL_TERMS = 4096  # terms of a panel, which stays in the L2 cache
 
 
+@helper
+def _multiply(team, a, a_row, a_column, b, sizes, bias, fresh, c):
+    """As `matmul` of arrays that are all flat, of these sizes (B, M, K, N)."""
+    B, M, K, N = sizes
+    blocks, steps = ceil_div(M, ROW_BLOCK), ceil_div(N, COLUMN_BLOCK)
+    rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
+    zero, one, lowest = np.int64(0), np.int64(1), c.dtype.type(-np.inf)
+    for task in prange(team, B * blocks * steps):
+        rest, s = divmod(task, steps)
+        i, block = divmod(rest, blocks)
+        row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
+        end = min(row + ROW_BLOCK, M)
+        add_rows(
+            Region(c, N, zero), (i * M + row) * N + column, Matrix(a, rows[row:end], columns), zero,
+            Panel(b, offsets, zero), i * K * N + column, Epilogue(bias[row:end], fresh, lowest), one,
+            min(COLUMN_BLOCK, N - column),
+        )  # fmt: skip
+
+
 @kernel_of(lambda a, a_row, a_column, b, *others: a.size * b.shape[2] // PRODUCTS_OF_AN_ELEMENT)
 def matmul(team, a, a_row, a_column, b, bias, fresh, c):
     """c[i] = bias[row] + a @ b[i], or the product added to what c[i] holds unless `fresh`.
@@ -35,21 +54,7 @@ def matmul(team, a, a_row, a_column, b, bias, fresh, c):
     owns its part of c.
     """
     B, K, N = b.shape
-    M = c.shape[1]
-    blocks, steps = ceil_div(M, ROW_BLOCK), ceil_div(N, COLUMN_BLOCK)
-    rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
-    flat_b, flat_c, lowest = b.reshape(-1), c.reshape(-1), c.dtype.type(-np.inf)
-    zero, one = np.int64(0), np.int64(1)
-    for task in prange(team, B * blocks * steps):
-        rest, s = divmod(task, steps)
-        i, block = divmod(rest, blocks)
-        row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
-        end = min(row + ROW_BLOCK, M)
-        add_rows(
-            Region(flat_c, N, zero), (i * M + row) * N + column, Matrix(a, rows[row:end], columns), zero,
-            Panel(flat_b, offsets, zero), i * K * N + column, Epilogue(bias[row:end], fresh, lowest), one,
-            min(COLUMN_BLOCK, N - column),
-        )  # fmt: skip
+    _multiply(team, a, a_row, a_column, b.reshape(-1), (B, c.shape[1], K, N), bias, fresh, c.reshape(-1))
 
 
 @kernel_of(lambda a, b, *others: a.size * len(b) // PRODUCTS_OF_AN_ELEMENT)
@@ -111,13 +116,30 @@ def matmul_by_panels(team, a, b, bias, floor, c):
             )  # fmt: skip
 
 
-@linked
-def column_sums(a, sums) -> None:
-    """sums[n] = the sum over m of a[m, n] in float64, row after row: for jitted code, as NumPy has it in Python."""
-    M, N = a.shape
-    totals = np.zeros(N)
-    for m in range(M):
+@kernel
+def linear_gradients(team, g, start, x, weight, grad_x, grad_weight, grad_bias):
+    """The gradients of y = x @ weight.T + bias from g, that of y; those that have elements.
+
+    Or some rows of grad_x or of grad_weight: g counts from its element `start` on, which is the first one's.
+
+    Precondition: g (N, OUT), x (N, IN), weight (OUT, IN), grad_x of IN columns, grad_weight likewise, grad_bias (OUT,).
+    Parallel as `matmul`, and over blocks of grad_bias, which is summed row after row in float64.
+    """
+    (N, OUT), IN = g.shape, x.shape[1]
+    flat, one = g.reshape(-1)[start:], np.int64(1)
+    rows, columns = len(grad_x), len(grad_weight)
+    zeros = np.zeros(max(rows, columns), g.dtype)
+    if rows > 0:
+        sizes = one, rows, OUT, IN
+        _multiply(team, flat, OUT, one, weight.reshape(-1), sizes, zeros, np.bool_(True), grad_x.reshape(-1))
+    if columns > 0:
+        sizes = one, columns, N, IN
+        _multiply(team, flat, one, OUT, x.reshape(-1), sizes, zeros, np.bool_(True), grad_weight.reshape(-1))
+    for block in prange(team, ceil_div(grad_bias.size, COLUMN_BLOCK)):
+        first = block * COLUMN_BLOCK
+        sums = np.zeros(min(COLUMN_BLOCK, grad_bias.size - first), np.float64)
         for n in range(N):
-            totals[n] += a[m, n]
-    for n in range(N):
-        sums[n] = totals[n]
+            for i in range(sums.size):
+                sums[i] += g[n, first + i]
+        for i in range(sums.size):
+            grad_bias[first + i] = sums[i]

@@ -651,6 +651,18 @@ def test_huge_numbers_are_an_error_or_right(name, size):
             np.testing.assert_array_equal(found, call(reference))
 
 
+@pytest.mark.parametrize("merely_equal", [(1.0, 1), (1, True), (1, np.float64(1)), 1.0, True])
+def test_what_only_equals_sizes_is_an_error_after_them(merely_equal):
+    """What was decided for sizes before is not found for what is no size."""
+    for sizes in ((1, 1), 1):
+        assert F.conv2d(X, W, padding=sizes).shape and F.max_pool2d(X, 2, sizes).shape
+    for call in (lambda: F.conv2d(X, W, padding=merely_equal), lambda: F.conv2d_backward(G, X, W, merely_equal)):
+        with pytest.raises(TypeError, match="must be an integer"):
+            call()
+    with pytest.raises(TypeError, match="must be an integer"):
+        F.max_pool2d(X, 2, merely_equal)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint64])
 def test_small_integer_types_do_not_wrap(dtype):
     rng = np.random.default_rng(0)
