@@ -13,14 +13,15 @@ from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, helper, kernel, kernel
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import row_offsets
-from fastconv.kernels.micro.copy import transpose
+from fastconv.kernels.micro.copy import copy_rows, transpose
 from fastconv.kernels.micro.dot import add_dots, lane_sum
 from fastconv.kernels.micro.gemm import add_rows, add_to_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
 from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_VECTORS, VECTOR_BYTES
 
-ROW_BLOCK = 16  # rows of the result that one task computes
+ROW_BLOCK = 16  # rows of the result that one task computes, at least
 COLUMN_BLOCK = 192  # columns of the result that one task computes
+PACKED_ROWS, PACKED_BYTES = 32, 2**18  # rows of the result, and bytes of the other factor, that repay its copy
 PANEL_ROWS = 256  # rows of the result that use a panel as long as it is in the cache
 PANEL_TERMS = 4096  # terms of a panel, which stays in the L2 cache
 
@@ -29,18 +30,27 @@ PANEL_TERMS = 4096  # terms of a panel, which stays in the L2 cache
 def _multiply(team, a, a_row, a_column, b, sizes, bias, fresh, c):
     """As `matmul` of arrays that are all flat, of these sizes (B, M, K, N)."""
     B, M, K, N = sizes
-    blocks, steps = ceil_div(M, ROW_BLOCK), ceil_div(N, COLUMN_BLOCK)
+    lanes, zero, one, lowest = VECTOR_BYTES // c.itemsize, np.int64(0), np.int64(1), c.dtype.type(-np.inf)
+    steps = ceil_div(N, COLUMN_BLOCK)
+    width = ceil_div(N, steps * lanes) * lanes
+    steps = ceil_div(N, width)
+    # rows of b lie far apart, often by a multiple of 4096 bytes, and then few of them fit a cache
+    packs = M >= PACKED_ROWS and K * N * b.itemsize >= PACKED_BYTES
+    blocks = even_parts(B * steps, ceil_div(M, PANEL_ROWS if packs else ROW_BLOCK), M // ROW_BLOCK, team[1])
     rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
-    zero, one, lowest = np.int64(0), np.int64(1), c.dtype.type(-np.inf)
+    panel, in_panel = aligned(K * width if packs else 0, c.dtype), row_offsets(K, width)
     for task in prange(team, B * blocks * steps):
         rest, s = divmod(task, steps)
         i, block = divmod(rest, blocks)
-        row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
-        end = min(row + ROW_BLOCK, M)
+        row, end, column = block * M // blocks, (block + 1) * M // blocks, s * width
+        n = min(width, N - column)
+        source, places, start = b, offsets, i * K * N + column
+        if packs:
+            copy_rows(K, panel, zero, width, b, start, N, one, zero, n, n)
+            source, places, start = panel, in_panel, zero
         add_rows(
             Region(c, N, zero), (i * M + row) * N + column, Matrix(a, rows[row:end], columns), zero,
-            Panel(b, offsets, zero), i * K * N + column, Epilogue(bias[row:end], fresh, lowest), one,
-            min(COLUMN_BLOCK, N - column),
+            Panel(source, places, zero), start, Epilogue(bias[row:end], fresh, lowest), one, n,
         )  # fmt: skip
 
 
