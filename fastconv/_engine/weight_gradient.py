@@ -33,6 +33,7 @@ from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import conv_nhwc_weight_gradient, conv_shards, depthwise, packing
 from fastconv.kernels.planes import planes_weight_gradient
 
+
 @linked
 def weight_gradient(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> None:
     """grad = the gradient of the weights; arrays have their channels last where the plan says so."""

@@ -67,7 +67,7 @@ def weight_gradient_last(team, g, x, rows, runs, steps, groups, threads, at_once
         pixels = aligned(reached * W * width, x.dtype)
         cells, places = np.empty((len(runs), lines * OW), np.uint64), np.empty((len(runs), lines * OW), np.uint64)
         counts = np.empty(len(runs), np.int64)
-        first = last = np.int64(0)
+        first, last = 0, 0
         for step in range(begin_step, end_step):
             n, oy = step % N, step // N * lines
             if n == 0 or step == begin_step:
