@@ -72,7 +72,7 @@ def _first(
 ) -> None:
     """As `input_gradient`, of arrays in NCHW order."""
     # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
-    finite = packing.all_finite(weight.reshape(-1))
+    finite = plan.turned or packing.all_finite(weight.reshape(-1))  # there is neither for a single tap
     done = False
     if finite:
         if plan.algorithm == GATHERED:
