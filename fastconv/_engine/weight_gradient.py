@@ -129,8 +129,7 @@ def _sharded(
     conv_shards.weight_gradient_sharded(
         _pixels_of(conv, layout, g), layout.last, planes,
         (*sizes, layout.vertical, layout.horizontal, layout.HP, layout.WP), shifts, term_offsets(conv, layout),
-        pixel_cells(conv, layout), group_step(conv, layout),
-        outer_width(per_group, blocks.last_channels if layout.last else blocks.outer_channels), parts,
+        pixel_cells(conv, layout), group_step(conv, layout), outer_width(per_group, blocks.outer_channels), parts,
     )  # fmt: skip
     conv_shards.add_parts(parts.reshape((shards, sums.size)), sums.reshape(-1))
     packing.transposed(sums, grad.reshape((groups, per_group, K)))

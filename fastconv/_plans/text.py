@@ -50,7 +50,7 @@ def input_gradient_kernels(plan: InputGradientPlan) -> list[str]:
         own = [*["split"] * copied(product.fallback), *["forward"] * conv.phases, "merge"]
     else:
         own = [*_widened(plan.layout, conv), "input_gradient", *["merge"] * (plan.layout.kind != IN_PLACE)]
-    own = ["all_finite", *own]
+    own = [*["all_finite"] * (not plan.turned), *own]
     return ["transposed", *own, "transposed"] if plan.moved else own
 
 

@@ -33,7 +33,6 @@ class Blocks(NamedTuple):
         outer_terms: terms of the weight gradient that one task sums from transposed gradients.
         outer_tasks: the tasks that this must leave.
         outer_channels: channels side by side in the transposed gradient, at most: a tile of three vectors.
-        last_channels: the same with channels last, whose rows are copied as they lie in memory.
         shards: shards of the batch in which weight gradients are summed apart, at most.
         shard_pixels: pixels that a shard of outer products has at least, but where there would be fewer than four.
         last_pixels: pixels, about, summed at once of a weight gradient with channels last: they fit the L2 cache.
@@ -57,7 +56,6 @@ class Blocks(NamedTuple):
     outer_terms: int = 96
     outer_tasks: int = 16
     outer_channels: int = 48
-    last_channels: int = 384
     shards: int = 16
     shard_pixels: int = 1024
     last_pixels: int = 800

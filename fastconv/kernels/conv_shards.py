@@ -11,7 +11,6 @@ from fastconv.kernels.blocking import CHAIN, aligned, set_aside, steps_between
 from fastconv.kernels.indirection import repeated, row_offsets
 from fastconv.kernels.micro.gemm import add_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
-from fastconv.kernels.micro.vectors import VECTOR_BYTES
 from fastconv.kernels.packing import split_plane, transpose_block
 
 
@@ -24,13 +23,6 @@ def _split_images(x, place, layout, shifts, planes, steps, fresh):
         for c in range(channels):
             source = ((first + i * groups) * channels + c) * H * W
             split_plane(x, source, H, W, top, sy, shifts, sx, planes, i * image + c * plane, HP, WP, fresh)
-
-
-@inlined
-def row_pitch(width, itemsize):
-    """How far apart rows of `width` cells lie: an odd number of vectors, so that they share all sets of a cache."""
-    lanes = VECTOR_BYTES // itemsize
-    return (ceil_div(width, lanes) | 1) * lanes
 
 
 @kernel
@@ -58,15 +50,14 @@ def weight_gradient_sharded(team, g, last, planes, layout, shifts, offsets, pixe
     between = steps_between(steps // shards)
     nothing, lowest = np.zeros(K, g.dtype), g.dtype.type(-np.inf)
     zero, one = np.int64(0), np.int64(1)
-    pitch = row_pitch(width, g.itemsize)
-    offsets_of_pixels = row_offsets(size * together, pitch)
+    offsets_of_pixels = row_offsets(size * together, width)
     for task in prange(team, shards * groups):
         shard, group = divmod(task, groups)
         begin, end = shard * steps // shards, (shard + 1) * steps // shards
         parts[shard, group] = 0
         own = flat_parts[task * K * per_group : (task + 1) * K * per_group]
         aside = np.zeros(K * per_group if end - begin > between else 0, g.dtype)
-        transposed = aligned(size * together * pitch, g.dtype)
+        transposed = aligned(size * together * width, g.dtype)
         own_planes = np.empty(together * image, g.dtype) if apart else flat
         for step in range(begin, end):
             if step > begin and (step - begin) % between == 0:
@@ -83,8 +74,8 @@ def weight_gradient_sharded(team, g, last, planes, layout, shifts, offsets, pixe
                 columns = min(width, per_group - oc)
                 for i in range(images):
                     transpose_block(
-                        transposed, i * m * pitch, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last,
-                        pitch,
+                        transposed, i * m * width, flat_g, n + i, group * per_group + oc, p, m, columns, OC, P, last,
+                        width,
                     )  # fmt: skip
                 add_rows(
                     Region(own, per_group, zero), oc, Matrix(own_planes, offsets, cells[p : p + m * images]), source,
