@@ -71,8 +71,9 @@ def _first(
     where: str, plan: InputGradientPlan, g: np.ndarray, weight: np.ndarray, bias: np.ndarray, grad: np.ndarray
 ) -> None:
     """As `input_gradient`, of arrays in NCHW order."""
-    # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN
-    finite = packing.all_finite(weight.reshape(-1))
+    # the convolution multiplies by zeros around and between the pixels, and zero times infinity would be NaN; that of
+    # a single tap has none of them
+    finite = plan.turned or packing.all_finite(weight.reshape(-1))
     done = False
     if finite:
         if plan.algorithm == GATHERED:

@@ -25,15 +25,13 @@ from fastconv._plans.records import (
     WINOGRAD,
     WeightGradientPlan,
 )
-from fastconv._plans.weight_gradient import plan_weight_gradient
+from fastconv._plans.weight_gradient import LEAST_SHARDS, plan_weight_gradient
 from fastconv._runtime.host import HOST, Blocks
 from fastconv._runtime.jit import jitable, linked
 from fastconv._runtime.threads import threads_here
 from fastconv.kernels import conv_gradients as kernels
 from fastconv.kernels import conv_nhwc_weight_gradient, conv_shards, depthwise, packing
 from fastconv.kernels.planes import planes_weight_gradient
-
-LEAST_SHARDS = 4  # of the batch, where there are few pixels
 
 
 @linked
@@ -58,7 +56,7 @@ def _last(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, gr
     if not plan.moved:
         if plan.algorithm == DEPTHWISE and _depthwise(where, plan, g, x, grad):
             return
-        if plan.algorithm == READ_IN_PLACE and _read_in_place(plan, g, x, grad):
+        if plan.algorithm == READ_IN_PLACE and _read_in_place(where, plan, g, x, grad):
             return
         if not plan.fallback_moved:
             _computed(where, plan, plan.fallback, plan.fallback_layout, g, x, grad)
@@ -165,17 +163,22 @@ def _pixels_of(conv: Conv, layout: Layout, g: np.ndarray) -> np.ndarray:
 
 
 @linked
-def _read_in_place(plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> bool:
+def _read_in_place(where: str, plan: WeightGradientPlan, g: np.ndarray, x: np.ndarray, grad: np.ndarray) -> bool:
     """With channels last, where images lie; False where g is not finite.
 
     The padding's zeros times infinity are NaN, as IEEE 754 has it, and this kernel leaves them out.
     """
-    conv = plan.conv
-    sums = grad.reshape((conv.OC, taps_of(conv), conv.C // conv.groups))
-    return conv_nhwc_weight_gradient.weight_gradient_last(
+    conv, shards = plan.conv, plan.shards
+    at_once = plan.blocks.last_pixels_of_tap if shards > 1 else plan.blocks.last_pixels
+    shape = (shards, conv.OC, taps_of(conv), conv.C // conv.groups)
+    sums = grad.reshape(shape) if shards == 1 else empty(where, shape, g.dtype, "the shards of the weight gradient")
+    finite = conv_nhwc_weight_gradient.weight_gradient_last(
         g, x, conv.rows, tap_rectangles(conv), pixel_steps(conv, conv.columns.size, 1), conv.groups, threads_here(),
-        plan.blocks.last_pixels, sums,
+        at_once, sums,
     )  # fmt: skip
+    if finite and shards > 1:
+        conv_shards.add_parts(sums.reshape((shards, grad.size)), grad.reshape(-1))
+    return finite
 
 
 @linked

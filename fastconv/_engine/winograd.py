@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv._arguments.arrays import empty
 from fastconv._engine.planes import channels_last
+from fastconv._engine.transformed import transformed_weights
 from fastconv._geometry.conv import Conv, pixels_of
 from fastconv._geometry.partition import even_parts, tile_blocks
 from fastconv._geometry.ranges import ceil_div
@@ -63,8 +64,7 @@ def _convolved(
     if last:
         unit, (count, width) = lanes, tile_blocks(per_group, lanes)
     shape = (groups, kernels.PLACES, count, channels, width)
-    transformed = empty(where, shape, weight.dtype, "the transformed weights")
-    kernels.transform_weights(weight, start, steps, unit, transformed)
+    transformed = transformed_weights(where, weight, start, steps, unit, shape)
     parts = even_parts(groups * blocks, 1, count, threads)
     together, pitch = ceil_div(tiles, blocks), TILE_VECTORS * lanes
     if not last:

@@ -57,7 +57,7 @@ def plan_input_gradient(conv: Conv, N: int, itemsize: int, last: bool, host: Hos
             if shared.reason == 0:
                 algorithm, no_gather, no_phases = CHANNELWISE, none, none
     product = plan_forward(gathered, N, itemsize, last and not moved, host, winograd)
-    turned = not product.last and phases == taps_of(conv) == 1 and conv.C > conv.groups
+    turned = algorithm == GATHERED and not product.last and phases == taps_of(conv) == 1 and conv.C > conv.groups
     return InputGradientPlan(
         conv, N, last, moved, algorithm, product, turned, wide_rows(conv, False, False)[0], host.blocks,
         (no_depthwise, no_order, shared, no_gather, no_phases),

@@ -142,6 +142,7 @@ class WeightGradientPlan(NamedTuple):
         fallback_layout: where the input lies for that.
         fallback_moved: whether the arrays are moved for that.
         apart: whether each of SHARDED's shards splits its own images, which stay in the cache.
+        shards: in how many of the batch READ_IN_PLACE sums.
         blocks: how much is computed at once.
         rejected: what was rejected.
     """
@@ -156,6 +157,7 @@ class WeightGradientPlan(NamedTuple):
     fallback_layout: Layout
     fallback_moved: bool
     apart: bool
+    shards: int
     blocks: Blocks
     rejected: tuple[Rejected, Rejected, Rejected, Rejected, Rejected, Rejected]
 

@@ -50,7 +50,7 @@ def input_gradient_kernels(plan: InputGradientPlan) -> list[str]:
         own = [*["split"] * copied(product.fallback), *["forward"] * conv.phases, "merge"]
     else:
         own = [*_widened(plan.layout, conv), "input_gradient", *["merge"] * (plan.layout.kind != IN_PLACE)]
-    own = ["all_finite", *own]
+    own = [*["all_finite"] * (not plan.turned), *own]
     return ["transposed", *own, "transposed"] if plan.moved else own
 
 
@@ -61,7 +61,7 @@ def weight_gradient_kernels(plan: WeightGradientPlan) -> list[str]:
     looks = ["all_finite"] * (not some_tap_reaches_all(plan.conv.rows, plan.conv.columns))
     own = {
         Algorithm.DEPTHWISE: [*looks, "depthwise_weight_gradient", "add_parts", "all_finite"],
-        Algorithm.READ_IN_PLACE: ["weight_gradient_last"],
+        Algorithm.READ_IN_PLACE: ["weight_gradient_last", *["add_parts"] * (plan.shards > 1)],
         Algorithm.WINOGRAD: [
             *["transposed"] * 2 * first,
             "winograd_products",

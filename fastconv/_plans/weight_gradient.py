@@ -33,6 +33,9 @@ NOT_REACHED, READ_AS_IS, GROUPS, TILE, PLANES, WEIGHTS = (
 )  # fmt: skip
 
 
+LEAST_SHARDS = 4  # of the batch, where there are few pixels
+
+
 @planned
 def plan_weight_gradient(
     conv: Conv, N: int, itemsize: int, last: bool, host: Host, winograd: int
@@ -64,7 +67,7 @@ def plan_weight_gradient(
         if no_depthwise.reason == 0:
             algorithm, layout, moved = DEPTHWISE, unpadded(conv, True), False
         elif no_outer.reason == 0:
-            no_reading = _reject_in_place(conv, limits)
+            no_reading = _reject_in_place(conv, itemsize, host)
             if no_reading.reason == 0:
                 algorithm, layout = READ_IN_PLACE, unpadded(conv, True)
     no_winograd = _reject_winograd(conv, N, winograd, limits)
@@ -73,7 +76,7 @@ def plan_weight_gradient(
     second = no_outer if no_outer.reason else no_reading
     return WeightGradientPlan(
         conv, N, last, moved, algorithm, layout, fallback, fallback_layout, fallback_moved,
-        _splits_apart(conv, N, itemsize, fallback_layout, limits), host.blocks,
+        _splits_apart(conv, N, itemsize, fallback_layout, limits), _shards(conv, limits), host.blocks,
         (no_depthwise, no_winograd, second, unsharded, shared, together),
     )  # fmt: skip
 
@@ -83,6 +86,12 @@ def _splits_apart(conv: Conv, N: int, itemsize: int, layout: Layout, limits: Lim
     """Whether shards split their own images: few are parts of several shards, and large ones stay in no cache."""
     size = conv.C // conv.groups * layout.cells * itemsize
     return copied(layout) and not layout.last and N >= limits.apart and size <= limits.planes
+
+
+@jitable
+def _shards(conv: Conv, limits: Limits) -> int:
+    """In how many shards of the batch sums are taken where images lie: their taps are no work for many threads."""
+    return LEAST_SHARDS if taps_of(conv) == 1 and _reject_sharded(conv, limits).reason == 0 else 1
 
 
 @jitable
@@ -136,13 +145,15 @@ def _reject_by_group(conv: Conv, itemsize: int, host: Host) -> Rejected:
 
 
 @jitable
-def _reject_in_place(conv: Conv, limits: Limits) -> Rejected:
+def _reject_in_place(conv: Conv, itemsize: int, host: Host) -> Rejected:
     """Why the gradient is not summed where images with channels last lie."""
-    rows, channels = conv.rows, conv.C // conv.groups
+    rows, channels, limits = conv.rows, conv.C // conv.groups, host.limits
     if channels < limits.last_channels:
         return rejected(READ_IN_PLACE, CHANNELS, channels, limits.last_channels)
-    if taps_of(conv) == 1 and _reject_sharded(conv, limits).reason == 0:  # few weights in shards are faster
-        return rejected(READ_IN_PLACE, ONE_TAP, 1, 2)
+    if taps_of(conv) == 1 and _reject_sharded(conv, limits).reason == 0:
+        # few weights in shards are faster, unless most is read of the output gradient, and once
+        if channels > host.widest * host.vector_bytes // itemsize or 2 * channels > conv.OC // conv.groups:
+            return rejected(READ_IN_PLACE, ONE_TAP, 1, 2)
     cells = min(rows.size, (rows.kernel - 1) * rows.dilation + 1) * conv.columns.size
     if cells > limits.last_cells:
         return rejected(READ_IN_PLACE, CELLS, cells, limits.last_cells)

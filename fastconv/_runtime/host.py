@@ -36,6 +36,7 @@ class Blocks(NamedTuple):
         shards: shards of the batch in which weight gradients are summed apart, at most.
         shard_pixels: pixels that a shard of outer products has at least, but where there would be fewer than four.
         last_pixels: pixels, about, summed at once of a weight gradient with channels last: they fit the L2 cache.
+        last_pixels_of_tap: the same for a kernel of one tap, where they fit the L1 cache.
         winograd_bytes: of transformed tiles, about, that are multiplied for the gradient of the weights: with the sums
             they stay in the L2 cache.
         winograd_tiles: tiles of a task of Winograd's algorithm, about: enough for each transformed weight to be used.
@@ -58,6 +59,7 @@ class Blocks(NamedTuple):
     shards: int = 16
     shard_pixels: int = 1024
     last_pixels: int = 800
+    last_pixels_of_tap: int = 224
     winograd_tiles: int = 144
     winograd_bytes: int = 3 * 2**18
 

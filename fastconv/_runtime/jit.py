@@ -148,6 +148,16 @@ def planned(function: Callable) -> Callable:
     return kept
 
 
+def keeping(plain: Callable) -> Callable[[Callable], Callable]:
+    """Have jitted code call what is compiled of `plain` in place of a function that keeps results, for Python alone."""
+
+    def decorated(function: Callable) -> Callable:
+        _link(function, plain)
+        return function
+
+    return decorated
+
+
 def _link(called: Callable, function: Callable) -> None:
     if not numba.config.DISABLE_JIT:
         link(called, _form(function, False), (RESULTS | FLOAT).get(function.__annotations__.get("return", "")))

@@ -20,6 +20,7 @@ from fastconv.kernels.micro.vectors import LANES
 from fastconv.kernels.packing import split_plane
 
 ONE_CHANNEL = 4096  # cells of padded rows of one channel that are computed before their pixels are copied
+PAGE = 1024  # bytes: rows of a multiple of it fill few of a cache's sets
 EVEN_TASKS = 32  # from this number of tasks on it does not matter whether threads can share them evenly
 
 
@@ -48,7 +49,8 @@ def _convolve(y, y0, weight, planes, planes0, epilogue, images, cells, WP, OW, b
     """
     zero, one, (start, end) = np.int64(0), np.int64(1), cells
     rows = weight.rows.size
-    if planes.rows.size <= 2 * CHAIN and (by_rows or WP == OW):
+    scattered = y.row * y.data.itemsize % PAGE != 0
+    if (by_rows or WP == OW) and (scattered or planes.rows.size <= 2 * CHAIN):
         runs, run = (ceil_div(end - start, WP), OW) if by_rows else (images, end - start)
         add_rows(
             y, y0 + start // WP * OW + start % WP, weight, zero, planes, planes0 + start, epilogue, runs, run

@@ -104,8 +104,10 @@ def forward_packed(
     blocks, width = tile_blocks(per_group, lanes)
     pixels = ready_pixels if ready else own_pixels
     together = ceil_div(N, even_shares(groups * blocks, ceil_div(N, max(1, pixels // P)), N, threads))
-    # twice as many fill more of the tiles at the corners, if threads still share them evenly
-    if ready and together * P <= ready_pixels and N % (2 * together) == 0:
+    # twice as many fill more of the tiles at the corners, if threads still share them evenly; sums of terms that are
+    # all summed at once are stored once, so not all of them need be in the cache
+    most_pixels = 2 * ready_pixels if packed.shape[2] <= at_ready else ready_pixels
+    if ready and together * P <= most_pixels and N % (2 * together) == 0:
         together *= 1 + (groups * blocks * (N // (2 * together)) % threads == 0)
     parts = ceil_div(N, together)
     slices = even_parts(parts * groups * blocks, ceil_div(P, pixels), P, threads) if together == 1 else 1

@@ -1,11 +1,28 @@
-"""A normalisation taken into the weights of the convolution before it, and whether it still is what it was made of."""
+"""Whether weights are those of an earlier call; a normalisation taken into those of the convolution before it."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.jit import sized_strict_kernel
 from fastconv._runtime.launch import prange
+
+BLOCK = 4096  # numbers that are compared before a difference is noticed
+
+
+@sized_strict_kernel
+def equal(team, a, b) -> bool:
+    """Whether two flat arrays of integers of one size hold the same numbers. Parallel over blocks."""
+    same, blocks = True, ceil_div(a.size, BLOCK)
+    for block in prange(team, blocks):
+        others = 0
+        for i in range(np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, a.size))):
+            others += a[i] != b[i]
+        same = others == 0
+        if not same:
+            break
+    return same
 
 
 @sized_strict_kernel

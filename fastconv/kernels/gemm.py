@@ -35,7 +35,7 @@ def _multiply(team, a, a_row, a_column, b, sizes, bias, fresh, c):
     width = ceil_div(N, steps * lanes) * lanes
     steps = ceil_div(N, width)
     # rows of b lie far apart, often by a multiple of 4096 bytes, and then few of them fit a cache
-    packs = M >= PACKED_ROWS and K * N * b.itemsize >= PACKED_BYTES
+    packs = M >= PACKED_ROWS and K * N * b.itemsize >= PACKED_BYTES and K <= PANEL_TERMS
     blocks = even_parts(B * steps, ceil_div(M, PANEL_ROWS if packs else ROW_BLOCK), M // ROW_BLOCK, team[1])
     rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
     panel, in_panel = aligned(K * width if packs else 0, c.dtype), row_offsets(K, width)

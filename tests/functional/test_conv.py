@@ -11,12 +11,12 @@ import pytest
 import variants
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import ConvCase, assert_identical, assert_same_bits, conv_cases, inner, integers, real
+from strategies import ConvCase, assert_identical, assert_same_bits, conv_cases, in_layout, inner, integers, real
 
 import fastconv
 from fastconv import reference
 from fastconv._geometry.layout import UNPADDED
-from fastconv._plans.records import PACKED, PHASED
+from fastconv._plans.records import PACKED, PHASED, READ_IN_PLACE
 from fastconv._runtime.host import HOST
 from fastconv.kernels import depthwise
 from fastconv.kernels.blocking import CHAIN
@@ -417,3 +417,29 @@ def test_phases_are_read_with_their_padding_where_one_convolution_would_leave_it
     assert (plan.algorithm, plan.product.algorithm, plan.product.layout.kind) == (PHASED, PACKED, UNPADDED)
     variants.assert_as_planned(done[0])
     assert_identical(found, reference.conv2d_backward(g, x, weight, 2, 2, 2)[0])
+
+
+@pytest.mark.parametrize("image", [(1, 1, 1), (1, 3, 5), (2, 9, 40), (5, 17, 23), (1, 100, 9)])
+@pytest.mark.parametrize(("C", "OC", "groups", "stride"), [(48, 96, 1, 1), (53, 107, 1, 2), (96, 200, 2, 1)])
+def test_one_tap_is_summed_in_place_in_shards(image, C, OC, groups, stride):
+    N, H, W = image
+    rng, options = np.random.default_rng(0), (stride, 0, 1, groups)
+    x, weight = integers(rng, (N, C, H, W), np.float32), integers(rng, (OC, C // groups, 1, 1), np.float32)
+    g = integers(rng, reference.conv2d(x, weight, None, *options).shape, np.float32)
+    expected = reference.conv2d_backward(g, x, weight, *options)[1]
+    arrays, found = [in_layout(a, "NHWC") for a in (g, x, weight)], []
+    with variants.demanded(unpadded=True):
+        for threads in (1, 2):
+            with variants.carried_out() as done, fastconv.num_threads(threads):
+                needs = False, True, False
+                found.append(fastconv.conv2d_backward(*arrays, *options, layout="NHWC", needs=needs)[1])
+            variants.assert_as_planned(done[0])
+            in_place = C // groups <= HOST.widest * HOST.vector_bytes // 4  # in registers
+            assert (done[0].plan.algorithm == READ_IN_PLACE) == in_place
+        arrays[0].reshape(-1)[-1] = np.inf  # each shard tells whether its own part is finite
+        infinite = fastconv.conv2d_backward(*arrays, *options, layout="NHWC", needs=needs)[1]
+    for one in found:
+        assert_identical(one, in_layout(expected, "NHWC"))
+    with np.errstate(invalid="ignore"):
+        own = reference.conv2d_backward(np.moveaxis(arrays[0], -1, 1), x, weight, *options)[1]
+    np.testing.assert_array_equal(infinite, in_layout(own, "NHWC"))

@@ -14,6 +14,7 @@ import fastconv
 from fastconv import nn
 from fastconv._arguments.arrays import empty
 from fastconv._arguments.recycling import Pool
+from fastconv._engine import transformed
 from fastconv._engine.launches import Launches
 from fastconv._runtime import jit
 from fastconv._runtime.recording import recorded
@@ -157,6 +158,22 @@ def test_numbers_that_are_not_finite():
             parameter.value.flat[-1] = np.inf
             same(net(x), as_layers(net, x))
             parameter.value[...] = kept
+
+
+def test_weights_that_are_kept_transformed():
+    net, rng = settled("winograd"), np.random.default_rng(0)
+    x = rng.standard_normal((1, 3, 48, 48)).astype(np.float32)
+    weight = net.layers[2].weight.value
+    for _ in range(4):
+        net(x)
+    kept = [known.kept[0] for known in transformed._known.values() if known.kept and known.owner() is weight]
+    (one,) = found(net)
+    # it is compared when the launches are made again, and not transformed
+    assert any(np.shares_memory(kept[0], array) for args in one._launches._kept[0] for array in args[:2])
+    for place in (0, 12345, -1):
+        weight.reshape(-1)[place] += 1
+        same(net(x), as_layers(net, x))
+        record_again(net, x)
 
 
 def test_what_is_replaced():
