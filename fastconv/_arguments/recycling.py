@@ -60,6 +60,10 @@ class Pool:
         finally:
             _here.pool = before
 
+    def unused(self) -> set[int]:
+        """The addresses of memory that no array has."""
+        return {memory.ctypes.data for kept in list(self.free.values()) for memory in list(kept)}
+
     def owns(self, array: np.ndarray) -> bool:
         """Whether the memory of an array is from here."""
         base: Any = array

@@ -161,6 +161,30 @@ def test_limits_of_gradients_and_another_optimizer():
     twins.steps(6, seed=4)
 
 
+def test_nothing_is_made_again_over_what_somebody_keeps(monkeypatch):
+    """A result of the step that proves lies in memory that the launches write to."""
+    kept, steps = [], []
+
+    def forward(self, x):
+        y, backward = nn.LeakyReLU(0.1).forward(x)
+        if len(steps) == 3:
+            kept.append((y, y.copy()))
+        return y, backward
+
+    monkeypatch.setattr(nn.AvgPool2d, "forward", forward)
+    layers = lambda: (  # noqa: E731
+        nn.Conv2d(3, 64, 3, rng=0), nn.BatchNorm2d(64), nn.AvgPool2d(1), nn.Flatten(),
+        nn.Linear(64 * 14 * 14, CLASSES, rng=1),
+    )  # fmt: skip
+    twins = Twins(layers)
+    for x, labels in batches(8):
+        twins.step(x, labels)
+        steps.append(labels)
+    assert len(kept) > 1
+    for y, copied in kept:
+        np.testing.assert_array_equal(y, copied)
+
+
 def test_what_is_frozen_or_replaced():
     twins = recorded()
     for net in twins.both:

@@ -128,9 +128,11 @@ class Learned:
             buffer.value[...] = value
         for parameter in self._parameters:
             parameter.zero_grad()
+        unused = pool.unused()
         with pool.in_use():
             loss = batch.learn(forward)
-        self._proved = all(map(same, found, self._found()))
+        # of memory that the launches write to, nothing may be in use by others
+        self._proved = all(map(same, found, self._found())) and unused <= pool.unused()
         return loss
 
     def _holds(self) -> bool:
