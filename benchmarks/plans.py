@@ -14,7 +14,7 @@ SMALL = {
     shape.name: shape
     for shape in (
         ConvShape("strided", 4, 32, 56, 56, 32, 3, 2, 1),
-        ConvShape("3x3 of 96", 1, 96, 28, 28, 96, 3, 1, 1),
+        ConvShape("3x3 of 96", 1, 96, 18, 18, 96, 3, 1, 1),
         ConvShape("1x1", 4, 64, 28, 28, 64, 1),
         ConvShape("depthwise", 2, 64, 28, 28, 64, 3, 1, 1, 64),
         ConvShape("depthwise strided", 2, 64, 28, 28, 64, 3, 2, 1, 64),

@@ -14,7 +14,7 @@ from numba.extending import overload
 
 from fastconv._runtime import recording, starting, threads
 from fastconv._runtime.forms import Form, name_of
-from fastconv._runtime.launch import ALONE, RESULTS, launcher, link_kernel
+from fastconv._runtime.launch import ALONE, RESULTS, entry_of, launcher, link_kernel
 from fastconv._runtime.linking import link
 from fastconv._runtime.store import serial_only
 
@@ -188,7 +188,7 @@ class Kernel:
             self._alone: list[bool] = [*(first_alone or alone for alone in (first._alone if first else [])), False]
             launch = launcher(self._forms, self._alone, self._result)
             self._entry = Form(
-                f"{name_of(function)}.entry", lambda: _compiled(_entry_of(function, launch), False, entry=True)
+                f"{name_of(function)}.entry", lambda: _compiled(entry_of(function, launch), False, entry=True)
             )
 
     @functools.cached_property
@@ -257,17 +257,6 @@ class Kernel:
             if result is not None and result != (self._result is types.boolean):
                 break
         return result
-
-
-def _entry_of(kernel: Callable, launch: Any) -> Callable:
-    """The function (team_size, *arguments) that launches a kernel."""
-    code = kernel.__code__
-    arguments = ", ".join(code.co_varnames[1 : code.co_argcount])
-    scope: dict[str, Any] = {"launch": launch, "__name__": kernel.__module__}
-    exec(f"def entry(team_size, {arguments}): return launch(team_size, ({arguments},))", scope)
-    entry: Callable = scope["entry"]
-    entry.__qualname__ = f"{kernel.__qualname__}.entry"
-    return entry
 
 
 def kernel(function: Callable) -> Kernel:

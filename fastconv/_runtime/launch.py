@@ -122,6 +122,17 @@ def launcher(forms: Sequence[Form], alone: Sequence[bool], result: types.Type) -
     return launch
 
 
+def entry_of(kernel: Callable, launch: Any) -> Callable:
+    """The function (team_size, *arguments) that launches a kernel."""
+    code = kernel.__code__
+    arguments = ", ".join(code.co_varnames[1 : code.co_argcount])
+    scope: dict[str, Any] = {"launch": launch, "__name__": kernel.__module__}
+    exec(f"def entry(team_size, {arguments}): return launch(team_size, ({arguments},))", scope)
+    entry: Callable = scope["entry"]
+    entry.__qualname__ = f"{kernel.__qualname__}.entry"
+    return entry
+
+
 def _borrowed(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
     """An argument whose arrays have no count of references: the caller holds them while a kernel runs.
 

@@ -22,6 +22,7 @@ from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_VECTORS, VECTOR
 ROW_BLOCK = 16  # rows of the result that one task computes, at least
 COLUMN_BLOCK = 192  # columns of the result that one task computes
 PACKED_ROWS, PACKED_BYTES = 32, 2**18  # rows of the result, and bytes of the other factor, that repay its copy
+PACKED_ELEMENTS = 2**16  # of such a copy at most, or of the narrowest one
 PANEL_ROWS = 256  # rows of the result that use a panel as long as it is in the cache
 PANEL_TERMS = 4096  # terms of a panel, which stays in the L2 cache
 
@@ -31,11 +32,11 @@ def _multiply(team, a, a_row, a_column, b, sizes, bias, fresh, c):
     """As `matmul` of arrays that are all flat, of these sizes (B, M, K, N)."""
     B, M, K, N = sizes
     lanes, zero, one, lowest = VECTOR_BYTES // c.itemsize, np.int64(0), np.int64(1), c.dtype.type(-np.inf)
-    steps = ceil_div(N, COLUMN_BLOCK)
-    width = ceil_div(N, steps * lanes) * lanes
-    steps = ceil_div(N, width)
     # rows of b lie far apart, often by a multiple of 4096 bytes, and then few of them fit a cache
-    packs = M >= PACKED_ROWS and K * N * b.itemsize >= PACKED_BYTES and K <= PANEL_TERMS
+    packs = M >= PACKED_ROWS and K * N * b.itemsize >= PACKED_BYTES
+    most = max(min(COLUMN_BLOCK, PACKED_ELEMENTS // max(K, 1)), TILE_VECTORS * lanes) if packs else COLUMN_BLOCK
+    width = ceil_div(N, ceil_div(N, most) * lanes) * lanes
+    steps = ceil_div(N, width)
     blocks = even_parts(B * steps, ceil_div(M, PANEL_ROWS if packs else ROW_BLOCK), M // ROW_BLOCK, team[1])
     rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
     panel, in_panel = aligned(K * width if packs else 0, c.dtype), row_offsets(K, width)
