@@ -13,7 +13,7 @@ from fastconv._runtime.jit import PRODUCTS_OF_AN_ELEMENT, kernel_of, linked
 from fastconv._runtime.launch import prange
 from fastconv.kernels.blocking import aligned, chain_of
 from fastconv.kernels.indirection import row_offsets
-from fastconv.kernels.micro.copy import transpose
+from fastconv.kernels.micro.copy import copy_rows, transpose
 from fastconv.kernels.micro.dot import add_dots, lane_sum
 from fastconv.kernels.micro.gemm import add_rows, add_to_rows
 from fastconv.kernels.micro.records import Epilogue, Matrix, Panel, Region
@@ -21,6 +21,8 @@ from fastconv.kernels.micro.vectors import DOT_ROWS, LANES, TILE_VECTORS, VECTOR
 
 ROW_BLOCK = 16  # rows of the result that one task computes
 COLUMN_BLOCK = 192  # columns of the result that one task computes
+REUSES = 32  # as many rows of the result repay the copy of a panel
+PANEL_ELEMENTS = 2**16  # of such a copy at most, or of the narrowest one
 PANEL_ROWS = 256  # rows of the result that use a panel as long as it is in the cache
 PANEL_TERMS = 4096  # terms of a panel, which stays in the L2 cache
 
@@ -36,19 +38,26 @@ def matmul(team, a, a_row, a_column, b, bias, fresh, c):
     """
     B, K, N = b.shape
     M = c.shape[1]
-    blocks, steps = ceil_div(M, ROW_BLOCK), ceil_div(N, COLUMN_BLOCK)
-    rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, N)
+    lanes, vectors, packed = VECTOR_BYTES // c.itemsize, ceil_div(N * c.itemsize, VECTOR_BYTES), M >= REUSES
+    height = PANEL_ROWS if packed else ROW_BLOCK
+    most = max(min(COLUMN_BLOCK, PANEL_ELEMENTS // max(K, 1)) // lanes, TILE_VECTORS)
+    blocks, steps = ceil_div(M, height), ceil_div(vectors, most)
+    width = ceil_div(vectors, ceil_div(steps, team[1]) * team[1]) * lanes
+    steps = ceil_div(N, width)
+    rows, columns, offsets = row_offsets(M, a_row), row_offsets(K, a_column), row_offsets(K, width if packed else N)
     flat_b, flat_c, lowest = b.reshape(-1), c.reshape(-1), c.dtype.type(-np.inf)
-    zero, one = np.int64(0), np.int64(1)
+    zero, one, panel = np.int64(0), np.int64(1), aligned(K * width if packed else 0, c.dtype)
     for task in prange(team, B * blocks * steps):
-        rest, s = divmod(task, steps)
-        i, block = divmod(rest, blocks)
-        row, column = block * ROW_BLOCK, s * COLUMN_BLOCK
-        end = min(row + ROW_BLOCK, M)
+        rest, block = divmod(task, blocks)
+        i, s = divmod(rest, steps)
+        row, column, n = block * height, s * width, min(width, N - s * width)
+        end, source = min(row + height, M), i * K * N + column
+        if packed:
+            copy_rows(K, panel, zero, width, flat_b, source, N, one, zero, n, n)
         add_rows(
             Region(flat_c, N, zero), (i * M + row) * N + column, Matrix(a, rows[row:end], columns), zero,
-            Panel(flat_b, offsets, zero), i * K * N + column, Epilogue(bias[row:end], fresh, lowest), one,
-            min(COLUMN_BLOCK, N - column),
+            Panel(panel if packed else flat_b, offsets, zero), zero if packed else source,
+            Epilogue(bias[row:end], fresh, lowest), one, n,
         )  # fmt: skip
 
 
