@@ -60,7 +60,10 @@ def normalise(team, x, weight, bias, eps, mean, var, y):
 
 @sized_kernel
 def scale(team, x, centre, factor, start, y):
-    """y = (x - centre) * factor + start. Precondition: x and y (N, D), all others (D,) of their dtype. Parallel over N."""
+    """y = (x - centre) * factor + start.
+
+    Precondition: x and y (N, D), all others (D,) of their dtype. Parallel over N.
+    """
     D = np.uint64(x.shape[1])
     for i in prange(team, len(x)):
         source, target = x[i], y[i]

@@ -89,7 +89,7 @@ class Network:
     def _as_parameters(self, x: np.ndarray) -> np.ndarray:
         """x in the parameters' dtype where the layers would compute in that: they run together in one dtype alone."""
         dtype = self._learnt[0].W.dtype
-        mixed = isinstance(x, np.ndarray) and x.dtype != dtype and x.dtype.kind in "biuf"
+        mixed = isinstance(x, np.ndarray) and x.dtype != dtype and x.dtype.kind in "iuf"
         return x.astype(dtype) if mixed and np.result_type(x.dtype, dtype) == dtype else x
 
     def predict(self, x: np.ndarray, train_flg: bool = False) -> np.ndarray:

@@ -108,8 +108,8 @@ def backward(team, network, batch, workspace, tasks, targets, grad_images):
     pass here; or, where there are no labels, those that its grad_results give, after one of `forward`.
 
     Precondition: as for `forward`, with `keep`, whose arena this is; tasks (T, 5) the stage, the first of its output
-    features or sums and how many, and likewise the inputs of linear layers, each once. Parallel over tasks, each of which owns its part of a gradient, and of
-    the parameter, and sums the blocks in order.
+    features or sums and how many, and likewise the inputs of linear layers, each once. Parallel over tasks, each of
+    which owns its part of a gradient, and of the parameter, and sums the blocks in order.
     """
     blocks = ceil_div(images_of(network, batch), LANES)
     for number in prange(team, len(tasks)):
