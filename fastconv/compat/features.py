@@ -79,12 +79,13 @@ def normalised_backward(
         sums, numbers = (np.empty(D), np.empty(D)), (np.array(m, np.float64), np.array(v, np.float64))
         with np.errstate(all="ignore"):
             kernels.normalise_backward(grads, rows, *numbers, ready(w, X.dtype), float(eps), grad_x, *sums)
-        return grad_x.reshape(X.shape), *(a.astype(X.dtype, copy=False) for a in sums)
+        of_weight, of_bias = (a.astype(X.dtype, copy=False) for a in sums)
+        return grad_x.reshape(X.shape), of_weight, of_bias
     planes, g = _planes(X), _planes(grad)
-    grad_x, grad_weight, grad_bias = F.batch_norm2d_backward(g, planes, m, v, w, training=through, eps=eps)
+    found, grad_weight, grad_bias = F.batch_norm2d_backward(g, planes, m, v, w, training=through, eps=eps)
     if of_batch and len(X) == 1:
-        grad_x = np.zeros_like(planes)
-    return grad_x.reshape(X.shape), grad_weight, grad_bias  # type: ignore[union-attr, return-value]
+        found = np.zeros_like(planes)
+    return found.reshape(X.shape), grad_weight, grad_bias  # type: ignore[union-attr, return-value]
 
 
 def dropped(X: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +94,8 @@ def dropped(X: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
         mask = np.random.random_sample(X.shape) > p  # noqa: NPY002
         return X * mask, mask
     drawn, mask = empty("Dropout", X.shape, np.dtype(np.float64)), empty("Dropout", X.shape, np.dtype(np.bool_))
-    np.random.Generator(np.random.get_bit_generator()).random(out=drawn)  # the same numbers, in memory that is there
+    # the same numbers, in memory that is there
+    np.random.Generator(np.random.get_bit_generator()).random(out=drawn)  # type: ignore[attr-defined]
     y = empty("Dropout", X.shape, X.dtype)
     kernels.drop(ready(X, X.dtype).reshape(-1), drawn.reshape(-1), float(p), mask.reshape(-1), y.reshape(-1))
     return y, mask

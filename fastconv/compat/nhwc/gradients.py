@@ -96,9 +96,10 @@ def conv_backprop(delta: np.ndarray, cash: Cash) -> dict[str, np.ndarray]:
     """
     step = integer("conv_backprop", "step", cash.get("step", 1), 1)
     needs = (True, True, False)
-    first = (arrays.channels_first(array, "NHWC") for array in (delta, cash["a_p"], cash["w"]))
-    grad_a, dw, _ = F.conv2d_backward(*first, step, needs=needs)
-    return {"dw": np.ascontiguousarray(arrays.channels_as(dw, "NHWC")), "delta_pre": arrays.channels_as(grad_a, "NHWC")}
+    grad_z, a_p, w = (arrays.channels_first(array, "NHWC") for array in (delta, cash["a_p"], cash["w"]))
+    grad_a, dw, _ = F.conv2d_backward(grad_z, a_p, w, step, needs=needs)
+    dw, grad_a = (arrays.channels_as(array, "NHWC") for array in (dw, grad_a))  # type: ignore[arg-type]
+    return {"dw": np.ascontiguousarray(dw), "delta_pre": grad_a}
 
 
 def conv_backprop2(delta: np.ndarray, cash: Cash, converted: bool = True) -> dict[str, np.ndarray]:
