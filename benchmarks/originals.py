@@ -116,7 +116,7 @@ def table(results: Mapping[str, Sequence[Any]], threads: Sequence[int], images: 
         equal = f"{found[0].numbers:,}, to {max(f.deviation for f in found):.0e}"
         rows.append([f"{script.tutorial}: `{Path(script.path).name}`", str(found[0].lines), equal, *cells])
     header = ["script", "changed lines", "equal numbers", *(f"{n} thread{'s' * (n > 1)}" for n in threads)]
-    text = "The original's time and fastconv's, imports left out, of a script that reads"
+    text = "The original's time and fastconv's, imports and reading MNIST left out, of a script that takes"
     about = f"{text} {images:,} images of MNIST or all of scikit-learn's digits. {conditions()}."
     return "\n".join([about, "", *aligned(header, rows)])
 

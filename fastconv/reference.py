@@ -708,7 +708,7 @@ def adam_update(
 
     g = grad + weight_decay*value; m, v: running averages of g and g*g, over 1 - beta**step. All arrays have one shape.
     """
-    g = grad + weight_decay * value
+    g = grad + weight_decay * value if weight_decay else grad
     m[...] = beta1 * m + (1 - beta1) * g
     v[...] = beta2 * v + (1 - beta2) * g * g
     mean, square = m / (1 - beta1**step), v / (1 - beta2**step)

@@ -180,6 +180,18 @@ def test_float32_stays_float32(rng):
     assert {array.dtype for array in network.gradient(x, np.array([1, 2])).values()} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_images_of_another_dtype_are_computed_in_that_of_the_parameters(rng, dtype):
+    """The book's own images are float32: all layers together take them, with the bits of float64."""
+    network, x = small(), integers(rng, (9, *SMALL_SHAPE), np.float64) + 4
+    t = np.arange(9) % 3
+    assert network.loss(x.astype(dtype), t) == network.loss(x, t)
+    expected = network.gradient(x, t)
+    for name, array in network.gradient(x.astype(dtype), t).items():
+        assert array.dtype == np.float64
+        np.testing.assert_array_equal(array, expected[name])
+
+
 def test_smoothing_edges_and_a_moving_average():
     """The book's filters of pictures: a Gaussian leaves what is even, an edge kernel answers at edges alone."""
     picture = np.zeros((8, 8))

@@ -263,3 +263,22 @@ def test_swapped_axes_and_reshaped_images(rng):
     np.testing.assert_array_equal(nhwc.tensorHandle(rows, [3, 4, 1]), rows.reshape(3, 3, 4, 1))
     with pytest.raises(ValueError, match="tensorHandle: X must hold images that fit shape"):
         nhwc.tensorHandle(rows, [5, 5])
+
+
+def test_the_way_back_is_the_same_after_a_look_at_the_places(rng):
+    """They are made when they are read, and those that are there are used."""
+    weights = [rng.normal(0, 0.1, shape) for shape in SHAPES]
+    X, Y = rng.random((20, 28, 28, 1)), np.eye(10)[rng.integers(0, 10, 20)]
+    cashes, y_p = nhwc.forward(X, weights)
+    expected, _ = backward(cashes, y_p - Y)
+    for cash in (cashes[1], cashes[3]):
+        _, _, index, res = nhwc.img2col_maxpool(np.ascontiguousarray(cash["a_p"]), (2, 2), 2)
+        np.testing.assert_array_equal(cash["index"], index)
+        np.testing.assert_array_equal(cash["a"], res)
+        with pytest.raises(KeyError, match="places"):
+            cash["places"]
+    found, _ = backward(cashes, y_p - Y)
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+    cashes[1]["index"] = np.zeros_like(cashes[1]["index"])
+    assert np.abs(backward(cashes, y_p - Y)[0][0] - expected[0]).max() > 1e-6

@@ -115,3 +115,10 @@ def test_the_gradient_through_known_statistics(dtype):
     np.testing.assert_allclose(grad_x, expected, rtol=bound, atol=bound)
     np.testing.assert_allclose(grad_w, (g_64 * x_hat).sum(axis=0).ravel(), rtol=bound, atol=bound)
     np.testing.assert_allclose(grad_b, g_64.sum(axis=0).ravel(), rtol=bound, atol=bound)
+
+
+def test_an_infinite_parameter_stays():
+    for optimizer in (dlfs.Adam(0.1), ByFormula(0.1)):
+        params = {"a": np.array([1.0, np.inf, -np.inf])}
+        optimizer.update(params, {"a": np.ones(3)})
+        np.testing.assert_allclose(params["a"], [0.9, np.inf, -np.inf], rtol=1e-6)

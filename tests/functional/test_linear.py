@@ -51,6 +51,9 @@ BLOCKS = [
     *[(n, 4, 5) for n in around(FEW_ROWS, 53)],
     *[(n, 3, 4) for n in around(gemm.PANEL_ROWS, 541)],
     *[(17, n, 3) for n in around(gemm.PANEL_TERMS, 9001)],
+    *[(n, 9, 5) for n in around(gemm.REUSES, 71)],
+    *[(gemm.REUSES, n, 6) for n in around(gemm.COLUMN_BLOCK, 769)],
+    (gemm.REUSES, 50, gemm.PANEL_ELEMENTS // 40),
     *[(18, 3, n) for n in around(TILE_VECTORS * VECTOR_BYTES // 4, 211)],
 ]
 

@@ -192,6 +192,18 @@ def activations(where, x):
     return [y for n in names for y in (getattr(where, n)(x), getattr(where, f"{n}_backward")(x, x))]
 
 
+def features_calls(x, g, weight):
+    """The tutorials' layers of features."""
+    from fastconv.compat import features
+
+    y, mean, var = features.batch_normalised(x, weight, weight, 0.01)
+    np.testing.assert_allclose(features.normalised(x, mean, var, weight, weight, 0.01), y, rtol=1e-3, atol=1e-3)
+    features.normalised_backward(g, x, mean, var, weight, 0.01, True)
+    features.dropped(x, 0.5)
+    np.testing.assert_array_equal(features.masked(g, x > 0), g * (x > 0))
+    np.testing.assert_array_equal(features.relu_gradient(g, x), g * (x >= 0))
+
+
 def other_calls(fastconv, at_end):
     count, reference = 0, fastconv.reference
     for dtype in (np.float32, np.float64):
@@ -218,6 +230,7 @@ def other_calls(fastconv, at_end):
                 for a, b in zip(found, expected):
                     np.testing.assert_array_equal(a, b)
                 fastconv.batch_norm2d_backward(*arguments, training=True)
+                features_calls(inside[1], fence(g[:, :n].copy(), at_end), fence(g[0, :n], at_end))
                 count += 1
             x = np.random.default_rng(n).integers(-4, 5, (2, 1, 3, n + 1)).astype(dtype)
             for order in ("rows", "cols", "unfold"):

@@ -51,6 +51,7 @@ EXACT = {
     "maxima by windows of 5": lambda: [
         conv(OC=1, padding=1), nn.Conv2d(1, 2, 5, padding=((2, 1), (2, 2))), nn.MaxPool2d(2), nn.ReLU(),
     ],
+    "a wide linear layer": lambda: [conv(OC=11, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1188, 9)],
     "padded, with ReLU": lambda: [conv(padding=1), nn.ReLU()],
     "padding wider than the kernel": lambda: [
         conv(padding=((1, 3), (0, 5))), nn.ReLU(), conv(5, 4, (1, 2), padding=((2, 0), (3, 2))), nn.MaxPool2d(2),

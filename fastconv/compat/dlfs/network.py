@@ -86,10 +86,17 @@ class Network:
             self._sequential = sequential(self._order)
         return self._sequential
 
+    def _as_parameters(self, x: np.ndarray) -> np.ndarray:
+        """x in the parameters' dtype where the layers would compute in that: they run together in one dtype alone."""
+        dtype = self._learnt[0].W.dtype
+        mixed = isinstance(x, np.ndarray) and x.dtype != dtype and x.dtype.kind in "iuf"
+        return x.astype(dtype) if mixed and np.result_type(x.dtype, dtype) == dtype else x
+
     def predict(self, x: np.ndarray, train_flg: bool = False) -> np.ndarray:
         """The logits (N, K) of images (N, C, H, W)."""
         model = self._together()
         if model is not None:
+            x = self._as_parameters(x)
             # inference is the faster way, and nothing but dropout tells the two apart
             return model.forward(x)[0] if train_flg and self._drops else model(x)
         for layer in self._in_order():
@@ -122,7 +129,7 @@ class Network:
             for layer in reversed(self._in_order()):
                 grad = layer.backward(grad)
         else:
-            logits, backward = model.forward_from_data(x)
+            logits, backward = model.forward_from_data(self._as_parameters(x))
             self.last_layer.forward(logits, t)
             model.zero_grad()
             backward(self.last_layer.backward(1))

@@ -68,8 +68,13 @@ def img2col_maxpool(X: np.ndarray, pool_size: Int2, step: int) -> tuple[np.ndarr
 def pooled(X: np.ndarray, pool_size: tuple[int, int], step: int) -> tuple[np.ndarray, np.ndarray]:
     """The largest pixels (N, OH, OW, C) and their places in their windows (N*OH*OW, C)."""
     res, cells = F.max_pool2d_with_indices(X, pool_size, step, layout="NHWC")
-    index = cells + cells // X.shape[2] * (pool_size[1] - X.shape[2]) - corners(res.shape, step, step, pool_size[1])
-    return res, index.reshape(-1, X.shape[3])
+    return res, places(cells, X.shape[2], pool_size, step)
+
+
+def places(cells: np.ndarray, W: int, pool_size: tuple[int, int], step: int) -> np.ndarray:
+    """The places in their windows (N*OH*OW, C) of pixels that are the cells (N, OH, OW, C) of images W wide."""
+    index = cells + cells // W * (pool_size[1] - W) - corners(cells.shape, step, step, pool_size[1])
+    return index.reshape(-1, cells.shape[3])
 
 
 def corners(shape: tuple[int, ...], vertical: int, horizontal: int, width: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from fastconv import functional as F
 from fastconv._arguments import arrays
 from fastconv._arguments.sizes import Int2, integer, pair, sizes
 from fastconv.compat.nhwc.columns import conv_flatten, corners
-from fastconv.compat.nhwc.network import Cash
+from fastconv.compat.nhwc.network import Cash, PoolCash
 from fastconv.errors import ShapeError
 
 
@@ -79,6 +79,10 @@ def pool_backprop(delta_pool: np.ndarray, cash: Cash, flattened: bool = True) ->
         flattened: whether `delta_pool` is.
     """
     delta = conv_flatten(delta_pool, cash["os"]) if flattened else delta_pool
+    if isinstance(cash, PoolCash) and "index" not in cash and "step" not in cash and delta.shape == cash["os"]:
+        z_p = arrays.channels_first(cash["z_p"], "NHWC")
+        grad_a = F.max_pool2d_backward(arrays.channels_first(delta, "NHWC"), cash.cells, z_p.shape)
+        return arrays.channels_as(F.relu_backward(grad_a, z_p), "NHWC")
     grad_a = upsample(delta, cash["w"], cash["z_p"].shape, cash["index"], cash.get("step"))
     return F.relu_backward(grad_a, cash["z_p"])
 
@@ -92,8 +96,10 @@ def conv_backprop(delta: np.ndarray, cash: Cash) -> dict[str, np.ndarray]:
     """
     step = integer("conv_backprop", "step", cash.get("step", 1), 1)
     needs = (True, True, False)
-    grad_a, dw, _ = F.conv2d_backward(delta, cash["a_p"], cash["w"], step, layout="NHWC", needs=needs)
-    return {"dw": dw, "delta_pre": grad_a}  # type: ignore[dict-item]
+    grad_z, a_p, w = (arrays.channels_first(array, "NHWC") for array in (delta, cash["a_p"], cash["w"]))
+    grad_a, dw, _ = F.conv2d_backward(grad_z, a_p, w, step, needs=needs)
+    dw, grad_a = (arrays.channels_as(array, "NHWC") for array in (dw, grad_a))  # type: ignore[arg-type]
+    return {"dw": np.ascontiguousarray(dw), "delta_pre": grad_a}
 
 
 def conv_backprop2(delta: np.ndarray, cash: Cash, converted: bool = True) -> dict[str, np.ndarray]:

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fastconv import functional as F
-from fastconv.compat.nhwc.columns import flatten, img2col_conv, pooled
+from fastconv._arguments import arrays
+from fastconv.compat.nhwc.columns import flatten, img2col_conv, places
 from fastconv.compat.nhwc.functions import relu, softmax
 
 Cash: TypeAlias = dict[str, Any]
@@ -25,6 +26,22 @@ class ConvCash(dict):
             raise KeyError(key)
         self["c_a_p"], self["c_w"], self["c_z_p"], _ = img2col_conv(self["a_p"], self["w"], 1)
         return self[key]
+
+
+class PoolCash(dict):
+    """What a pooling keeps; `index`, the places in the windows (N*OH*OW, C), is made when it is read.
+
+    Attributes:
+        cells: the places in the images, (N, C, OH, OW).
+    """
+
+    cells: np.ndarray
+
+    def __missing__(self, key: str) -> np.ndarray:
+        if key != "index":
+            raise KeyError(key)
+        self["index"] = places(arrays.channels_as(self.cells, "NHWC"), self["z_p"].shape[2], self["w"], 2)
+        return self["index"]
 
 
 def forward(X: np.ndarray, Paramters: Sequence[np.ndarray]) -> tuple[list[Cash], np.ndarray]:
@@ -59,8 +76,12 @@ def forward(X: np.ndarray, Paramters: Sequence[np.ndarray]) -> tuple[list[Cash],
 
 
 def _convolved_and_pooled(z_p: np.ndarray, a_p: np.ndarray, filter: np.ndarray) -> tuple[Cash, Cash]:
-    z = F.conv2d(a_p, filter, layout="NHWC")
-    a = relu(z)
-    largest, index = pooled(a, (2, 2), 2)
+    # with the channels first, so that nothing is moved: few channels leave vectors along them half empty
+    z = F.conv2d(arrays.channels_first(a_p, "NHWC"), arrays.channels_first(filter, "NHWC"))
+    a = F.relu(z)
+    largest, cells = F.max_pool2d_with_indices(a, (2, 2), 2)
+    z, a, largest = (arrays.channels_as(planes, "NHWC") for planes in (z, a, largest))
     conv = ConvCash(z_p=z_p, a_p=a_p, z=z, a=a, w=filter.copy())
-    return conv, {"z_p": z, "a_p": a, "z": largest, "a": largest, "w": (2, 2), "os": largest.shape, "index": index}
+    pool = PoolCash(z_p=z, a_p=a, z=largest, a=largest, w=(2, 2), os=largest.shape)
+    pool.cells = cells
+    return conv, pool

@@ -107,9 +107,9 @@ def backward(team, network, batch, workspace, tasks, targets, grad_images):
     The gradients are those of the mean cross-entropy of the images' results with the batch's labels, after a forward
     pass here; or, where there are no labels, those that its grad_results give, after one of `forward`.
 
-    Precondition: as for `forward`, with `keep`, whose arena this is; tasks (T, 3) the stage, the first of its output
-    features or sums, and how many, each once. Parallel over tasks, each of which owns its part of a gradient, and of
-    the parameter, and sums the blocks in order.
+    Precondition: as for `forward`, with `keep`, whose arena this is; tasks (T, 5) the stage, the first of its output
+    features or sums and how many, and likewise the inputs of linear layers, each once. Parallel over tasks, each of
+    which owns its part of a gradient, and of the parameter, and sums the blocks in order.
     """
     blocks = ceil_div(images_of(network, batch), LANES)
     for number in prange(team, len(tasks)):

@@ -59,8 +59,8 @@ def _sum_blocks(stage, first, count, nothing, partial, blocks, targets):
 
 
 @linked_helper
-def _multiply_samples(stage, first, count, nothing, arena, blocks, targets):
-    """The gradients of some of a linear layer's features: products of what all blocks have kept."""
+def _multiply_samples(stage, first, count, column, columns, nothing, arena, blocks, targets):
+    """Some of a linear layer's gradients, of features and their inputs: products of what all blocks have kept."""
     OC, K, g = stage.sums.C, stage.convolution.K, stage.gradients.sums.start
     flat, length = arena.reshape(-1), arena.shape[1]
     lowest, zero, one = arena.dtype.type(-np.inf), np.int64(0), np.int64(1)
@@ -73,11 +73,12 @@ def _multiply_samples(stage, first, count, nothing, arena, blocks, targets):
             place = i // LANES * length
             terms[i], samples[i] = place + i % LANES, place + i % LANES * K
         add_rows(
-            Region(grad, K, zero), first * K, Matrix(flat, rows, terms), (g + first) * LANES,
-            Panel(flat, samples, zero), stage.gradients.samples * LANES, Epilogue(nothing, fresh, lowest), one, K,
+            Region(grad, K, zero), first * K + column, Matrix(flat, rows, terms), (g + first) * LANES,
+            Panel(flat, samples, zero), stage.gradients.samples * LANES + column, Epilogue(nothing, fresh, lowest),
+            one, columns,
         )  # fmt: skip
     address, fresh = _target(stage.convolution.bias, targets)
-    if address != 0:
+    if address != 0 and column == 0:
         grad = array_at(address, OC, nothing)
         for o in range(first, first + count):
             total = nothing[0] if fresh else grad[o]
@@ -90,26 +91,38 @@ def _multiply_samples(stage, first, count, nothing, arena, blocks, targets):
 
 @linked_helper
 def _step(stage, first, count, values, targets):
-    """The optimiser's step of the weights and biases whose gradients a task has computed."""
-    convolution = stage.convolution
-    K, size = convolution.K, stage.sums.C * convolution.K
-    if convolution.linear:
-        weights, biases = (first * K, count * K), (first, count)
-    else:
-        weights = min(first, size), min(max(size - first, 0), count)
-        biases = max(first - size, 0), count - weights[1]
-    for p, (begin, length) in ((convolution.weight, weights), (convolution.bias, biases)):
+    """The optimiser's step of a convolution's weights and biases whose gradients a task has computed."""
+    size = stage.sums.C * stage.convolution.K
+    weights = min(max(size - first, 0), count)
+    for p, begin, length in (
+        (stage.convolution.weight, min(first, size), weights),
+        (stage.convolution.bias, max(first - size, 0), count - weights),
+    ):
         if p >= 0:
             update_part(values, targets.grads, p, begin, length, targets.step)
+
+
+@linked_helper
+def _linear_step(stage, first, count, column, columns, values, targets):
+    """That of a linear layer's weights, and with its first inputs that of the biases."""
+    K, p, whole = stage.convolution.K, stage.convolution.weight, columns == stage.convolution.K
+    for o in range(first, first + 1 if whole else first + count):
+        update_part(values, targets.grads, p, o * K + column, count * K if whole else columns, targets.step)
+    p = stage.convolution.bias
+    if p >= 0 and column == 0:
+        update_part(values, targets.grads, p, first, count, targets.step)
 
 
 @linked_helper
 def update_task(network, tasks, task, arena, partial, blocks, targets):
     """Some of the gradients of a stage's parameters, and the step that is taken with them."""
     stage, first, count = network.stages[tasks[task, 0]], tasks[task, 1], tasks[task, 2]
+    column, columns, steps = tasks[task, 3], tasks[task, 4], targets.step.rule != NO_RULE
     if stage.convolution.linear:
-        _multiply_samples(stage, first, count, network.nothing, arena, blocks, targets)
-    else:
-        _sum_blocks(stage, first, count, network.nothing, partial, blocks, targets)
-    if targets.step.rule != NO_RULE:
+        _multiply_samples(stage, first, count, column, columns, network.nothing, arena, blocks, targets)
+        if steps:
+            _linear_step(stage, first, count, column, columns, network.values, targets)
+        return
+    _sum_blocks(stage, first, count, network.nothing, partial, blocks, targets)
+    if steps:
         _step(stage, first, count, network.values, targets)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastconv._geometry.partition import even_part
 from fastconv.kernels.fused.records import (
     MAX,
     NO_POOL,
@@ -29,7 +30,7 @@ from fastconv.nn.fused.sizes import Sizes, sizes_of
 
 MOST_BYTES = 2**21  # of a block's activations: more do not stay in the L2 cache
 # a task of a weight gradient: whole tiles of output features, some products for each image, or some sums of all blocks
-TASK_ROWS, TASK_PRODUCTS, TASK_SUMS = 8, 3200, 2048
+TASK_ROWS, TASK_PRODUCTS, TASK_SUMS, TASK_INPUTS = 8, 3200, 2048, 192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Plan:
     Attributes:
         stages: the kernels' records.
         tables: the offsets that they refer to.
-        tasks: the parameters' gradients in parts: the stage, the first output feature or sum, and how many.
+        tasks: the parameters' gradients in parts: the stage, the first output feature or sum and how many, and of a
+            linear layer the first input and how many.
         parameters: by the numbers that the stages have for them.
         result_shape: of one image's result.
         multiplications: for one image.
@@ -175,10 +177,15 @@ def _gradients(sizes: Sizes, grad_input: Planes, grad_output: Planes, rooms: Roo
 
 def _tasks(sizes: Sequence[Sizes]) -> np.ndarray:
     """Tasks that take about as long as each other: threads get as many successive ones each."""
-    tasks = []
+    tasks: list[tuple[int, ...]] = []
     for s, one in enumerate(sizes):
-        OC = one.sums[0]
-        rows = max(TASK_PRODUCTS // one.K // TASK_ROWS, 1) * TASK_ROWS
-        total, step = (OC, rows) if one.linear else (OC * (one.K + 1), TASK_SUMS)
-        tasks += [(s, first, min(step, total - first)) for first in range(0, total, step)]
-    return np.array(tasks, np.int64).reshape(-1, 3)
+        OC, K = one.sums[0], one.K
+        if one.linear and K * TASK_ROWS > 2 * TASK_PRODUCTS:
+            # all features and some inputs: the batch's inputs are more than a core's cache, and are read once
+            step = even_part(K, TASK_INPUTS)
+            tasks += [(s, 0, OC, first, min(step, K - first)) for first in range(0, K, step)]
+            continue
+        rows = max(TASK_PRODUCTS // K // TASK_ROWS, 1) * TASK_ROWS
+        total, step = (OC, rows) if one.linear else (OC * (K + 1), TASK_SUMS)
+        tasks += [(s, first, min(step, total - first), 0, K) for first in range(0, total, step)]
+    return np.array(tasks, np.int64).reshape(-1, 5)

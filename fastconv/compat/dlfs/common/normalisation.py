@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv._arguments.scalars import number
 from fastconv.compat.dlfs.common.kept import needed
-from fastconv.compat.features import batch_statistics, normalised, normalised_backward
+from fastconv.compat.features import batch_normalised, dropped, masked, normalised, normalised_backward
 from fastconv.errors import ShapeError
 
 
@@ -28,14 +28,14 @@ class Dropout:
     def forward(self, x: np.ndarray, train_flg: bool = True) -> np.ndarray:
         """What is left of the batch."""
         if train_flg:
-            self.mask = np.random.rand(*x.shape) > self.dropout_ratio  # noqa: NPY002
-        else:
-            self.mask = 1.0 - self.dropout_ratio
+            y, self.mask = dropped(x, self.dropout_ratio)
+            return y
+        self.mask = 1.0 - self.dropout_ratio
         return x * self.mask
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
         """The gradient of x."""
-        return dout * needed(self, self.mask)
+        return masked(dout, needed(self, self.mask))
 
 
 class BatchNormalization:
@@ -84,14 +84,16 @@ class BatchNormalization:
         rows = x.reshape(len(x), -1)
         if self.running_mean is None or self.running_var is None:
             self.running_mean, self.running_var = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+        gamma, beta = self._each("gamma", rows), self._each("beta", rows)
         if train_flg:
-            mean, var = batch_statistics(rows)
+            y, mean, var = batch_normalised(rows, gamma, beta, self.eps)
             self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean
             self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var
         else:
             mean, var = self.running_mean, self.running_var
-        self._x, self._used = rows, (mean, var, self._each("gamma", rows))
-        return normalised(rows, *self._used, self._each("beta", rows), self.eps).reshape(x.shape)
+            y = normalised(rows, mean, var, gamma, beta, self.eps)
+        self._x, self._used = rows, (mean, var, gamma)
+        return y.reshape(x.shape)
 
     def _each(self, name: str, rows: np.ndarray) -> np.ndarray:
         """gamma or beta as an array (D,) of the batch's dtype."""

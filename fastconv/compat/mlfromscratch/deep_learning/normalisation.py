@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv._arguments.scalars import number
-from fastconv.compat.features import batch_statistics, normalised, normalised_backward
+from fastconv.compat.features import batch_normalised, batch_statistics, normalised, normalised_backward
 from fastconv.compat.mlfromscratch.deep_learning.base import Layer
 
 
@@ -58,18 +58,20 @@ class BatchNormalization(Layer):
     def forward_pass(self, X: np.ndarray, training: bool = True) -> np.ndarray:
         """The normalised batch."""
         self._of_batch = bool(training and self.trainable)
-        if self._of_batch or self.running_mean is None:
-            mean, var = (a.reshape(X.shape[1:]) for a in batch_statistics(X))
-            if self.running_mean is None:
-                self.running_mean, self.running_var = mean, var
-        if self._of_batch:
-            self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean
-            self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var
-            self._used = mean, var, self.gamma
-        else:
-            self._used = self.running_mean, self.running_var, self.gamma
         self.layer_input = X
-        return normalised(X, *self._used, self.beta, self.eps)
+        if not self._of_batch:
+            if self.running_mean is None:
+                self.running_mean, self.running_var = (a.reshape(X.shape[1:]) for a in batch_statistics(X))
+            self._used = self.running_mean, self.running_var, self.gamma
+            return normalised(X, *self._used, self.beta, self.eps)
+        y, *statistics = batch_normalised(X, self.gamma, self.beta, self.eps)
+        mean, var = (a.reshape(X.shape[1:]) for a in statistics)
+        if self.running_mean is None:
+            self.running_mean, self.running_var = mean, var
+        self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean
+        self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var
+        self._used = mean, var, self.gamma
+        return y
 
     def backward_pass(self, accum_grad: np.ndarray) -> np.ndarray:
         """The gradient of the last batch; then gamma and beta are updated."""

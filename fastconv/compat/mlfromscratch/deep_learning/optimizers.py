@@ -6,6 +6,7 @@ the same factor in every step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -148,7 +149,9 @@ class Adam:
         if self.m is None:
             self.m, self.v = np.zeros_like(w), np.zeros_like(w)
         b1, b2, new = self.b1, self.b2, np.array(w, order="K")
-        numbers = (self.learning_rate, b1, b2, self.eps, 0, 1 - b1, 1 - b2, 1 - b1, 1 - b2, 1)
+        root = math.sqrt(1 - b2)  # both corrections are in the rate and in eps: no division by them is left
+        rate, eps = self.learning_rate * root / (1 - b1), self.eps * root
+        numbers = (rate, b1, b2, eps, 0, 1, 1, 1 - b1, 1 - b2, 1)
         if stepped(updates.ADAM, numbers, [new], [grad_wrt_w], [self.m], [self.v]):
             return new
         self.m = b1 * self.m + (1 - b1) * grad_wrt_w

@@ -12,6 +12,7 @@ from fastconv import functional as F
 from fastconv._arguments.names import one_of
 from fastconv._arguments.scalars import number
 from fastconv._arguments.sizes import integer
+from fastconv.compat.features import dropped, masked, relu_gradient
 from fastconv.compat.mlfromscratch.deep_learning.activation_functions import (
     ELU,
     SELU,
@@ -118,7 +119,7 @@ class Activation(Layer):
         """The gradient of the last batch."""
         X = self._went_forward(self.layer_input)
         if type(self.activation_func) is ReLU and isinstance(X, np.ndarray) and X.dtype == accum_grad.dtype:
-            return accum_grad * (X >= 0)  # the same numbers as times its derivative, without making that
+            return relu_gradient(accum_grad, X)  # the same numbers as times its derivative, without making that
         return accum_grad * self.activation_func.gradient(X)
 
     def output_shape(self) -> tuple[int, ...]:
@@ -139,14 +140,14 @@ class Dropout(Layer):
     def forward_pass(self, X: np.ndarray, training: bool = True) -> np.ndarray:
         """What is left of the batch."""
         if training:
-            self._mask = np.random.random_sample(X.shape) > self.p  # noqa: NPY002 (uniform has the same, and is slower)
-        else:
-            self._mask = X.dtype.type(1 - self.p) if X.dtype.kind == "f" else 1 - self.p
+            y, self._mask = dropped(X, self.p)
+            return y
+        self._mask = X.dtype.type(1 - self.p) if X.dtype.kind == "f" else 1 - self.p
         return X * self._mask
 
     def backward_pass(self, accum_grad: np.ndarray) -> np.ndarray:
         """The gradient of the last batch."""
-        return accum_grad * self._went_forward(self._mask)
+        return masked(accum_grad, self._went_forward(self._mask))
 
     def output_shape(self) -> tuple[int, ...]:
         """The shape of the input."""
