@@ -51,9 +51,11 @@ BLOCKS = [
     *[(n, 4, 5) for n in around(FEW_ROWS, 53)],
     *[(n, 3, 4) for n in around(gemm.PANEL_ROWS, 541)],
     *[(17, n, 3) for n in around(gemm.PANEL_TERMS, 9001)],
-    *[(n, 9, 5) for n in around(gemm.REUSES, 71)],
-    *[(gemm.REUSES, n, 6) for n in around(gemm.COLUMN_BLOCK, 769)],
-    (gemm.REUSES, 50, gemm.PANEL_ELEMENTS // 40),
+    # factors that are copied: of the gradients of x, of those of the weights, and of more terms than a wide copy holds
+    *[(n, 613, 120) for n in around(gemm.PACKED_ROWS, 301)],
+    *[(211, 401, n) for n in around(gemm.PACKED_ROWS, 45)],
+    *[(gemm.PACKED_ROWS, n, 400) for n in around(gemm.COLUMN_BLOCK, 397)],
+    *[(gemm.PACKED_ROWS, 71, n) for n in around(gemm.PACKED_ELEMENTS // 48, 1500)],
     *[(18, 3, n) for n in around(TILE_VECTORS * VECTOR_BYTES // 4, 211)],
 ]
 
