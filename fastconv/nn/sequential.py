@@ -11,10 +11,10 @@ from fastconv._runtime.backend import on_numpy
 from fastconv.nn.base import Backward, Layer, Parameter, array_of
 from fastconv.nn.fused.chain import chained
 from fastconv.nn.fused.interleaved import SIDE_BY_SIDE, Together, plain
-from fastconv.nn.fused.learned import Learned, learned
+from fastconv.nn.fused.learned import RECORDED_FROM, Learned, learnable, learned
 from fastconv.nn.fused.program import Updater
 from fastconv.nn.fused.recorded import LEAST_LAUNCHES, Recorded, inferred, recordable
-from fastconv.nn.fused.recordings import CALLS_BEFORE, Recordings
+from fastconv.nn.fused.recordings import CALLS_BEFORE, Owned, Recordings
 from fastconv.nn.fused.run import Run, layers_of
 from fastconv.nn.fused.steps import together
 from fastconv.nn.naming import named
@@ -53,7 +53,7 @@ class Sequential(Layer):
         self._layers = tuple(layers)
         self._together = together(self._layers)
         self._recordings: Recordings[Recorded] = Recordings()
-        self._learnings: Recordings[Learned] = Recordings()
+        self._learnings: Owned[Learned] = Owned()
 
     def _steps(self) -> Sequence[Layer]:
         return self.layers if on_numpy() else self._together
@@ -97,7 +97,7 @@ class Sequential(Layer):
 
     def learn(
         self, x: np.ndarray, labels: np.ndarray, optimizer: Updater | None = None, lr_factor: float = 1.0,
-        clip_value: float | None = None,
+        clip_value: float | None = None, owner: object = None,
     ) -> float | None:  # fmt: skip
         """Add the gradients of the mean cross-entropy with class ids to the parameters', all in one launch.
 
@@ -110,6 +110,7 @@ class Sequential(Layer):
             optimizer: takes its step in the same call.
             lr_factor: this times the optimiser's learning rate is used.
             clip_value: the largest value of a gradient that the optimiser takes, as for `clip_grad_value`.
+            owner: what is recorded is kept as long as this lives, as an optimiser; without one nothing is recorded.
 
         Returns:
             The mean cross-entropy; None, with nothing done, where it is not computed in one launch, the optimiser has
@@ -124,9 +125,9 @@ class Sequential(Layer):
             loss = self._together[0].learn(x, labels, optimizer, lr_factor, clip_value)
             if loss is not None:
                 return loss
-        if optimizer is not None or type(self) is not Sequential:
+        if optimizer is not None or owner is None or type(self) is not Sequential:
             return None
-        return learned(self._learnings, self._layers, x, labels, self.forward_from_data)
+        return learned(self._learnings.of(owner), self._layers, x, labels, self.forward_from_data)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the last layer's result."""
@@ -170,9 +171,15 @@ class Sequential(Layer):
             for layer in self.layers[first : first + count]:
                 shape = layer.output_shape(shape)
             first += count
-        if runs > 1 and type(self) is Sequential and recordable(self._layers, batch, dtype):
-            when = f"from batch {CALLS_BEFORE + 1} of this size on"
-            yield f"inference: {when}, the launches of kernels, if more than {LEAST_LAUNCHES - 1}, made as one"
+        if runs > 1 and type(self) is Sequential:
+            tries = (
+                ("inference", CALLS_BEFORE + 1, recordable(self._layers, batch, dtype)),
+                ("training", RECORDED_FROM, learnable(self._layers, dtype)),
+            )
+            for name, first, fit in tries:
+                when = f"from batch {first} of this size on"
+                if fit:
+                    yield f"{name}: {when}, the launches of kernels, if more than {LEAST_LAUNCHES - 1}, made as one"
 
     def _children(self) -> Iterator[tuple[str, Parameter | Layer]]:
         for i, layer in enumerate(self.layers):

@@ -72,7 +72,7 @@ def step(
             return loss
     if not parameters_checked:
         check_parameters(where, model, optimizer)
-    loss = None if network is None else network.learn(x, labels)
+    loss = None if network is None else network.learn(x, labels, owner=optimizer)
     if loss is None:
         forward = model.forward if network is None else network.forward_from_data
         logits, backward = with_hint(forward, x)

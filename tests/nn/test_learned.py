@@ -59,7 +59,7 @@ NETS = {
 
 def unrecorded(net):
     """The network as its layers have it."""
-    net._learnings.result = lambda layers, x, use, record, run: run()
+    net._learnings.of = lambda owner: None
     return net
 
 
@@ -69,8 +69,12 @@ def batches(count, size=BATCH, seed=0, dtype=np.float32):
         yield rng.standard_normal((size, 3, 16, 16)).astype(dtype), rng.integers(0, CLASSES, size)
 
 
+def noted(net):
+    return [one for recordings in net._learnings.every() for one in recordings._found.values()]
+
+
 def found(net):
-    return [one for one in net._learnings._found.values() if one._proved]
+    return [one for one in noted(net) if one._proved]
 
 
 def same_state(a, b):
@@ -212,7 +216,7 @@ def test_gradients_that_are_added():
         for net in twins.both:  # a sum of two batches' gradients
             net.zero_grad()
             for _ in range(2):
-                loss = net.learn(x, labels)
+                loss = net.learn(x, labels, owner=twins)
                 if loss is None:
                     logits, backward = net.forward_from_data(x)
                     backward(fastconv.cross_entropy(logits, labels)[1])
@@ -269,7 +273,7 @@ class Scaled(nn.Layer):
 
 def test_what_is_not_recorded(monkeypatch):
     twins = Twins(lambda: (*NETS["plain"]()[:3], Scaled(), *NETS["plain"]()[4:])).steps()
-    assert not twins.net._learnings._found
+    assert not noted(twins.net)
     monkeypatch.setattr(
         nn.LeakyReLU, "forward", lambda self, x: (y := np.tanh(x), lambda g: (g * (1 - y * y)).astype(x.dtype))
     )
@@ -291,7 +295,7 @@ def test_copies():
     twins, ((x, labels),) = recorded(), batches(1, seed=8)
     for twin in (copy.deepcopy(twins), pickle.loads(pickle.dumps(copy.deepcopy(twins.net)))):
         net = twin.net if isinstance(twin, Twins) else twin
-        assert not net._learnings._found
+        assert not noted(net)
         for _ in range(6):
             train_step(net, x, labels, SGD(net.parameters(), 0.05))
     twins.steps(2, seed=9)
@@ -344,20 +348,27 @@ def test_a_forked_child():
 def test_fit_learns_the_same():
     x, labels = next(batches(1, 100))
     nets = [nn.Sequential(*NETS["plain"]()), unrecorded(nn.Sequential(*NETS["plain"]()))]
-    for net in nets:
-        fit(net, (x, labels), optimizer=SGD(net.parameters(), 0.01), epochs=2, batch_size=BATCH, rng=0)
+    optimizers = [SGD(net.parameters(), 0.01) for net in nets]
+    for net, own in zip(nets, optimizers):
+        fit(net, (x, labels), optimizer=own, epochs=2, batch_size=BATCH, rng=0)
     same_state(*nets)
     assert found(nets[0])
+
+
+def test_what_is_recorded_goes_with_the_optimizer():
+    twins = recorded()
+    twins.optimizers = None
+    assert not noted(twins.net)
 
 
 def test_long_steps_end_with_ctrl_c(monkeypatch):
     monkeypatch.setattr("fastconv.nn.fused.learned.LONGEST", 0.0)
     twins = Twins(NETS["residual"]).steps()
-    assert not twins.net._learnings._found
+    assert not noted(twins.net)
 
 
 def test_sizes_are_forgotten():
     twins = Twins(NETS["residual"])
     for size in range(3, recordings.MOST_RECORDINGS + 5):
         twins.steps(5, size=size, seed=size)
-    assert len(twins.net._learnings._found) == recordings.MOST_RECORDINGS
+    assert len(noted(twins.net)) == recordings.MOST_RECORDINGS

@@ -18,27 +18,32 @@ from fastconv._runtime.recording import Recording, before, recorded
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.elementwise import cross_entropy
 from fastconv.nn.base import Backward, Buffer, Layer, Parameter
-from fastconv.nn.fused.recordings import Recordings, Unchanged, all_of, same, states
+from fastconv.nn.fused.recordings import CALLS_BEFORE, Recordings, Unchanged, all_of, same, states
 
 LEAST_LAUNCHES = 3  # fewer are not worth copying the images
+RECORDED_FROM = CALLS_BEFORE + 3  # the batch of a size from which on it is not computed otherwise any more
 LONGEST = 1.0  # seconds of a step, which Ctrl-C does not end before it is done
 
 Forward = Callable[[np.ndarray], tuple[np.ndarray, Backward]]
 
 
 def learned(
-    recordings: Recordings[Learned], layers: tuple[Layer, ...], x: np.ndarray, labels: np.ndarray, forward: Forward
-) -> float | None:
+    recordings: Recordings[Learned] | None, layers: tuple[Layer, ...], x: np.ndarray, labels: np.ndarray,
+    forward: Forward,
+) -> float | None:  # fmt: skip
     """The mean cross-entropy with class ids, whose gradients are added to the parameters', where it is recorded.
 
     None, and nothing is done, where it is not: the layers' own way will do, or tell what is wrong.
     """
+    if recordings is None:
+        return None
+    pool = recordings.pool
 
     def record(pool: Pool) -> tuple[Learned | None, float | None]:
         return recorded_for(layers, x, labels, forward, pool)
 
     def use(found: Learned) -> float | None:
-        return found.loss(x, labels, forward, recordings.pool)
+        return found.loss(x, labels, forward, pool)
 
     return recordings.result(layers, x, use, record, lambda: None)
 
@@ -54,7 +59,7 @@ def recorded_for(
     parameters, _ = _states(layers)
     if classes == 0 or not _in_range(labels, classes) or get_num_threads() > MOST_PARTS:
         return None, None
-    if not all(_fit(layer, x.dtype) for layer in all_of(layers)) or not _stale(parameters):
+    if not learnable(layers, x.dtype) or not _stale(parameters):
         return None, None
     batch, begin = Batch(x.copy(order="C"), labels.astype(np.int64), classes), time.perf_counter()
     with recorded(get_num_threads(), pool) as noted:
@@ -62,6 +67,11 @@ def recorded_for(
     if noted is None or not noted.whole or len(noted.steps) < LEAST_LAUNCHES:
         return None, loss
     return (Learned(layers, noted, batch) if time.perf_counter() - begin < LONGEST else None), loss
+
+
+def learnable(layers: Sequence[Layer], dtype: np.dtype) -> bool:
+    """Whether to try to record a step of layers: all are this package's, with numbers of a dtype."""
+    return all(_fit(layer, dtype) for layer in all_of(layers))
 
 
 class Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Generic, TypeVar
@@ -114,6 +115,32 @@ class Recordings(Generic[Found]):
     def _forget(self, key: Key) -> None:
         del self._found[key]
         self._calls.pop(key, None)
+
+
+class Owned(Generic[Found]):
+    """What a `Sequential` has recorded for each of its owners, as long as these live: its memory is not small."""
+
+    def __init__(self) -> None:
+        self._of: weakref.WeakKeyDictionary[object, Recordings[Found]] = weakref.WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing, as for `Recordings`."""
+        return {}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """To record anew."""
+        Owned.__init__(self)
+
+    def of(self, owner: object) -> Recordings[Found] | None:
+        """What is recorded for an owner; None for an object that does not tell of its end."""
+        try:
+            return self._of.setdefault(owner, Recordings())
+        except TypeError:
+            return None
+
+    def every(self) -> list[Recordings[Found]]:
+        """What is recorded for all of them."""
+        return list(self._of.values())
 
 
 class Unchanged:
