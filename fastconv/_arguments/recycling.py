@@ -42,7 +42,7 @@ def _forget(owner: int) -> None:
                 _held -= size
 
 
-class Pool:
+class Arena:
     """Memory for the arrays that one thread makes at a time; what they leave is for the next of these arrays alone.
 
     Addresses into it stay valid as long as it lives: that of arrays which are gone is theirs who made it.
@@ -54,11 +54,11 @@ class Pool:
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """Take the memory of arrays that the calling thread makes inside the block from here."""
-        before, _here.pool = _pool(), self
+        before, _here.arena = _arena(), self
         try:
             yield
         finally:
-            _here.pool = before
+            _here.arena = before
 
     def unused(self) -> set[int]:
         """The addresses of memory that no array has."""
@@ -69,7 +69,7 @@ class Pool:
         base: Any = array
         while isinstance(base, np.ndarray):
             if type(base) is _Recycled:
-                return base.pool is self
+                return base.arena is self
             base = base.base
         return False
 
@@ -77,9 +77,9 @@ class Pool:
 _here = threading.local()
 
 
-def _pool() -> Pool | None:
-    """The pool that the calling thread uses."""
-    return getattr(_here, "pool", None)
+def _arena() -> Arena | None:
+    """The arena that the calling thread uses."""
+    return getattr(_here, "arena", None)
 
 
 class _Memory(np.ndarray):
@@ -92,12 +92,12 @@ class _Recycled(np.ndarray):
     Fresh memory costs a page fault for every 4 KB touched (measured: 0.8 of 3.8 ms of a LeNet-5 step).
     """
 
-    pool: Pool | None = None
+    arena: Arena | None = None
 
     def __del__(self) -> None:
         global _held, _used
-        if self.pool is not None:
-            self.pool.free.setdefault(self.nbytes, []).append(self.base)
+        if self.arena is not None:
+            self.arena.free.setdefault(self.nbytes, []).append(self.base)
             return
         # two threads may miscount here; the limit need not be exact
         _used -= self.nbytes
@@ -109,14 +109,14 @@ class _Recycled(np.ndarray):
 def empty(size: int, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """A new array of `size` bytes, on a cache line where memory of its size is handed on."""
     global _held, _used, _most_used
-    pool = _pool()
-    if size < RECYCLED_FROM or (size > RECYCLED_IN_ALL // 4 and not _owners and pool is None):
+    arena = _arena()
+    if size < RECYCLED_FROM or (size > RECYCLED_IN_ALL // 4 and not _owners and arena is None):
         return np.empty(shape, dtype)
-    if pool is None:
+    if arena is None:
         _used += size
         if _owners:
             _most_used = max(_most_used, _used)
-    memory = _taken(pool.free, size) if pool is not None else None
+    memory = _taken(arena.free, size) if arena is not None else None
     if memory is None:
         memory = _taken(_free, size)
         if memory is not None:
@@ -126,7 +126,7 @@ def empty(size: int, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
             start = -raw.ctypes.data % 64
             memory = raw[start : start + size].view(_Memory)
     array = _Recycled(tuple(shape), dtype, memory)
-    array.pool = pool
+    array.arena = arena
     return array.view(np.ndarray)
 
 

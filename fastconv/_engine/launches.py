@@ -20,7 +20,7 @@ class Launches:
 
     def __init__(self, recording: Recording):
         steps = recording.steps
-        self.made, self._kept = len(steps), (recording.kept, recording.pool, [step.data for step in steps])
+        self.made, self._kept = len(steps), (recording.kept, recording.arena, [step.data for step in steps])
         self._state = aligned(self.made * COLUMNS * 8).view(np.int64)
         self._steps = np.empty((self.made, 4), np.int64)
         for row, step in enumerate(steps):

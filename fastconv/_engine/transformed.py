@@ -93,7 +93,7 @@ def transformed_weights(
         return _transformed(where, weight, *how)
     # of the copy: another thread may write to the weights meanwhile
     copy = weight.copy()
-    known.kept = copy, _transformed(where, copy, *how).copy()  # whose memory is of no pool
+    known.kept = copy, _transformed(where, copy, *how).copy()  # whose memory is of no arena
     return known.kept[1]
 
 

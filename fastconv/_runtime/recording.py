@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv._arguments.recycling import Pool
+from fastconv._arguments.recycling import Arena
 from fastconv._runtime.launch import Launched, loop_of_threads, recorded_by
 
 LINE = 64  # bytes of a cache line
@@ -48,7 +48,7 @@ class Recording:
 
     Attributes:
         threads: of the team that launches are recorded for.
-        pool: the memory of large arrays.
+        arena: the memory of large arrays.
         steps: the launches.
         before: what is done before them.
         after: what is done after them.
@@ -56,8 +56,8 @@ class Recording:
         whole: whether there was nothing else.
     """
 
-    def __init__(self, threads: int, pool: Pool):
-        self.threads, self.pool, self.kept = threads, pool, []  # type: tuple[int, Pool, list[Any]]
+    def __init__(self, threads: int, arena: Arena):
+        self.threads, self.arena, self.kept = threads, arena, []  # type: tuple[int, Arena, list[Any]]
         self.steps: list[Step] = []
         self.before: list[Callable[[], object]] = []
         self.after: list[Callable[[], object]] = []
@@ -72,12 +72,12 @@ class Recording:
         return self.whole and not self.before and not self.after
 
     def arrays(self) -> dict[int, np.ndarray]:
-        """The arrays that launches were given, by what owns their memory, but for the pool's."""
+        """The arrays that launches were given, by what owns their memory, but for the arena's."""
         return {id(owner): owner for owner in map(owner_of, _arrays(self.kept))}
 
     def keep(self, arguments: Any) -> None:
-        """Keep the arrays alive that a launch is given, but for those whose memory is the pool's."""
-        self.kept += [array for array in _arrays(arguments) if not self.pool.owns(array)]
+        """Keep the arrays alive that a launch is given, but for those whose memory is the arena's."""
+        self.kept += [array for array in _arrays(arguments) if not self.arena.owns(array)]
 
     def note(self, part: int, data: int, threads: int, counted: int) -> None:
         """Note a launch that has been made."""
@@ -146,10 +146,10 @@ def after(function: Callable[[], object]) -> None:
 
 
 @contextlib.contextmanager
-def recorded(threads: int, pool: Pool) -> Iterator[Recording | None]:
+def recorded(threads: int, arena: Arena) -> Iterator[Recording | None]:
     """Record the launches that the calling thread makes inside the block; None where they are recorded already.
 
-    The pool is not in use by another recording meanwhile.
+    The arena is not in use by another recording meanwhile.
 
     One thread at a time does so; another one waits some milliseconds.
     """
@@ -160,8 +160,8 @@ def recorded(threads: int, pool: Pool) -> Iterator[Recording | None]:
     _lock.acquire()
     try:
         recorded_by(ctypes.cast(_run, ctypes.c_void_p).value or 0)
-        current = Recording(threads, pool)
-        with pool.in_use():
+        current = Recording(threads, arena)
+        with arena.in_use():
             yield current
     finally:
         current = None

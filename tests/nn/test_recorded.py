@@ -13,7 +13,7 @@ import pytest
 import fastconv
 from fastconv import nn
 from fastconv._arguments.arrays import empty
-from fastconv._arguments.recycling import Pool
+from fastconv._arguments.recycling import Arena
 from fastconv._engine import transformed
 from fastconv._engine.launches import Launches
 from fastconv._runtime import jit
@@ -341,7 +341,7 @@ def test_training_in_between():
 def test_a_launch_that_counts_something_else_ends_it():
     source, target = np.arange(2**17, dtype=np.float32), np.zeros(2**17, np.float32)
     weights = np.ones(2**17, np.float32)
-    with recorded(2, Pool()) as noted:
+    with recorded(2, Arena()) as noted:
         assert all_finite(weights)
         np.copyto(target, source)
     assert len(noted.steps) == 1 and noted.steps[0].threads == 2
@@ -354,8 +354,8 @@ def test_a_launch_that_counts_something_else_ends_it():
 
 
 def test_memory_of_arrays_that_are_gone_is_for_later_ones_of_the_recording():
-    pool, size = Pool(), 2**18
-    with recorded(1, pool) as noted:
+    arena, size = Arena(), 2**18
+    with recorded(1, arena) as noted:
         first, kept = (empty("here", (size,), np.dtype(np.float32)) for _ in range(2))
         place = first.ctypes.data
         all_finite(first), all_finite(kept)
@@ -368,17 +368,17 @@ def test_memory_of_arrays_that_are_gone_is_for_later_ones_of_the_recording():
     assert place not in {array.ctypes.data for array in (kept, *other)}
     elsewhere, *_ = other
     place_elsewhere = elsewhere.ctypes.data
-    with recorded(1, pool) as noted:  # which keeps what came from elsewhere
+    with recorded(1, arena) as noted:  # which keeps what came from elsewhere
         all_finite(elsewhere)
     del elsewhere, other, _
     other = [empty("here", (size,), np.dtype(np.float32)) for _ in range(9)]
     assert place_elsewhere not in {array.ctypes.data for array in other}
-    with pool.in_use():
+    with arena.in_use():
         assert empty("here", (size,), np.dtype(np.float32)).ctypes.data == place
 
 
 def test_one_recording_at_a_time():
-    with recorded(1, Pool()) as first:
+    with recorded(1, Arena()) as first:
         assert first is not None
-        with recorded(1, Pool()) as second:
+        with recorded(1, Arena()) as second:
             assert second is None

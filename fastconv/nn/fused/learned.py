@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fastconv._arguments.recycling import Pool
+from fastconv._arguments.recycling import Arena
 from fastconv._engine.launches import MOST_PARTS, Launches
 from fastconv._runtime.recording import Recording, before, recorded
 from fastconv._runtime.threads import get_num_threads
@@ -37,19 +37,19 @@ def learned(
     """
     if recordings is None:
         return None
-    pool = recordings.pool
+    arena = recordings.arena
 
-    def record(pool: Pool) -> tuple[Learned | None, float | None]:
-        return recorded_for(layers, x, labels, forward, pool)
+    def record(arena: Arena) -> tuple[Learned | None, float | None]:
+        return recorded_for(layers, x, labels, forward, arena)
 
     def use(found: Learned) -> float | None:
-        return found.loss(x, labels, forward, pool)
+        return found.loss(x, labels, forward, arena)
 
     return recordings.result(layers, x, use, record, lambda: None)
 
 
 def recorded_for(
-    layers: Sequence[Layer], x: np.ndarray, labels: np.ndarray, forward: Forward, pool: Pool
+    layers: Sequence[Layer], x: np.ndarray, labels: np.ndarray, forward: Forward, arena: Arena
 ) -> tuple[Learned | None, float | None]:  # fmt: skip
     """The recording of a step, and its loss; no recording where there is more to it than launches can do.
 
@@ -62,7 +62,7 @@ def recorded_for(
     if not learnable(layers, x.dtype) or not _stale(parameters):
         return None, None
     batch, begin = Batch(x.copy(order="C"), labels.astype(np.int64), classes), time.perf_counter()
-    with recorded(get_num_threads(), pool) as noted:
+    with recorded(get_num_threads(), arena) as noted:
         loss = batch.learn(forward)
     if noted is None or not noted.whole or len(noted.steps) < LEAST_LAUNCHES:
         return None, loss
@@ -119,7 +119,7 @@ class Learned:
         self._counts = [buffer for buffer in self._buffers if buffer.value.ndim == 0]
         self._proved: bool | None = None  # whether another batch had the same bits as without it; None: not yet tried
 
-    def loss(self, x: np.ndarray, labels: np.ndarray, forward: Forward, pool: Pool) -> float | None:
+    def loss(self, x: np.ndarray, labels: np.ndarray, forward: Forward, arena: Arena) -> float | None:
         """That of another batch, whose gradients are added to the parameters'.
 
         None, and nothing is done, where the layers, or how they compute it, are not what they were.
@@ -138,11 +138,11 @@ class Learned:
             buffer.value[...] = value
         for parameter in self._parameters:
             parameter.zero_grad()
-        unused = pool.unused()
-        with pool.in_use():
+        unused = arena.unused()
+        with arena.in_use():
             loss = batch.learn(forward)
         # of memory that the launches write to, nothing may be in use by others
-        self._proved = all(map(same, found, self._found())) and unused <= pool.unused()
+        self._proved = all(map(same, found, self._found())) and unused <= arena.unused()
         return loss
 
     def _holds(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fastconv._arguments.recycling import Pool
+from fastconv._arguments.recycling import Arena
 from fastconv._engine.launches import MOST_PARTS, Launches
 from fastconv._runtime.recording import Recording, owner_of, recorded
 from fastconv._runtime.threads import get_num_threads
@@ -55,14 +55,14 @@ def inferred(recordings: Recordings[Recorded], layers: tuple[Layer, ...], x: np.
     if x.nbytes > MOST_BYTES:
         return run(x)
 
-    def record(pool: Pool) -> tuple[Recorded | None, np.ndarray | None]:
-        found = recorded_for(layers, x, run, pool)
+    def record(arena: Arena) -> tuple[Recorded | None, np.ndarray | None]:
+        found = recorded_for(layers, x, run, arena)
         return found, None if found is None else found.y.copy()
 
     return recordings.result(layers, x, lambda found: found.result(x), record, lambda: run(x))
 
 
-def recorded_for(layers: Sequence[Layer], x: np.ndarray, run: Run, pool: Pool) -> Recorded | None:
+def recorded_for(layers: Sequence[Layer], x: np.ndarray, run: Run, arena: Arena) -> Recorded | None:
     """The recording of what layers compute for x, if launches are all that they do and the arrays are small.
 
     That nothing happens between launches is found by another batch, which must have the result that `run` gives.
@@ -71,7 +71,7 @@ def recorded_for(layers: Sequence[Layer], x: np.ndarray, run: Run, pool: Pool) -
         return None
     own = x.copy(order="C")
     run(own)  # what is made at a first call, or after a change, is made now
-    with recorded(get_num_threads(), pool) as noted:
+    with recorded(get_num_threads(), arena) as noted:
         y = run(own)
     if noted is None or not noted.launches_alone() or type(y) is not np.ndarray or len(noted.steps) < LEAST_LAUNCHES:
         return None

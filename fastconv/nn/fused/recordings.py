@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from fastconv._arguments.arrays import FLOATS
-from fastconv._arguments.recycling import Pool
+from fastconv._arguments.recycling import Arena
 from fastconv._engine import calls
 from fastconv._runtime import jit
 from fastconv._runtime.switches import winograd
@@ -36,11 +36,11 @@ class Recordings(Generic[Found]):
     The arrays are used by one thread at a time; others compute the layers as they are.
 
     Attributes:
-        pool: the memory of all of it.
+        arena: the memory of all of it.
     """
 
     def __init__(self) -> None:
-        self.pool = Pool()
+        self.arena = Arena()
         self._lock = threading.Lock()
         self._calls: dict[Key, int] = {}
         self._found: dict[Key, Found] = {}
@@ -58,7 +58,7 @@ class Recordings(Generic[Found]):
 
     def result(
         self, layers: tuple[Layer, ...], x: np.ndarray, use: Callable[[Found], Result | None],
-        record: Callable[[Pool], tuple[Found | None, Result | None]], run: Callable[[], Result],
+        record: Callable[[Arena], tuple[Found | None, Result | None]], run: Callable[[], Result],
     ) -> Result:  # fmt: skip
         """What is found by use of what these layers have recorded for such an x, if there is something; else by `run`.
 
@@ -85,7 +85,7 @@ class Recordings(Generic[Found]):
 
     def _result(
         self, layers: tuple[Layer, ...], x: np.ndarray, use: Callable[[Found], Result | None],
-        record: Callable[[Pool], tuple[Found | None, Result | None]],
+        record: Callable[[Arena], tuple[Found | None, Result | None]],
     ) -> Result | None:  # fmt: skip
         if layers is not self._layers:
             self._layers, self._calls, self._found, self._before = layers, {}, {}, CALLS_BEFORE
@@ -105,7 +105,7 @@ class Recordings(Generic[Found]):
             return None
         while len(self._found) >= MOST_RECORDINGS:
             self._forget(next(iter(self._found)))
-        found, y = record(self.pool)
+        found, y = record(self.arena)
         if found is None:
             self._declined.add((x.shape, x.dtype))
         else:
