@@ -39,7 +39,8 @@ def forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, lowest: Any, y:
 
 
 @linked
-def gradients(g: np.ndarray, x: np.ndarray, weight: np.ndarray, grad_x: np.ndarray, grad_weight: np.ndarray,
+def gradients(
+    g: np.ndarray, x: np.ndarray, weight: np.ndarray, grad_x: np.ndarray, grad_weight: np.ndarray,
     grad_bias: np.ndarray,
 ) -> None:  # fmt: skip
     """Of x (N, IN), weight (OUT, IN) and bias, those that have elements, from g (N, OUT)."""

@@ -31,4 +31,10 @@ def mean_cross_entropy(logits: np.ndarray, weights: np.ndarray, smoothing: float
     losses, number = np.empty(N), logits.dtype.type
     wanted = weights * number(1 - smoothing) + number(smoothing / K) if smoothing > 0 else weights
     elementwise.cross_entropy(logits, wanted, losses, grad)
-    return 0.0 + float(losses.sum()) / N  # from 0.0, so that it is never -0.0
+    return mean(losses)
+
+
+@jitable
+def mean(losses: np.ndarray) -> float:
+    """The mean of the losses of a batch, (N,)."""
+    return 0.0 + float(losses.sum()) / len(losses)  # from 0.0, so that it is never -0.0

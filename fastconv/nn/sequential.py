@@ -13,8 +13,8 @@ from fastconv.nn.fused.chain import chained
 from fastconv.nn.fused.interleaved import SIDE_BY_SIDE, Together, plain
 from fastconv.nn.fused.learned import RECORDED_FROM, Learned, learnable, learned
 from fastconv.nn.fused.program import Updater
-from fastconv.nn.fused.recorded import LEAST_LAUNCHES, Recorded, inferred, recordable
-from fastconv.nn.fused.recordings import CALLS_BEFORE, Owned, Recordings
+from fastconv.nn.fused.recorded import Recorded, inferred, recordable
+from fastconv.nn.fused.recordings import CALLS_BEFORE, LEAST_LAUNCHES, Owned, Recordings
 from fastconv.nn.fused.run import Run, layers_of
 from fastconv.nn.fused.steps import together
 from fastconv.nn.naming import named

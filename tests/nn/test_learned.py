@@ -281,6 +281,31 @@ def test_what_is_not_recorded(monkeypatch):
     assert not found(twins.net)
 
 
+class Shapeless(nn.Layer):
+    """A user's layer, which cannot tell the shape of its result."""
+
+    def forward(self, x):
+        return x, lambda grad_y: grad_y
+
+    def output_shape(self, input_shape):
+        raise NotImplementedError
+
+
+def test_users_layers_need_not_tell_shapes():
+    Twins(lambda: (*NETS["plain"]()[:3], Shapeless(), *NETS["plain"]()[4:])).steps(4)
+
+
+def test_gradients_of_what_is_frozen_stay():
+    twins = Twins(NETS["residual"])
+    for net in twins.both:
+        frozen = net.layers[0].weight
+        frozen.accumulate(np.ones_like(frozen.value))
+        frozen.trainable = False
+    twins.optimizers = [SGD([p for p in net.parameters() if p.trainable], 0.05) for net in twins.both]
+    twins.steps(6)
+    assert found(twins.net) and (twins.net.layers[0].weight.grad == 1).all()
+
+
 def test_layers_that_are_used_twice():
     conv, norm, drop = nn.Conv2d(80, 80, 3, 1, 1, rng=5), nn.BatchNorm2d(80), nn.Dropout(0.5, rng=7)
 

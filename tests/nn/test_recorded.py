@@ -20,7 +20,6 @@ from fastconv._runtime import jit
 from fastconv._runtime.recording import recorded
 from fastconv.errors import ShapeError
 from fastconv.kernels.packing import all_finite
-from fastconv.nn.fused import recorded as inference
 from fastconv.nn.fused import recordings
 
 pytestmark = pytest.mark.skipif(jit.ONE_THREAD, reason="nothing is recorded where kernels run on the calling thread")
@@ -106,7 +105,7 @@ def test_the_bits_of_the_layers(name, batch):
     for x in images(6, batch):
         same(net(x), as_layers(net, x))
     (one,) = found(net)
-    assert one._launches.made >= inference.LEAST_LAUNCHES
+    assert one._launches.made >= recordings.LEAST_LAUNCHES
 
 
 def test_float64_and_threads():

@@ -14,13 +14,21 @@ import numpy as np
 
 from fastconv._arguments.recycling import Arena
 from fastconv._engine.launches import MOST_PARTS, Launches
+from fastconv._engine.loss import mean
 from fastconv._runtime.recording import Recording, before, recorded
 from fastconv._runtime.threads import get_num_threads
 from fastconv.kernels.elementwise import cross_entropy
 from fastconv.nn.base import Backward, Buffer, Layer, Parameter
-from fastconv.nn.fused.recordings import CALLS_BEFORE, Recordings, Unchanged, all_of, same, states
+from fastconv.nn.fused.recordings import (
+    CALLS_BEFORE,
+    LEAST_LAUNCHES,
+    Recordings,
+    Unchanged,
+    all_of,
+    same,
+    states,
+)
 
-LEAST_LAUNCHES = 3  # fewer are not worth copying the images
 RECORDED_FROM = CALLS_BEFORE + 3  # the batch of a size from which on it is not computed otherwise any more
 LONGEST = 1.0  # seconds of a step, which Ctrl-C does not end before it is done
 
@@ -39,7 +47,7 @@ def learned(
         return None
     arena = recordings.arena
 
-    def record(arena: Arena) -> tuple[Learned | None, float | None]:
+    def record() -> tuple[Learned | None, float | None]:
         return recorded_for(layers, x, labels, forward, arena)
 
     def use(found: Learned) -> float | None:
@@ -55,11 +63,10 @@ def recorded_for(
 
     No loss either, and nothing is done, where that is known before.
     """
-    classes = _classes(layers, x.shape)
-    parameters, _ = _states(layers)
-    if classes == 0 or not _in_range(labels, classes) or get_num_threads() > MOST_PARTS:
+    if get_num_threads() > MOST_PARTS or not learnable(layers, x.dtype) or not _stale(_states(layers)[0]):
         return None, None
-    if not learnable(layers, x.dtype) or not _stale(parameters):
+    classes = _classes(layers, x.shape)
+    if classes == 0 or not _in_range(labels, classes):
         return None, None
     batch, begin = Batch(x.copy(order="C"), labels.astype(np.int64), classes), time.perf_counter()
     with recorded(get_num_threads(), arena) as noted:
@@ -96,15 +103,11 @@ class Batch:
         grad = np.empty_like(self.weights)
         cross_entropy(logits, self.weights, self.losses, grad)
         backward(grad)
-        return self.loss()
+        return mean(self.losses)
 
     def _weigh(self) -> None:
         self.weights.fill(0)
         self.weights[self._rows, self.ids] = 1
-
-    def loss(self) -> float:
-        """The mean of the losses, as `cross_entropy` has it."""
-        return 0.0 + float(self.losses.sum()) / len(self.losses)
 
 
 class Learned:
@@ -129,7 +132,7 @@ class Learned:
             return None
         batch.x[...], batch.ids[...] = x, labels
         if self._proved:
-            return batch.loss() if self._again() else None
+            return mean(batch.losses) if self._again() else None
         values = [buffer.value.copy() for buffer in self._buffers]
         if not self._again():
             return None
@@ -137,7 +140,8 @@ class Learned:
         for buffer, value in zip(self._buffers, values):
             buffer.value[...] = value
         for parameter in self._parameters:
-            parameter.zero_grad()
+            if parameter.trainable:  # what others hold is the user's
+                parameter.zero_grad()
         unused = arena.unused()
         with arena.in_use():
             loss = batch.learn(forward)

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from fastconv._arguments.arrays import ready
+from fastconv._engine.loss import mean
 from fastconv._engine.pieces import parts
 from fastconv._geometry.ranges import ceil_div
 from fastconv._runtime.pointers import Table
@@ -105,7 +106,7 @@ class Program:
         lease, losses = self.memories.lease(KEPT, ceil_div(len(x), LANES)), np.empty(len(x))
         flat, ids = ready(x, self.dtype).reshape(-1), ready(labels, np.dtype(np.int64))
         self._backward(lease.memory, Batch(flat, ids, losses, self._empty), self._empty, step)
-        return 0.0 + float(losses.sum()) / len(x)  # as `cross_entropy` does
+        return mean(losses)
 
     def _backward(self, memory: Memory, batch: Batch, grad_x: np.ndarray, step: Step | None) -> None:
         grads, parameters = self._grads, self.parameters

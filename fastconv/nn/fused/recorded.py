@@ -19,11 +19,10 @@ from fastconv._runtime.threads import get_num_threads
 from fastconv.nn.base import Layer
 from fastconv.nn.conv import Conv2d
 from fastconv.nn.dropout import Dropout
-from fastconv.nn.fused.recordings import Recordings, Unchanged, all_of, same, states
+from fastconv.nn.fused.recordings import LEAST_LAUNCHES, Recordings, Unchanged, all_of, same, states
 from fastconv.nn.linear import Linear
 from fastconv.nn.norm import BatchNorm2d
 
-LEAST_LAUNCHES = 3  # fewer are not worth copying the images and the result
 MOST_BYTES = 2**24  # of the arrays that are kept for a batch
 # layers with parameters or buffers: kernels read them; those of the others are taken into weights, or not read
 READ_BY_KERNELS, FOLDED = (Conv2d, Linear), (BatchNorm2d, Dropout)
@@ -55,8 +54,8 @@ def inferred(recordings: Recordings[Recorded], layers: tuple[Layer, ...], x: np.
     if x.nbytes > MOST_BYTES:
         return run(x)
 
-    def record(arena: Arena) -> tuple[Recorded | None, np.ndarray | None]:
-        found = recorded_for(layers, x, run, arena)
+    def record() -> tuple[Recorded | None, np.ndarray | None]:
+        found = recorded_for(layers, x, run, recordings.arena)
         return found, None if found is None else found.y.copy()
 
     return recordings.result(layers, x, lambda found: found.result(x), record, lambda: run(x))

@@ -20,6 +20,7 @@ from fastconv._runtime.threads import get_num_threads
 from fastconv.nn.base import Buffer, Layer, Parameter
 
 CALLS_BEFORE = 2  # as the layers have it: what is called once or twice is not worth recording
+LEAST_LAUNCHES = 3  # fewer are not worth copying the batch and the result
 MOST_RECORDINGS = 4  # sizes of batches
 MOST_CALLS = 64  # sizes whose calls are counted
 MOST_BEFORE = 2**10  # calls, where numbers change again and again
@@ -58,7 +59,7 @@ class Recordings(Generic[Found]):
 
     def result(
         self, layers: tuple[Layer, ...], x: np.ndarray, use: Callable[[Found], Result | None],
-        record: Callable[[Arena], tuple[Found | None, Result | None]], run: Callable[[], Result],
+        record: Callable[[], tuple[Found | None, Result | None]], run: Callable[[], Result],
     ) -> Result:  # fmt: skip
         """What is found by use of what these layers have recorded for such an x, if there is something; else by `run`.
 
@@ -85,7 +86,7 @@ class Recordings(Generic[Found]):
 
     def _result(
         self, layers: tuple[Layer, ...], x: np.ndarray, use: Callable[[Found], Result | None],
-        record: Callable[[Arena], tuple[Found | None, Result | None]],
+        record: Callable[[], tuple[Found | None, Result | None]],
     ) -> Result | None:  # fmt: skip
         if layers is not self._layers:
             self._layers, self._calls, self._found, self._before = layers, {}, {}, CALLS_BEFORE
@@ -105,7 +106,7 @@ class Recordings(Generic[Found]):
             return None
         while len(self._found) >= MOST_RECORDINGS:
             self._forget(next(iter(self._found)))
-        found, y = record(self.arena)
+        found, y = record()
         if found is None:
             self._declined.add((x.shape, x.dtype))
         else:
@@ -134,7 +135,9 @@ class Owned(Generic[Found]):
     def of(self, owner: object) -> Recordings[Found] | None:
         """What is recorded for an owner; None for an object that does not tell of its end."""
         try:
-            return self._of.setdefault(owner, Recordings())
+            if owner not in self._of:
+                self._of[owner] = Recordings()
+            return self._of[owner]
         except TypeError:
             return None
 
